@@ -1,0 +1,60 @@
+"""A command as data: what to run, never how."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+MASK = "********"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One program call.
+
+    ``argv`` is a list, never a shell string. Anything secret or large goes into ``stdin``.
+    ``masks`` are texts that no output, error or journal may show (stdin is never shown).
+    ``timeout`` is in seconds. Only a ``repeatable`` command is ever retried, and only after
+    a failure that is named transient. ``ok`` are the exit codes that mean success.
+    ``env`` is laid over the environment of this process.
+    """
+
+    argv: tuple[str, ...]
+    stdin: str | None = field(default=None, repr=False)
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str | None = None
+    masks: tuple[str, ...] = field(default=(), repr=False)
+    timeout: float | None = None
+    repeatable: bool = False
+    ok: frozenset[int] = frozenset({0})
+
+    def __str__(self) -> str:
+        """Return what a person would type, masked."""
+        text = masked(shlex.join(self.argv), self.masks)
+        return f"{text} < stdin" if self.stdin is not None else text
+
+    def with_timeout(self, seconds: float | None) -> Command:
+        """Return the same command bounded by ``seconds`` if that is less than its own bound."""
+        if seconds is None or (self.timeout is not None and self.timeout <= seconds):
+            return self
+        return replace(self, timeout=seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a command gave: masked output, exit code, seconds, and how often it was tried."""
+
+    command: Command
+    code: int
+    stdout: str
+    stderr: str
+    seconds: float
+    attempts: int = 1
+
+
+def masked(text: str, masks: Iterable[str]) -> str:
+    """Return ``text`` with every one of ``masks`` (longest first) put out of sight."""
+    for mask in sorted({m for m in masks if m}, key=len, reverse=True):
+        text = text.replace(mask, MASK)
+    return text

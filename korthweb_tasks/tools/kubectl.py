@@ -1,0 +1,143 @@
+"""kubectl: commands as data, and pure readings of what it prints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from korthweb_tasks.core.command import Command, Result
+from korthweb_tasks.core.plan import Fact
+from korthweb_tasks.core.target import Target
+
+#: One Kubernetes object as plain JSON data.
+Object = Mapping[str, Any]
+FIELD_MANAGER = "korthweb"
+#: exit codes of `kubectl diff`: 0 the same, 1 differences (2 and more: a fault)
+SAME, DIFFERENT = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Kubectl:
+    """Builds kubectl commands for one target; every one names its context."""
+
+    target: Target
+
+    def command(
+        self,
+        *args: str,
+        stdin: str | None = None,
+        namespace: str | None = None,
+        repeatable: bool = False,
+        ok: Iterable[int] = (0,),
+        timeout: float | None = None,
+        masks: tuple[str, ...] = (),
+    ) -> Command:
+        """Return ``kubectl <args>`` against the target; ``timeout`` in seconds."""
+        scope = ("--namespace", namespace) if namespace else ()
+        return Command(
+            argv=("kubectl", *self.target.kubectl_args(), *scope, *args),
+            stdin=stdin,
+            repeatable=repeatable,
+            ok=frozenset(ok),
+            timeout=timeout,
+            masks=masks,
+        )
+
+    def get(
+        self, kind: str, name: str | None = None, *, namespace: str | None = None, selector: str | None = None
+    ) -> Command:
+        """Return the command that prints a resource as JSON, or nothing where there is none.
+
+        With ``selector`` or without a name it prints a list; ``namespace="*"`` means all of them.
+        """
+        which = (name,) if name else ()
+        picked = ("--selector", selector) if selector else ()
+        everywhere, scope = (("--all-namespaces",), None) if namespace == "*" else ((), namespace)
+        args = ("get", kind, *which, *picked, *everywhere, "--output", "json", "--ignore-not-found")
+        return self.command(*args, namespace=scope, repeatable=True)
+
+    def watch(self, kind: str, name: str | None = None, *, namespace: str | None = None) -> Command:
+        """Return the command that streams a resource (or all of its kind) as JSON documents, now and at each change."""
+        which = (name,) if name else ()
+        return self.command("get", kind, *which, "--watch", "--output", "json", namespace=namespace)
+
+    def apply(self, objects: Iterable[Object], *, dry_run: bool = False, masks: tuple[str, ...] = ()) -> Command:
+        """Return a server-side apply of ``objects``, which travel by stdin."""
+        checked = ("--dry-run=server",) if dry_run else ()
+        args = ("apply", "--server-side", "--force-conflicts", f"--field-manager={FIELD_MANAGER}", *checked)
+        return self.command(*args, "--filename=-", stdin=as_json(objects), repeatable=True, masks=masks)
+
+    def diff(self, objects: Iterable[Object]) -> Command:
+        """Return a server-side diff of ``objects``; exit code 0 the same, 1 different."""
+        args = ("diff", "--server-side", "--force-conflicts", f"--field-manager={FIELD_MANAGER}", "--filename=-")
+        return self.command(*args, stdin=as_json(objects), repeatable=True, ok=(SAME, DIFFERENT))
+
+    def create(self, objects: Iterable[Object], *, masks: tuple[str, ...] = ()) -> Command:
+        """Return a creation that fails where one of the objects exists."""
+        return self.command("create", "--filename=-", stdin=as_json(objects), masks=masks)
+
+    def delete(self, kind: str, *names: str, namespace: str | None = None, wait: bool = False) -> Command:
+        """Return a deletion that is content when nothing is there."""
+        args = ("delete", kind, *names, "--ignore-not-found", f"--wait={str(wait).lower()}")
+        return self.command(*args, namespace=namespace, repeatable=True)
+
+    def exists(self, kind: str, name: str, *, namespace: str | None = None) -> Fact:
+        """Return the fact that a resource is there; a kind that the server does not know counts as not there."""
+        command = self.command(
+            "get", kind, name, "--output=name", "--ignore-not-found", namespace=namespace, repeatable=True, ok=(0, 1)
+        )
+        return Fact(command, found)
+
+    def applied(self, objects: Iterable[Object]) -> Fact:
+        """Return the fact that applying ``objects`` would change nothing.
+
+        A kind or namespace that does not exist yet means "no"; any other fault is raised.
+        """
+        return Fact(self.diff(objects), same)
+
+
+def as_json(objects: Iterable[Object]) -> str:
+    """Return ``objects`` as one JSON list, which kubectl takes faster than YAML."""
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": [dict(obj) for obj in objects]})
+
+
+def found(result: Result) -> bool:
+    """Read ``get --output=name``."""
+    if result.code != 0 and not absent_kind(result.stderr):
+        raise_fault(result)
+    return bool(result.stdout.strip())
+
+
+def same(result: Result) -> bool:
+    """Read ``kubectl diff``, whose code 1 is a difference or a fault."""
+    if result.code == DIFFERENT and not result.stdout.strip() and not absent_kind(result.stderr):
+        raise_fault(result)
+    return result.code == SAME
+
+
+def absent_kind(stderr: str) -> bool:
+    """Say whether kubectl failed because a kind, namespace or object is not there yet."""
+    signs = (
+        "no matches for kind",
+        "doesn't have a resource type",
+        "not found",
+        "could not find the requested resource",
+    )
+    return any(sign in stderr for sign in signs)
+
+
+def raise_fault(result: Result) -> None:
+    """Raise what a probe must not mistake for "no"."""
+    from korthweb_tasks.errors import CommandFailed
+
+    raise CommandFailed(f"{result.command} failed", code=result.code, stderr=result.stderr)
+
+
+def items(result: Result) -> list[dict[str, Any]]:
+    """Read the objects that ``get --output json`` printed: none, one or a list."""
+    if not result.stdout.strip():
+        return []
+    data: dict[str, Any] = json.loads(result.stdout)
+    return list(data["items"]) if "items" in data else [data]
