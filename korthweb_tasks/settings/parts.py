@@ -1,0 +1,291 @@
+"""The parts that Settings is made of: clusters, tenants, Orthanc, images, charts, the lab."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from korthweb_tasks.settings.fields import (
+    AeTitle,
+    DnsLabel,
+    Domain,
+    ImageName,
+    Model,
+    Network,
+    PlainName,
+    Quantity,
+    UserName,
+    dns_label,
+    variable,
+)
+
+#: requests and limits, as in a pod: {"requests": {"cpu": "500m"}, "limits": {"memory": "2Gi"}}
+Resources = dict[Literal["requests", "limits"], dict[str, Quantity]]
+
+
+class BastionSettings(Model):
+    """A host through which a cluster is reached by SSH."""
+
+    host: str = Field(min_length=1, description="name or address")
+    user: str | None = Field(None, description="SSH user; none: as ssh itself decides")
+    port: int = Field(22, ge=1, le=65535, description="SSH port")
+    identity: str | None = Field(None, description="path of the private key; none: the SSH agent or ssh's defaults")
+
+
+class ClusterSettings(Model):
+    """One kubeconfig context, with its guard and its optional bastion."""
+
+    context: str = Field(min_length=1, description="context in the kubeconfig")
+    kubeconfig: str | None = Field(
+        None, description="path, relative to korthweb.yaml; none: KUBECONFIG, then ~/.kube/config"
+    )
+    production: bool = Field(False, description="ask for the cluster's name to be typed before anything changes")
+    server: str | None = Field(
+        None, description="API server URL that must be found; none: the one of the first deployment"
+    )
+    uid: str | None = Field(
+        None, description="UID of kube-system that must be found; none: the one of the first deployment"
+    )
+    bastion: BastionSettings | None = Field(None, description="SSH host through which the API server is reached")
+
+    @field_validator("server")
+    @classmethod
+    def _url(cls, server: str | None) -> str | None:
+        if server is not None and not server.startswith(("https://", "http://")):
+            raise ValueError(f"{server!r} is not a URL like https://10.0.0.1:6443")
+        return server
+
+
+class Replicas(Model):
+    """What the autoscaler may do."""
+
+    min: int = Field(3, ge=1, le=100, description="pods that always run")
+    max: int = Field(10, ge=1, le=100, description="pods at the most")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Replicas:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is more than max {self.max}")
+        return self
+
+
+class Tenant(Model):
+    """One healthcare facility. Namespace and AE title come from the name unless they are set."""
+
+    name: str = Field(min_length=1, description="short name; --tenant takes it")
+    domain: Domain = Field(description="web.<domain> and dicom.<domain> are its host names")
+    namespace: DnsLabel = Field("", description="namespace; none: <name>-orthweb in lower case")
+    aet: AeTitle = Field("", description="AE title that Orthanc answers to; none: the name in upper case")
+    replicas: Replicas = Field(default_factory=Replicas, description="pods of Orthanc, least and most")
+    storage: Quantity = Field("10Gi", description="size of the database's volume, which holds the images too")
+    users: tuple[UserName, ...] = Field(
+        ("admin",), min_length=1, description="who may log in; each password comes from .env or is generated"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derive(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or not isinstance(name := data.get("name"), str):
+            return data
+        own = {key: value for key, value in data.items() if not (key in ("namespace", "aet") and value is None)}
+        return {"namespace": f"{name.lower()}-orthweb", "aet": name.upper()} | own
+
+    @field_validator("name")
+    @classmethod
+    def _label(cls, name: str) -> str:
+        dns_label(name.lower())
+        return name
+
+    @field_validator("users")
+    @classmethod
+    def _distinct(cls, users: tuple[str, ...]) -> tuple[str, ...]:
+        seen: dict[str, str] = {}
+        for user in users:
+            if (other := seen.setdefault(variable(user), user)) != user or users.count(user) > 1:
+                raise ValueError(f"users {other!r} and {user!r} would share one password variable")
+        return users
+
+    @property
+    def web_host(self) -> str:
+        """Return the name under which browsers and DICOMweb reach it."""
+        return f"web.{self.domain}"
+
+    @property
+    def dicom_host(self) -> str:
+        """Return the name that modalities send as SNI."""
+        return f"dicom.{self.domain}"
+
+
+class OrthancSettings(Model):
+    """Orthanc itself."""
+
+    config: dict[str, Any] = Field(
+        default_factory=dict, description="free JSON, merged over korthweb's own orthanc.json; yours wins"
+    )
+    plugins: tuple[str, ...] = Field(
+        ("/usr/share/orthanc/plugins",), description="folders or files of plugins inside the image"
+    )
+    connections: int = Field(
+        5, ge=1, le=100, description="database connections of each replica (IndexConnectionsCount)"
+    )
+    storage_in_database: bool = Field(True, description="keep the images in PostgreSQL too (one more connection)")
+    max_connections: int = Field(200, ge=10, le=5000, description="max_connections of each tenant's PostgreSQL")
+    reserved_connections: int = Field(10, ge=0, description="connections kept for people, backups and metrics")
+    resources: Resources = Field(
+        default_factory=lambda: _resources("250m", "1Gi", "2Gi"), description="requests and limits of each pod"
+    )
+    cpu_target: int = Field(
+        85, ge=10, le=100, description="CPU use, in percent of the request, above which pods are added"
+    )
+
+    @field_validator("config")
+    @classmethod
+    def _boolean(cls, config: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(config.get("OverwriteInstances", False), bool):
+            raise ValueError(f"OverwriteInstances must be true or false, not {config['OverwriteInstances']!r}")
+        return config
+
+
+class PostgresSettings(Model):
+    """PostgreSQL, one per tenant."""
+
+    database: DnsLabel = Field("orthanc", description="name of the database")
+    user: DnsLabel = Field("orthanc", description="owner of the database")
+    resources: Resources = Field(
+        default_factory=lambda: _resources("250m", "512Mi", "2Gi"), description="requests and limits of its pod"
+    )
+
+
+class IstioSettings(Model):
+    """The mesh and its gateways."""
+
+    pilot_env: dict[str, str] = Field(default_factory=dict, description="extra environment of istiod")
+    telemetry: bool = Field(True, description="Istio's own metrics; they need Istio's build of Envoy")
+    pilot_resources: Resources = Field(
+        default_factory=lambda: _resources("250m", "512Mi", ""), description="requests and limits of istiod"
+    )
+    gateway_resources: Resources = Field(
+        default_factory=lambda: _resources("100m", "128Mi", ""),
+        description="requests and limits of the ingress gateway",
+    )
+    proxy_resources: Resources = Field(
+        default_factory=lambda: _resources("50m", "96Mi", ""), description="requests and limits of each sidecar"
+    )
+    gateway_replicas: Replicas = Field(
+        default_factory=lambda: Replicas(min=2, max=5), description="pods of the ingress gateway, least and most"
+    )
+    values: dict[str, Any] = Field(default_factory=dict, description="free values, merged over korthweb's; yours win")
+
+
+class ObservabilitySettings(Model):
+    """Which parts of the lite set are installed."""
+
+    prometheus: bool = Field(True, description="Prometheus, scraping the mesh and Orthanc")
+    kiali: bool = Field(True, description="Kiali")
+
+
+class Images(Model):
+    """Container images. ``registry`` puts a private mirror in the place of each image's own registry."""
+
+    registry: ImageName | None = Field(
+        None, description="private mirror: replaces the registry's name in every image, for example mirror.hospital/ext"
+    )
+    pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field("IfNotPresent", description="when nodes pull")
+    orthanc: ImageName = Field(
+        "docker.io/orthancteam/orthanc", description="Orthanc, with PostgreSQL and DICOMweb plugins"
+    )
+    postgres: ImageName = Field("docker.io/library/postgres", description="PostgreSQL")
+    prometheus: ImageName = Field("docker.io/prom/prometheus", description="Prometheus of the lite observability")
+    kiali: ImageName = Field("quay.io/kiali/kiali", description="Kiali")
+    istio_hub: ImageName = Field("docker.io/istio", description="where pilot and proxyv2 are")
+    cert_manager_hub: ImageName = Field(
+        "quay.io/jetstack", description="where cert-manager-controller and the others are"
+    )
+
+    def mirrored(self, image: str) -> str:
+        """Return ``image`` as nodes pull it: through the mirror, if there is one."""
+        if self.registry is None:
+            return image
+        first, _, rest = image.partition("/")
+        has_host = bool(rest) and ("." in first or ":" in first or first == "localhost")
+        return f"{self.registry}/{rest if has_host else image}"
+
+
+class Chart(Model):
+    """A Helm chart."""
+
+    source: str = Field(min_length=1, description="oci://…, https://… of a repository, a path, or lab: made by lab.up")
+    version: str = Field("", description="version; none: the component's, of versions")
+    values: dict[str, Any] = Field(default_factory=dict, description="free values, merged over korthweb's; yours win")
+
+    @field_validator("source")
+    @classmethod
+    def _scheme(cls, source: str) -> str:
+        scheme, separator, _ = source.partition("://")
+        if separator and scheme not in ("oci", "https", "http", "file"):
+            raise ValueError(f"{source!r} must begin with oci:// or https://, or be a path")
+        return source
+
+
+class ToolSettings(Model):
+    """Where the CLIs come from."""
+
+    source: Literal["auto", "path", "download", "build"] = Field(
+        "auto", description="auto: PATH, then a release download, then a build from Go modules; or only one of them"
+    )
+
+
+class LabSettings(Model):
+    """The one-node Kubernetes on this machine."""
+
+    name: PlainName = Field("lab", description="name; its context is korthweb-<name>")
+    images: Literal["auto", "build", "pull"] = Field(
+        "auto", description="auto: pull where a registry answers, else build from packages; or only one of them"
+    )
+    keep_build_caches: bool = Field(False, description="keep the Go caches (tens of GB) after the binaries are made")
+    subnet: Network | None = Field(None, description="IPv4 network of the lab; none: a free one of 198.18.0.0/15")
+    volume_size: Quantity = Field("20Gi", description="size that each prepared volume claims to have")
+
+    @field_validator("name")
+    @classmethod
+    def _label(cls, name: str) -> str:
+        return dns_label(name)
+
+
+@dataclass(frozen=True, slots=True)
+class ChartPin:
+    """Where a chart is by default, and the component whose version it follows."""
+
+    component: str
+    source: str
+    prefix: str = ""
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def tag(self, versions: Mapping[str, Any]) -> str:
+        """Return the chart's version, written as its publisher does."""
+        return f"{self.prefix}{versions[self.component]}"
+
+
+_ISTIO = "https://blob.istio.io/istio-release/charts"
+CHARTS: dict[str, ChartPin] = {
+    "cert-manager": ChartPin(
+        "cert-manager", "oci://quay.io/jetstack/charts/cert-manager", "v", {"crds": {"enabled": True}}
+    ),
+    "istio-base": ChartPin("istio", _ISTIO),
+    "istiod": ChartPin("istio", _ISTIO),
+    "istio-gateway": ChartPin("istio", _ISTIO),
+    "traefik": ChartPin("traefik", "oci://ghcr.io/traefik/helm/traefik"),
+    "cloudnative-pg": ChartPin("cnpg-chart", "https://cloudnative-pg.github.io/charts"),
+    "kube-prometheus-stack": ChartPin(
+        "kube-prometheus-stack", "oci://ghcr.io/prometheus-community/charts/kube-prometheus-stack"
+    ),
+    "kiali": ChartPin("kiali", "https://kiali.org/helm-charts"),
+}
+
+
+def _resources(cpu: str, memory: str, limit: str) -> Resources:
+    requests: Resources = {"requests": {"cpu": cpu, "memory": memory}}
+    return {**requests, "limits": {"memory": limit}} if limit else requests
