@@ -58,9 +58,18 @@ class Kubectl:
         args = ("get", kind, *which, *picked, *everywhere, "--output", "json", "--ignore-not-found")
         return self.command(*args, namespace=scope, repeatable=True)
 
+    def get_these(self, resources: Iterable[tuple[str, str]], *, namespace: str | None = None) -> Command:
+        """Return the command that prints those of the (kind, name) pairs that exist, as one JSON list."""
+        names = [f"{kind}/{name}" for kind, name in resources]
+        args = ("get", *names, "--output", "json", "--ignore-not-found")
+        return self.command(*args, namespace=namespace, repeatable=True)
+
     def watch(self, kind: str, name: str | None = None, *, namespace: str | None = None) -> Command:
-        """Return the command that streams a resource (or all of its kind) as JSON documents, now and at each change."""
-        which = (name,) if name else ()
+        """Return the command that streams a resource (or all of its kind) as JSON documents, now and at each change.
+
+        A resource that does not exist yet is waited for.
+        """
+        which = ("--field-selector", f"metadata.name={name}") if name else ()
         return self.command("get", kind, *which, "--watch", "--output", "json", namespace=namespace)
 
     def apply(self, objects: Iterable[Object], *, dry_run: bool = False, masks: tuple[str, ...] = ()) -> Command:

@@ -1,0 +1,144 @@
+"""Walks a plan: every step starts the moment all it needs is done, and a failure stops only what depends on it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from korthweb_tasks.core.command import Command
+from korthweb_tasks.core.plan import Plan, Step
+from korthweb_tasks.core.record import StepRecord, Verdict
+from korthweb_tasks.errors import Interrupted, KorthwebError, NotReady
+from korthweb_tasks.run.journal import Journal, as_row
+from korthweb_tasks.run.runner import Runner
+from korthweb_tasks.run.watch import Observe, Waiter
+
+#: steps worked on at once; most of a step is waiting for the cluster
+JOBS = 12
+
+
+class Audience(Protocol):
+    """Is told of every step; :class:`korthweb_tasks.run.console.Console` is."""
+
+    def begin(self, name: str, title: str) -> None:
+        """Say that a step has begun."""
+
+    def note(self, name: str, text: str) -> None:
+        """Say what a step waits for."""
+
+    def end(self, record: StepRecord) -> None:
+        """Say how a step ended."""
+
+
+@dataclass
+class Executor:
+    """Previews and applies plans. ``step_seconds`` bounds a step that names no time-out of its own."""
+
+    runner: Runner
+    observe: Observe
+    audience: Audience
+    journal: Journal | None = None
+    step_seconds: float = 600.0
+    began: float = field(default_factory=time.monotonic)
+    faults: dict[str, KorthwebError] = field(default_factory=dict, init=False)
+
+    def preview(self, plan: Plan) -> tuple[StepRecord, ...]:
+        """Ask every probe, side by side, and change nothing; the verdicts are ``same`` and ``planned``."""
+        with ThreadPoolExecutor(JOBS) as pool:
+            found = list(pool.map(self._is_so, plan.steps))
+        verdicts: list[Verdict] = ["same" if so else "planned" for so in found]
+        return tuple(
+            StepRecord(step.name, step.title, step.needs, verdict)
+            for step, verdict in zip(plan.steps, verdicts, strict=True)
+        )
+
+    def apply(self, plan: Plan) -> tuple[StepRecord, ...]:
+        """Bring the plan about and return what happened, in the plan's order; failures are in ``faults``.
+
+        An interrupt ends the running commands in order and marks what was not done.
+        """
+        records: dict[str, StepRecord] = {}
+        sorter = plan.sorter()
+        sorter.prepare()
+        with ThreadPoolExecutor(JOBS) as pool:
+            running: dict[Future[StepRecord], str] = {}
+            while True:
+                try:
+                    ready = () if self.runner.stopped else sorter.get_ready()
+                    running.update({pool.submit(self._step, plan[name]): name for name in ready})
+                    if not running:
+                        break
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        record = future.result()
+                        records[running.pop(future)] = record
+                        self._told(record)
+                        if record.verdict in ("same", "changed"):
+                            sorter.done(record.name)
+                except KeyboardInterrupt:
+                    threading.Thread(target=self.runner.stop, daemon=True).start()
+        return tuple(records.get(step.name) or self._left_out(step) for step in plan.steps)
+
+    def _step(self, step: Step) -> StepRecord:
+        begin = self._now()
+        self.audience.begin(step.name, step.title)
+        record = StepRecord(step.name, step.title, step.needs, start=begin, attempts=1)
+        try:
+            verdict, detail = self._bring_about(step)
+        except Interrupted:
+            return replace(record, verdict="interrupted", end=self._now())
+        except KorthwebError as error:
+            error = self._explained(step, error)
+            self.faults[step.name] = error
+            return replace(record, verdict="failed", end=self._now(), detail=error.message)
+        return replace(record, verdict=verdict, end=self._now(), detail=detail)
+
+    def _bring_about(self, step: Step) -> tuple[Verdict, str]:
+        """Probe again at execution, act only where it is not so yet, and wait in both cases."""
+        deadline = time.monotonic() + (step.timeout or self.step_seconds)
+        say: Callable[[str], None] = lambda text: self.audience.note(step.name, text)  # noqa: E731
+        verdict: Verdict = "same"
+        if not self._is_so(step):
+            verdict = "changed"
+            for action in step.actions:
+                command = action if isinstance(action, Command) else action()
+                self.runner.run(command.with_timeout(_left(step, deadline)))
+        if step.waits:
+            Waiter(self.runner, self.observe).wait(step.waits, _left(step, deadline), say)
+        return verdict, ""
+
+    def _is_so(self, step: Step) -> bool:
+        return bool(step.probes) and all(fact.read(self.runner.check(fact.command)) for fact in step.probes)
+
+    def _explained(self, step: Step, error: KorthwebError) -> KorthwebError:
+        """Add what the step's own commands tell about its failure."""
+        outputs = [self.runner.check(command) for command in step.on_failure] if not self.runner.stopped else []
+        told = "\n".join(text for result in outputs if (text := (result.stdout or result.stderr).strip()))
+        error.details = "\n".join(text for text in (error.details, told) if text)
+        error.hint = step.hint or error.hint
+        return error
+
+    def _left_out(self, step: Step) -> StepRecord:
+        verdict: Verdict = "interrupted" if self.runner.stopped else "skipped"
+        now = self._now()
+        record = StepRecord(step.name, step.title, step.needs, verdict, now, now)
+        self._told(record)
+        return record
+
+    def _told(self, record: StepRecord) -> None:
+        self.audience.end(record)
+        if self.journal:
+            self.journal.note("step", **as_row(record))
+
+    def _now(self) -> float:
+        return time.monotonic() - self.began
+
+
+def _left(step: Step, deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise NotReady(f"step {step.name} was not done in time", hint="--timeout SECONDS gives it more")
+    return left

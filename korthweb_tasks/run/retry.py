@@ -1,0 +1,70 @@
+"""Which failures pass by themselves, and how they are tried again. The only user of tenacity."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from korthweb_tasks.core.command import Result
+
+#: what stderr says -> the name of the fault; the first match counts
+TRANSIENT: tuple[tuple[str, str], ...] = (
+    (r"connection refused", "connection refused"),
+    (r"connection reset by peer|unexpected EOF|: EOF\b", "connection cut"),
+    (r"TLS handshake timeout", "TLS handshake timeout"),
+    (r"i/o timeout|Client\.Timeout exceeded|context deadline exceeded", "time-out"),
+    (r"etcdserver: (leader changed|request timed out|no leader)", "etcd leader change"),
+    (r"Too Many Requests|the server is currently unable to handle|ServiceUnavailable", "server overloaded"),
+    (r"Internal error occurred: failed calling webhook|no endpoints available for service", "webhook not yet serving"),
+    (r"InternalError|StatusCode: 5\d\d|error code 5\d\d", "server error"),
+    (r"no matches for kind .* in version|ensure CRDs are installed first", "CRD not yet established"),
+    (r"the object has been modified; please apply your changes to the latest version", "conflict"),
+)
+#: faults that mean: nobody answered, so nothing is known
+NO_ANSWER = {"connection refused", "connection cut", "TLS handshake timeout", "time-out"}
+#: what a name server or router says of a server that is not there; trying again is no use
+DEAD = re.compile(r"no such host|no route to host|network is unreachable|server misbehaving", re.IGNORECASE)
+_PATTERNS = tuple((re.compile(pattern, re.IGNORECASE), name) for pattern, name in TRANSIENT)
+
+
+def transient(stderr: str) -> str:
+    """Return the name of the transient fault that ``stderr`` tells of, or an empty string."""
+    return next((name for pattern, name in _PATTERNS if pattern.search(stderr)), "")
+
+
+def unanswered(stderr: str) -> bool:
+    """Say whether ``stderr`` tells of a server that gave no answer at all."""
+    return bool(DEAD.search(stderr)) or transient(stderr) in NO_ANSWER
+
+
+def retried(attempt: Callable[[int], Result], *, seconds: float, waiting: Callable[[str, int, float], None]) -> Result:
+    """Call ``attempt(n)`` until its result is no transient failure, for at most ``seconds``; return the last result.
+
+    The pauses grow from 0.2 s to 5 s, with jitter. ``waiting(fault, attempt, pause)`` is told of each;
+    an exception it raises (an interrupt) ends the trying.
+    """
+    import tenacity
+
+    def failed(result: Result) -> bool:
+        return result.code not in result.command.ok and bool(transient(result.stderr))
+
+    def tell(state: tenacity.RetryCallState) -> None:
+        pause = state.next_action.sleep if state.next_action else 0.0
+        waiting(transient(last(state).stderr), state.attempt_number, pause)
+
+    def last(state: tenacity.RetryCallState) -> Result:
+        assert state.outcome is not None
+        result: Result = state.outcome.result()
+        return result
+
+    # the pause happens in `waiting`, where it can be interrupted
+    retrying = tenacity.Retrying(
+        stop=tenacity.stop_after_delay(seconds),
+        wait=tenacity.wait_exponential_jitter(initial=0.2, max=5.0, jitter=0.3),
+        retry=tenacity.retry_if_result(failed),
+        before_sleep=tell,
+        sleep=lambda _: None,
+        retry_error_callback=last,
+    )
+    counter = iter(range(1, 1_000_000))
+    return retrying(lambda: attempt(next(counter)))

@@ -1,0 +1,197 @@
+"""Runs commands: the one place where korthweb starts a process against a cluster."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+
+from korthweb_tasks.core.command import Command, Result, masked
+from korthweb_tasks.errors import ClusterUnreachable, CommandFailed, Interrupted, NoSpace, ToolMissing
+from korthweb_tasks.run import retry
+
+#: seconds given to a child for its own clean-up after SIGINT, and after SIGTERM
+GRACE = (20.0, 5.0)
+TIMED_OUT = 124
+
+
+@dataclass(eq=False)
+class Stream:
+    """The stdout of a running command. ``ended`` is set when there is no more of it."""
+
+    descriptor: int
+    ended: bool = False
+
+    def fileno(self) -> int:
+        """Return the descriptor, for select()."""
+        return self.descriptor
+
+    def read(self) -> bytes:
+        """Return what has come, waiting for at least one byte or the end."""
+        data = os.read(self.descriptor, 1 << 16)
+        self.ended = not data
+        return data
+
+
+@dataclass
+class Runner:
+    """Runs commands with deadlines, masks and retries; safe to use from several threads.
+
+    ``programs`` gives the path of a program by its name; a name that is not in it is looked up on the PATH.
+    ``patience`` is how many seconds a transient failure of a repeatable command is tried again.
+    ``command_timeout`` (seconds) bounds every command. ``echo`` is shown each command, masked;
+    ``record`` is given each result, for the journal.
+    """
+
+    programs: Mapping[str, str] = field(default_factory=dict)
+    patience: float = 60.0
+    command_timeout: float | None = None
+    echo: Callable[[str], None] | None = None
+    record: Callable[[Result], None] | None = None
+    notice: Callable[[str], None] | None = None
+    _children: set[subprocess.Popen[str]] = field(default_factory=set, init=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    _stopped: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
+
+    def run(self, command: Command) -> Result:
+        """Run ``command`` and return its result.
+
+        Raises CommandFailed for an exit code that is not accepted, ClusterUnreachable where no server answered,
+        NoSpace for a full disk, ToolMissing and Interrupted.
+        """
+        result = self.check(command)
+        if result.code in command.ok:
+            return result
+        raise failure(result)
+
+    def check(self, command: Command) -> Result:
+        """Run ``command`` (again after transient failures, if it is repeatable) and return the last result."""
+        if not command.repeatable or self.patience <= 0:
+            return self._once(command)
+        return retry.retried(
+            lambda number: replace(self._once(command), attempts=number), seconds=self.patience, waiting=self._pause
+        )
+
+    @contextmanager
+    def stream(self, command: Command) -> Iterator[Stream]:
+        """Start ``command`` and give its stdout as it comes; the child is ended at the end of the block."""
+        child = self._start(command, stderr=subprocess.DEVNULL)
+        try:
+            assert child.stdout is not None
+            yield Stream(child.stdout.fileno())
+        finally:
+            self._end(child, (0.0, 2.0))
+            if child.stdout:
+                child.stdout.close()
+
+    def stop(self) -> None:
+        """End every child: SIGINT first, and time to clean up; later commands raise Interrupted."""
+        self._stopped.set()
+        with self._lock:
+            children = list(self._children)
+        enders = [threading.Thread(target=self._end, args=(child, GRACE)) for child in children]
+        for ender in enders:
+            ender.start()
+        for ender in enders:
+            ender.join()
+
+    @property
+    def stopped(self) -> bool:
+        """Say whether stop() was called."""
+        return self._stopped.is_set()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait ``seconds``; raises Interrupted the moment stop() is called."""
+        if self._stopped.wait(seconds):
+            raise Interrupted("interrupted")
+
+    def _pause(self, fault: str, attempt: int, seconds: float) -> None:
+        if self.notice:
+            self.notice(f"{fault}; attempt {attempt + 1} in {seconds:.1f} s")
+        self.sleep(seconds)
+
+    def _once(self, command: Command) -> Result:
+        command = command.with_timeout(self.command_timeout)
+        began = time.monotonic()
+        child = self._start(command, stderr=subprocess.PIPE)
+        try:
+            stdout, stderr = child.communicate(command.stdin, timeout=command.timeout)
+            code = child.returncode
+        except subprocess.TimeoutExpired:
+            self._end(child, (2.0, 2.0))
+            stdout, stderr = "", f"no end after {command.timeout:g} s (deadline exceeded)"
+            code = TIMED_OUT
+        finally:
+            self._end(child, (0.0, 1.0))
+        if self.stopped and code not in command.ok:
+            raise Interrupted("interrupted")
+        result = Result(command, code, stdout, masked(stderr, command.masks), time.monotonic() - began)
+        if self.record:
+            self.record(result)
+        return result
+
+    def _start(self, command: Command, *, stderr: int) -> subprocess.Popen[str]:
+        if self.stopped:
+            raise Interrupted("interrupted")
+        if self.echo:
+            self.echo(str(command))
+        program = self.programs.get(command.argv[0], command.argv[0])
+        try:
+            child = subprocess.Popen(
+                (program, *command.argv[1:]),
+                stdin=subprocess.DEVNULL if command.stdin is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env={**os.environ, **command.env} if command.env else None,
+                cwd=command.cwd,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,  # Ctrl-C reaches the children through stop(), in order
+            )
+        except FileNotFoundError as error:
+            raise missing(command, error) from error
+        with self._lock:
+            self._children.add(child)
+        return child
+
+    def _end(self, child: subprocess.Popen[str], grace: tuple[float, float]) -> None:
+        """End the child's whole group: SIGINT, SIGTERM, SIGKILL."""
+        interrupt = (signal.SIGINT,) if grace[0] else ()
+        signals = (*interrupt, signal.SIGTERM, signal.SIGKILL)
+        waits = (grace[0], grace[1], 5.0)[-len(signals) :]
+        for number, seconds in zip(signals, waits, strict=True):
+            if child.poll() is not None:
+                break
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(seconds)
+        with self._lock:
+            self._children.discard(child)
+
+
+def failure(result: Result) -> Exception:
+    """Return the error that tells of a failed command."""
+    command, stderr = result.command, result.stderr
+    if "no space left on device" in stderr.lower():
+        return NoSpace(f"no space left on the disk while running `{command}`", hint="df -h")
+    if retry.unanswered(stderr):
+        return ClusterUnreachable(
+            f"no answer from the server for `{command.argv[0]}` ({result.attempts} attempts)",
+            hint="inv context.list shows which clusters answer",
+            details=stderr.strip(),
+        )
+    how = f"had no end after {command.timeout:g} s" if result.code == TIMED_OUT else f"ended with code {result.code}"
+    return CommandFailed(f"`{command}` {how}", code=result.code, stderr=stderr)
+
+
+def missing(command: Command, error: OSError) -> ToolMissing:
+    """Return the error for a program that is not there."""
+    name = command.argv[0]
+    return ToolMissing(f"{name} is not installed ({error.strerror})", hint=f"inv tools.install {name}")

@@ -1,0 +1,216 @@
+"""Waits for conditions by watching, and gives up at once where waiting is no use."""
+
+from __future__ import annotations
+
+import json
+import select
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from korthweb_tasks.core import kstatus
+from korthweb_tasks.core.command import Command, Result
+from korthweb_tasks.core.plan import Condition, Gone, Ready, Serving
+from korthweb_tasks.errors import Interrupted, NotReady
+from korthweb_tasks.run.runner import Runner
+
+#: seconds between two tries of a gate, where nothing can be watched, and after a watch that broke off
+PAUSE = 0.4
+#: seconds for which a pod must show a fault before it ends the waiting
+FAULT_STAYS = 4.0
+#: kinds whose pods are watched too, so that a pod which can never start ends the waiting
+WORKLOADS = {"deployment", "statefulset", "daemonset", "job"}
+Say = Callable[[str], None]
+
+
+class Observe(Protocol):
+    """Builds the commands that look; :class:`korthweb_tasks.tools.kubectl.Kubectl` does."""
+
+    def watch(self, kind: str, name: str | None = None, *, namespace: str | None = None) -> Command:
+        """Return the command that streams resources as JSON, first as they are and then at each change."""
+
+    def get_these(self, resources: Iterable[tuple[str, str]], *, namespace: str | None = None) -> Command:
+        """Return the command that prints those of the (kind, name) pairs that exist."""
+
+
+@dataclass
+class Waiter:
+    """Waits for conditions to hold, on behalf of one step."""
+
+    runner: Runner
+    observe: Observe
+
+    def wait(self, conditions: tuple[Condition, ...], seconds: float, say: Say) -> None:
+        """Return when all ``conditions`` hold; ``say`` is told what is missing, each time that changes.
+
+        Raises NotReady, naming the first one that can not come any more or did not come within ``seconds``.
+        """
+        missing = [*self._unready(conditions), *(c for c in conditions if not isinstance(c, Ready))]
+        if not missing:
+            return
+        wait = _Wait(self.runner, self.observe, time.monotonic() + seconds, say)
+        with ThreadPoolExecutor(len(missing)) as pool:
+            faults = [fault for fault in pool.map(wait.guarded, missing) if fault]
+        if faults:
+            raise next((fault for fault in faults if not isinstance(fault, Interrupted)), faults[0])
+
+    def _unready(self, conditions: tuple[Condition, ...]) -> Iterator[Ready]:
+        """Return the resources that are not ready now, asking once for each namespace."""
+        wanted = [condition for condition in conditions if isinstance(condition, Ready)]
+        for namespace in dict.fromkeys(condition.namespace for condition in wanted):
+            here = [condition for condition in wanted if condition.namespace == namespace]
+            result = self.runner.check(
+                self.observe.get_these([(c.kind, c.name) for c in here], namespace=namespace)
+            )
+            found = [kstatus.status(obj).state == "current" for obj in objects(result)]
+            if result.code != 0 or len(found) < len(here) or not all(found):
+                yield from here
+
+
+@dataclass
+class _Wait:
+    """One waiting: conditions side by side under one deadline; the first fault ends the others."""
+
+    runner: Runner
+    observe: Observe
+    deadline: float
+    say: Say
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def guarded(self, condition: Condition) -> Exception | None:
+        """Wait for one condition; return what went wrong."""
+        try:
+            if isinstance(condition, Serving):
+                self._serve(condition)
+            else:
+                self._resource(condition)
+        except Exception as error:  # noqa: BLE001 - raised again by Waiter.wait, after the others have ended
+            self.over.set()
+            return error
+        return None
+
+    def _resource(self, condition: Ready | Gone) -> None:
+        seen = _Seen(condition, self.say)
+        while not self._watch(condition, seen):
+            self._go_on(seen.late)
+            self.runner.sleep(PAUSE)
+
+    def _watch(self, condition: Ready | Gone, seen: _Seen) -> bool:
+        """Follow one watch; False when it broke off before the condition held."""
+        if isinstance(condition, Gone) and self._is_gone(condition):
+            return True
+        with ExitStack() as stack:
+            streams = {
+                stack.enter_context(self.runner.stream(command)): Documents()
+                for command in self._commands(condition)
+            }
+            while not any(stream.ended for stream in streams):
+                self._go_on(seen.late)
+                seen.refuse_faults()
+                for stream in select.select(list(streams), (), (), 0.5)[0]:
+                    for obj in streams[stream].feed(stream.read()):
+                        if seen.settles(obj):
+                            return isinstance(condition, Ready) or self._is_gone(condition)
+        return False
+
+    def _commands(self, condition: Ready | Gone) -> Iterator[Command]:
+        yield self.observe.watch(condition.kind, condition.name, namespace=condition.namespace)
+        if isinstance(condition, Ready) and condition.kind.lower() in WORKLOADS:
+            yield self.observe.watch("pods", namespace=condition.namespace)
+
+    def _is_gone(self, condition: Gone) -> bool:
+        command = self.observe.get_these([(condition.kind, condition.name)], namespace=condition.namespace)
+        result = self.runner.check(command)
+        return not objects(result) and (result.code == 0 or "doesn't have a resource type" in result.stderr)
+
+    def _serve(self, gate: Serving) -> None:
+        row = 0
+        while row < gate.consecutive:
+            left = max(1.0, self.deadline - time.monotonic())
+            result = self.runner.check(gate.command.with_timeout(left))
+            row = row + 1 if result.code in gate.command.ok else 0
+            if row:
+                continue
+            why = (result.stderr.strip().splitlines() or ["no answer"])[-1]
+            self.say(f"{gate}: {why}")
+            self._go_on(lambda why=why: NotReady(f"{gate} does not serve: {why}", hint=str(gate.command)))
+            self.runner.sleep(PAUSE)
+
+    def _go_on(self, late: Callable[[], NotReady]) -> None:
+        if self.over.is_set() or self.runner.stopped:
+            raise Interrupted("interrupted")
+        if time.monotonic() > self.deadline:
+            raise late()
+
+
+class _Seen:
+    """What is known of one awaited resource and of its pods."""
+
+    def __init__(self, condition: Ready | Gone, say: Say) -> None:
+        self.condition, self.say = condition, say
+        self.message = "it does not exist" if isinstance(condition, Ready) else "it is still there"
+        self.labels: Mapping[str, str] = {}
+        self.faults: dict[str, tuple[str, float]] = {}
+        place = f" --namespace {condition.namespace}" if condition.namespace else ""
+        self.hint = f"kubectl describe {condition.kind} {condition.name}{place}"
+
+    def settles(self, obj: Mapping[str, Any]) -> bool:
+        """Take in a change; True if it may settle the condition. Raises NotReady if it never will hold."""
+        if obj["metadata"]["name"] != self.condition.name or (obj["kind"] == "Pod" and self.labels):
+            self._look_at_pod(obj)
+            return False
+        if isinstance(self.condition, Gone):
+            return True
+        self.labels = obj.get("spec", {}).get("selector", {}).get("matchLabels", {}) if "spec" in obj else {}
+        found = kstatus.status(obj)
+        if found.state == "failed":
+            raise NotReady(f"{self.condition} failed: {found.message}", hint=self.hint)
+        if found.message and found.message != self.message:
+            self.message = found.message
+            self.say(f"{self.condition}: {found.message}")
+        return found.state == "current"
+
+    def late(self) -> NotReady:
+        """Return the error for a deadline that has passed."""
+        goal = "ready" if isinstance(self.condition, Ready) else "gone"
+        return NotReady(f"{self.condition} was not {goal} in time: {self.message}", hint=self.hint)
+
+    def refuse_faults(self) -> None:
+        """Raise NotReady for a pod that has shown the same fault for a while: pods of an older kind go away in that time."""
+        for fault, since in self.faults.values():
+            if time.monotonic() - since > FAULT_STAYS:
+                raise NotReady(f"{self.condition} can not get ready: {fault}", hint=self.hint)
+
+    def _look_at_pod(self, pod: Mapping[str, Any]) -> None:
+        meta, labels = pod["metadata"], pod["metadata"].get("labels", {})
+        mine = self.labels and all(labels.get(key) == value for key, value in self.labels.items())
+        fault = "" if meta.get("deletionTimestamp") else kstatus.pod_fault(pod)
+        if mine and fault:
+            self.faults.setdefault(meta["name"], (fault, time.monotonic()))
+        else:
+            self.faults.pop(meta["name"], None)
+
+
+@dataclass
+class Documents:
+    """Splits what ``kubectl get --watch --output json`` streams into objects: each ends with a lone closing brace."""
+
+    rest: bytes = b""
+
+    def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
+        """Return the objects that are complete now."""
+        *whole, self.rest = (self.rest + data).split(b"\n}\n")
+        return (json.loads(text + b"\n}") for text in whole)
+
+
+def objects(result: Result) -> list[dict[str, Any]]:
+    """Read what ``get_these`` printed; nothing where it failed."""
+    if result.code != 0 or not result.stdout.strip():
+        return []
+    data: dict[str, Any] = json.loads(result.stdout)
+    return list(data["items"]) if "items" in data else [data]
+
