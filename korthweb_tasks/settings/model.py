@@ -154,9 +154,7 @@ class Settings(Model):
 
     def connection_budget(self, tenant: Tenant) -> Budget:
         """Return the worst case of ``tenant``: every replica that the autoscaler may start, plus the reserve."""
-        storage = 1 if self.orthanc.storage_in_database else 0
-        per_replica = self.orthanc.connections + storage
-        needed = tenant.replicas.max * per_replica + self.orthanc.reserved_connections
+        needed = tenant.replicas.max * self.orthanc.connections_per_replica + self.orthanc.reserved_connections
         return Budget(needed, self.orthanc.max_connections)
 
 

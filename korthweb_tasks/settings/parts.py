@@ -22,6 +22,7 @@ from korthweb_tasks.settings.fields import (
     variable,
 )
 
+_PLUGINS = ("OrthancPostgreSQLIndex", "OrthancPostgreSQLStorage", "OrthancDicomWeb", "OrthancExplorer2")
 #: requests and limits, as in a pod: {"requests": {"cpu": "500m"}, "limits": {"memory": "2Gi"}}
 Resources = dict[Literal["requests", "limits"], dict[str, Quantity]]
 
@@ -126,12 +127,12 @@ class OrthancSettings(Model):
         default_factory=dict, description="free JSON, merged over korthweb's own orthanc.json; yours wins"
     )
     plugins: tuple[str, ...] = Field(
-        ("/usr/share/orthanc/plugins",), description="folders or files of plugins inside the image"
+        tuple(f"/usr/share/orthanc/plugins-available/lib{name}.so" for name in _PLUGINS),
+        description="files or folders of plugins inside the image",
     )
     connections: int = Field(
         5, ge=1, le=100, description="database connections of each replica (IndexConnectionsCount)"
     )
-    storage_in_database: bool = Field(True, description="keep the images in PostgreSQL too (one more connection)")
     max_connections: int = Field(200, ge=10, le=5000, description="max_connections of each tenant's PostgreSQL")
     reserved_connections: int = Field(10, ge=0, description="connections kept for people, backups and metrics")
     resources: Resources = Field(
@@ -141,11 +142,24 @@ class OrthancSettings(Model):
         85, ge=10, le=100, description="CPU use, in percent of the request, above which pods are added"
     )
 
+    @property
+    def connections_per_replica(self) -> int:
+        """Return the worst case of one pod: those of the index, and one more while images are in PostgreSQL."""
+        own = self.config.get("PostgreSQL")
+        section = own if isinstance(own, Mapping) else {}
+        storage = 1 if section.get("EnableStorage", True) else 0
+        return int(section.get("IndexConnectionsCount", self.connections)) + storage
+
     @field_validator("config")
     @classmethod
     def _boolean(cls, config: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(config.get("OverwriteInstances", False), bool):
             raise ValueError(f"OverwriteInstances must be true or false, not {config['OverwriteInstances']!r}")
+        section = config.get("PostgreSQL", {})
+        if not isinstance(section, dict):
+            raise ValueError(f"PostgreSQL must be a section of settings, not {section!r}")
+        if not isinstance(number := section.get("IndexConnectionsCount", 1), int) or number < 1:
+            raise ValueError(f"PostgreSQL.IndexConnectionsCount must be a positive number, not {number!r}")
         return config
 
 
