@@ -39,7 +39,7 @@ def task(
     help: Mapping[str, str] | None = None,  # noqa: A002 - Invoke's own name
     positional: tuple[str, ...] = (),
     name: str | None = None,
-) -> Callable[[Callable[..., Any]], invoke.Task[Any]]:
+) -> Callable[[Callable[..., Any]], invoke.Task[Any, Any]]:
     """Make ``body(session, **own)`` an Invoke task with the common flags.
 
     ``cluster=False``: a task without a cluster, so without --context, --tenant and --timeout.
@@ -51,7 +51,7 @@ def task(
         **_OUTPUT,
     }
 
-    def decorate(body: Callable[..., Any]) -> invoke.Task[Any]:
+    def decorate(body: Callable[..., Any]) -> invoke.Task[Any, Any]:
         own = list(inspect.signature(body).parameters.values())[1:]
         flags = [flag for flag in common if flag not in {parameter.name for parameter in own}]
 
@@ -73,6 +73,9 @@ def task(
         run.__name__, run.__module__ = body.__name__, body.__module__
         run.__doc__ = f"{inspect.cleandoc(body.__doc__ or '')}\n\nExample: {example}"
         texts = {**{flag: common[flag] for flag in flags}, **(help or {})}
-        return invoke.task(run, help=texts, auto_shortflags=False, positional=list(positional), name=name)
+        made: invoke.Task[Any, Any] = invoke.task(
+            help=texts, auto_shortflags=False, positional=positional or None, name=name
+        )(run)
+        return made
 
     return decorate

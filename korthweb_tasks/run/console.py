@@ -147,7 +147,7 @@ class Console:
         with self._lock:
             table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
             for column, options in (("", {"width": 2}), ("", {"no_wrap": True}), ("", {"justify": "right"}), ("", {})):
-                table.add_column(column, **options)  # type: ignore[arg-type]
+                table.add_column(column, **options)
             for row in self._rows.values():
                 mark, colour, _ = LOOKS[row.verdict]
                 if row.began is not None:

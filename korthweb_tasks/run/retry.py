@@ -60,7 +60,7 @@ def retried(attempt: Callable[[int], Result], *, seconds: float, waiting: Callab
     # the pause happens in `waiting`, where it can be interrupted
     retrying = tenacity.Retrying(
         stop=tenacity.stop_after_delay(seconds),
-        wait=tenacity.wait_exponential_jitter(initial=0.2, max=5.0, jitter=0.3),
+        wait=tenacity.wait_exponential_jitter(multiplier=0.2, max=5.0, jitter=0.3),
         retry=tenacity.retry_if_result(failed),
         before_sleep=tell,
         sleep=lambda _: None,

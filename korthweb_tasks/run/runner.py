@@ -44,12 +44,13 @@ class Runner:
 
     ``programs`` gives the path of a program by its name; a name that is not in it is looked up on the PATH.
     ``patience`` is how many seconds a transient failure of a repeatable command is tried again.
-    ``command_timeout`` (seconds) bounds every command. ``echo`` is shown each command, masked;
+    ``default_timeout`` (seconds) bounds a command that has no bound of its own, ``command_timeout`` every command. ``echo`` is shown each command, masked;
     ``record`` is given each result, for the journal.
     """
 
     programs: Mapping[str, str] = field(default_factory=dict)
     patience: float = 60.0
+    default_timeout: float | None = None
     command_timeout: float | None = None
     echo: Callable[[str], None] | None = None
     record: Callable[[Result], None] | None = None
@@ -116,6 +117,8 @@ class Runner:
         self.sleep(seconds)
 
     def _once(self, command: Command) -> Result:
+        if command.timeout is None:
+            command = command.with_timeout(self.default_timeout)
         command = command.with_timeout(self.command_timeout)
         began = time.monotonic()
         child = self._start(command, stderr=subprocess.PIPE)
@@ -162,9 +165,9 @@ class Runner:
 
     def _end(self, child: subprocess.Popen[str], grace: tuple[float, float]) -> None:
         """End the child's whole group: SIGINT, SIGTERM, SIGKILL."""
-        interrupt = (signal.SIGINT,) if grace[0] else ()
-        signals = (*interrupt, signal.SIGTERM, signal.SIGKILL)
+        signals = (*((signal.SIGINT,) if grace[0] else ()), signal.SIGTERM, signal.SIGKILL)
         waits = (grace[0], grace[1], 5.0)[-len(signals) :]
+        forced = child.poll() is None
         for number, seconds in zip(signals, waits, strict=True):
             if child.poll() is not None:
                 break
@@ -172,6 +175,9 @@ class Runner:
                 os.killpg(child.pid, number)
             with suppress(subprocess.TimeoutExpired):
                 child.wait(seconds)
+        if forced:  # what the child started itself and left behind
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
         with self._lock:
             self._children.discard(child)
 

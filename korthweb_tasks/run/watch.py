@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from korthweb_tasks.core import kstatus
@@ -63,9 +64,7 @@ class Waiter:
         wanted = [condition for condition in conditions if isinstance(condition, Ready)]
         for namespace in dict.fromkeys(condition.namespace for condition in wanted):
             here = [condition for condition in wanted if condition.namespace == namespace]
-            result = self.runner.check(
-                self.observe.get_these([(c.kind, c.name) for c in here], namespace=namespace)
-            )
+            result = self.runner.check(self.observe.get_these([(c.kind, c.name) for c in here], namespace=namespace))
             found = [kstatus.status(obj).state == "current" for obj in objects(result)]
             if result.code != 0 or len(found) < len(here) or not all(found):
                 yield from here
@@ -105,8 +104,7 @@ class _Wait:
             return True
         with ExitStack() as stack:
             streams = {
-                stack.enter_context(self.runner.stream(command)): Documents()
-                for command in self._commands(condition)
+                stack.enter_context(self.runner.stream(command)): Documents() for command in self._commands(condition)
             }
             while not any(stream.ended for stream in streams):
                 self._go_on(seen.late)
@@ -137,7 +135,7 @@ class _Wait:
                 continue
             why = (result.stderr.strip().splitlines() or ["no answer"])[-1]
             self.say(f"{gate}: {why}")
-            self._go_on(lambda why=why: NotReady(f"{gate} does not serve: {why}", hint=str(gate.command)))
+            self._go_on(partial(NotReady, f"{gate} does not serve: {why}", hint=str(gate.command)))
             self.runner.sleep(PAUSE)
 
     def _go_on(self, late: Callable[[], NotReady]) -> None:
@@ -180,7 +178,7 @@ class _Seen:
         return NotReady(f"{self.condition} was not {goal} in time: {self.message}", hint=self.hint)
 
     def refuse_faults(self) -> None:
-        """Raise NotReady for a pod that has shown the same fault for a while: pods of an older kind go away in that time."""
+        """Raise NotReady for a pod whose fault has stayed a while: pods of an older kind go away in that time."""
         for fault, since in self.faults.values():
             if time.monotonic() - since > FAULT_STAYS:
                 raise NotReady(f"{self.condition} can not get ready: {fault}", hint=self.hint)
@@ -213,4 +211,3 @@ def objects(result: Result) -> list[dict[str, Any]]:
         return []
     data: dict[str, Any] = json.loads(result.stdout)
     return list(data["items"]) if "items" in data else [data]
-

@@ -1,0 +1,323 @@
+"""What one task works with: settings, cluster, runner, console. Tasks typed in a row share all of it, and one lock."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import invoke
+
+from korthweb_tasks import paths
+from korthweb_tasks.errors import GuardRefused, Interrupted, KorthwebError, StepFailed, UsageError
+
+if TYPE_CHECKING:
+    from korthweb_tasks.core.plan import Plan
+    from korthweb_tasks.core.record import StepRecord
+    from korthweb_tasks.core.target import Target
+    from korthweb_tasks.report.model import Report
+    from korthweb_tasks.run.console import Console
+    from korthweb_tasks.run.journal import Journal
+    from korthweb_tasks.run.lock import Lock
+    from korthweb_tasks.run.runner import Runner
+    from korthweb_tasks.settings.contexts import ClusterRef
+    from korthweb_tasks.settings.load import Loaded
+    from korthweb_tasks.settings.model import Settings
+    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.tools.kubectl import Kubectl
+
+
+@dataclass
+class _Shared:
+    """What all tasks of this process that speak to one cluster share."""
+
+    runner: Runner
+    console: Console
+    journal: Journal | None = None
+    lock: Lock | None = None
+    greeted: bool = False
+
+
+_SHARED: dict[str, _Shared] = {}
+
+
+class Programs(Mapping[str, str]):
+    """Paths of the CLIs, looked for when one is first needed."""
+
+    NAMES = ("kubectl", "helm", "istioctl", "flux")
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self._found: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> str:
+        """Return the path of a CLI; raises ToolMissing, and KeyError for a name that is none of them."""
+        if name not in self.NAMES:
+            raise KeyError(name)
+        if name not in self._found:
+            from korthweb_tasks.provision.tools import locate
+
+            self._found[name] = str(locate(name, source=self.source).path)
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the names."""
+        return iter(self.NAMES)
+
+    def __len__(self) -> int:
+        """Count the names."""
+        return len(self.NAMES)
+
+
+@dataclass
+class Session:
+    """One task's view of the world; everything is made when it is first asked for."""
+
+    config: Any
+    context_flag: str | None = None
+    tenant_flag: str | None = None
+    dry_run: bool = False
+    yes: bool = False
+    timeout: float | None = None
+    output: str = "text"
+    cluster: bool = True
+
+    @classmethod
+    def open(
+        cls,
+        c: invoke.Context,
+        *,
+        cluster: bool = True,
+        context: str | None = None,
+        tenant: str | None = None,
+        dry_run: bool = False,
+        yes: bool = False,
+        timeout: str | float | None = None,
+        output: str = "text",
+    ) -> Session:
+        """Make a session from the words typed; raises UsageError for words that mean nothing."""
+        if output not in ("text", "json"):
+            raise UsageError(f"--output {output} is not known", hint="--output text or --output json")
+        try:
+            seconds = float(timeout) if timeout is not None else None
+        except ValueError:
+            raise UsageError(f"--timeout {timeout} is no number of seconds", hint="--timeout 300") from None
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _interrupt)
+        dry = dry_run or bool(c.config.run.dry)
+        return cls(c.config, context, tenant, dry, yes, seconds, output, cluster)
+
+    def run(self, body: Callable[..., Any], words: Mapping[str, Any]) -> Any:
+        """Call a task's body."""
+        return body(self, **words)
+
+    @cached_property
+    def loaded(self) -> Loaded:
+        """Return the settings with the origin of each; the profile follows the cluster."""
+        from korthweb_tasks.settings.load import load
+
+        return load(context=self.context_flag) if self.cluster else load()
+
+    @property
+    def settings(self) -> Settings:
+        """Return the effective settings."""
+        return self.loaded.settings
+
+    @property
+    def secrets(self) -> Any:
+        """Return what ``.env`` and the environment say of passwords."""
+        return self.loaded.secrets
+
+    @cached_property
+    def ref(self) -> ClusterRef:
+        """Return the cluster that the words, the settings or the project's choice name."""
+        from korthweb_tasks.settings.contexts import resolve
+
+        return resolve(self.settings, self.context_flag)
+
+    @property
+    def target(self) -> Target:
+        """Return the context that every command names."""
+        return self.ref.target
+
+    @cached_property
+    def kubectl(self) -> Kubectl:
+        """Return the builder of kubectl commands for the target."""
+        from korthweb_tasks.tools.kubectl import Kubectl
+
+        return Kubectl(self.target)
+
+    @cached_property
+    def tenants(self) -> tuple[Tenant, ...]:
+        """Return the tenants this task is about: the one named by --tenant, else all of them."""
+        everybody = self.settings.tenants
+        if self.tenant_flag is None:
+            return everybody
+        chosen = tuple(t for t in everybody if t.name.lower() == self.tenant_flag.lower())
+        if not chosen:
+            names = ", ".join(t.name for t in everybody)
+            raise UsageError(f"there is no tenant {self.tenant_flag}", hint=f"--tenant takes one of {names}")
+        return chosen
+
+    @property
+    def runner(self) -> Runner:
+        """Return the runner that all tasks of this process share."""
+        return self._shared.runner
+
+    @property
+    def console(self) -> Console:
+        """Return the console."""
+        return self._shared.console
+
+    @cached_property
+    def _shared(self) -> _Shared:
+        key = f"{self.target.kubeconfig}#{self.target.context}" if self.cluster else ""
+        if key not in _SHARED:
+            from korthweb_tasks.run.console import Console
+            from korthweb_tasks.run.runner import Runner
+
+            console = Console()
+            _SHARED[key] = _Shared(
+                Runner(
+                    programs=Programs(self.settings.tools.source),
+                    default_timeout=self.settings.timeouts.command,
+                    command_timeout=self.config.timeouts.command,
+                    echo=(lambda text: console.line(f"$ {text}")) if self.config.run.echo else None,
+                ),
+                console,
+            )
+        return _SHARED[key]
+
+    def contact(self) -> None:
+        """Meet the cluster once: is it there, and is it the recorded one? Raises ClusterUnreachable, GuardRefused."""
+        if self._shared.greeted:
+            return
+        from korthweb_tasks.run.guard import check
+
+        check(self.ref, self.runner.run)
+        self._shared.greeted = True
+
+    def execute(self, plan: Plan, *, destructive: bool = False) -> Report:
+        """Preview or apply ``plan``; raises what its first failure was, after everything else is done."""
+        self.contact()
+        self.console.line(f"{plan.title} on {self.ref.name} (context {self.target.context})", "bold")
+        if self.dry_run:
+            return self._preview(plan)
+        self._allow(plan, destructive)
+        self._take_lock()
+        report = self._apply(plan)
+        if self.output == "json":
+            self.emit(report_data(report), "")
+        return report
+
+    def confirm(self, question: str) -> None:
+        """Ask a person; raises GuardRefused on a "no", and where nobody can be asked and --yes was not given."""
+        if self.yes:
+            return
+        if not sys.stdin.isatty():
+            raise GuardRefused(f"{question} Nobody is there to say yes", hint="--yes says it beforehand")
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise GuardRefused("nothing was changed")
+
+    def emit(self, data: Any, text: str) -> None:
+        """Print the task's result on stdout: ``data`` as JSON with --output json, else ``text``."""
+        print(json.dumps(data, indent=2, default=str) if self.output == "json" else text)
+
+    def _allow(self, plan: Plan, destructive: bool) -> None:
+        from korthweb_tasks.run.guard import allow
+
+        allow(self.ref, yes=self.yes)
+        if destructive and not self.yes:
+            for step in plan.steps:
+                self.console.line(f"  {step.title}")
+            self.confirm(f"{plan.title} on {self.ref.name}: go on?")
+
+    def _take_lock(self) -> None:
+        if self._shared.lock is None:
+            from korthweb_tasks.run.lock import Lock
+
+            lock = Lock(self.runner, self.kubectl, self.console.line)
+            lock.acquire()
+            self._shared.lock = lock
+            atexit.register(lock.release)
+
+    def _executor(self) -> Any:
+        from korthweb_tasks.run.executor import Executor
+
+        seconds = self.timeout or self.settings.timeouts.step
+        return Executor(self.runner, self.kubectl, self.console, self._shared.journal, seconds)
+
+    def _preview(self, plan: Plan) -> Report:
+        records = self._executor().preview(plan)
+        lines = []
+        for record in records:
+            word = "already so" if record.verdict == "same" else "would be done"
+            lines.append(f"  {record.title}: {word}")
+        self.emit([{"step": r.name, "title": r.title, "verdict": r.verdict} for r in records], "\n".join(lines))
+        return self._report(plan, records)
+
+    def _apply(self, plan: Plan) -> Report:
+        from korthweb_tasks.run.journal import Journal
+
+        shared = self._shared
+        if shared.journal is None:
+            shared.journal = Journal.begin(paths.work_dir() / "runs", plan.title)
+            shared.runner.record = shared.journal.command
+        executor = self._executor()
+        with self.console.table(plan.title):
+            for step in plan.steps:
+                self.console.row(step.name, step.title)
+            records = executor.apply(plan)
+        report = self._report(plan, records)
+        shared.journal.write("report.json", json.dumps(report_data(report), indent=2))
+        self.console.line(summary(records))
+        self._raise(records, executor.faults)
+        return report
+
+    def _raise(self, records: tuple[StepRecord, ...], faults: Mapping[str, KorthwebError]) -> None:
+        folder = self._shared.journal.folder if self._shared.journal else None
+        if any(record.verdict == "interrupted" for record in records):
+            left = ", ".join(r.title for r in records if r.verdict in ("interrupted", "skipped"))
+            raise Interrupted(f"interrupted; not done: {left}", hint="the same command goes on from here")
+        broken = [record for record in records if record.verdict == "failed"]
+        if not broken:
+            return
+        first = faults[broken[0].name]
+        if len(broken) == 1:
+            first.message = f"{broken[0].title}: {first.message}"
+            first.hint = first.hint or f"less {folder}/journal.jsonl"
+            raise first
+        details = "\n".join(f"{record.title}: {record.detail}" for record in broken)
+        raise StepFailed(f"{len(broken)} steps failed", hint=first.hint or f"less {folder}", details=details)
+
+    def _report(self, plan: Plan, records: tuple[StepRecord, ...]) -> Report:
+        from korthweb_tasks.report.model import Report
+
+        return Report.of(plan.title, self.target.context, records)
+
+
+def report_data(report: Report) -> Any:
+    """Return a report as plain data."""
+    from korthweb_tasks.report.json import as_data
+
+    return as_data(report)
+
+
+def summary(records: tuple[StepRecord, ...]) -> str:
+    """Return one line: how many steps ended how, and the seconds."""
+    words = {"changed": "done", "same": "already so", "failed": "failed", "skipped": "left out"}
+    words["interrupted"] = "interrupted"
+    counts = [f"{n} {word}" for verdict, word in words.items() if (n := sum(r.verdict == verdict for r in records))]
+    seconds = max((record.end for record in records), default=0.0)
+    return f"{len(records)} steps: {', '.join(counts)} ({seconds:.1f} s)"
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
