@@ -1,0 +1,153 @@
+"""Certificates as they are served: chain, names, validity, version; and what must be refused."""
+
+from __future__ import annotations
+
+import datetime
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+from korthweb_tasks.verify import tls
+from korthweb_tasks.verify.model import Broken, Finding
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from korthweb_tasks.verify.climb import Climb, Port
+
+SERVED_HINT = "kubectl get certificate,secret -A: does the gateway read the secret that the certificate is written to?"
+
+
+def served(climb: Climb, port: Port) -> Finding:
+    """Say whether the chain, the names and the validity hold as served on ``port``."""
+    seen = tls.handshake(tls.looking(), climb.endpoint.address, port.number, port.host, climb.options.timeout)
+    if not seen.chain:
+        raise Broken(f"port {port.number} serves no certificate", SERVED_HINT)
+    from cryptography import x509
+
+    leaf = x509.load_der_x509_certificate(seen.chain[0])
+    days = judge(leaf, port.host, datetime.datetime.now(datetime.timezone.utc), climb.options.min_days)
+    context = tls.trusting(climb.endpoint.ca_pem)
+    try:
+        trusted = tls.handshake(context, climb.endpoint.address, port.number, port.host, climb.options.timeout)
+    except ssl.SSLCertVerificationError as error:
+        raise Broken(f"port {port.number}: {error.verify_message}", SERVED_HINT) from error
+    return Finding(
+        f"{', '.join(names_of(leaf))} by {_common_name(leaf.issuer)}, {days:.0f} days left, {trusted.version}",
+        {"days_left": round(days, 2)},
+    )
+
+
+def judge(leaf: x509.Certificate, host: str, now: datetime.datetime, min_days: float) -> float:
+    """Return the days left of a certificate that is for ``host`` now. Raises Broken."""
+    names = names_of(leaf)
+    if not any(matches(name, host) for name in names):
+        raise Broken(f"the certificate is for {', '.join(names) or 'no name'}, not for {host}", SERVED_HINT)
+    if now < leaf.not_valid_before_utc:
+        raise Broken(f"the certificate is not valid before {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC", CLOCK_HINT)
+    days = (leaf.not_valid_after_utc - now).total_seconds() / 86400
+    if days <= 0:
+        raise Broken(f"the certificate expired on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC", RENEW_HINT)
+    if days < min_days:
+        raise Broken(f"the certificate expires in {days:.1f} days, less than {min_days:g}", RENEW_HINT)
+    return days
+
+
+CLOCK_HINT = "compare the clocks of this machine and of the cluster"
+RENEW_HINT = "cert-manager should have renewed it: kubectl describe certificate, and its CertificateRequests"
+
+
+def names_of(leaf: x509.Certificate) -> list[str]:
+    """Return the DNS names a certificate is for; the common name does not count, as for any client of today."""
+    from cryptography import x509
+
+    try:
+        found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return []
+    return list(found.value.get_values_for_type(x509.DNSName))
+
+
+def matches(pattern: str, host: str) -> bool:
+    """Say whether a name of a certificate covers ``host``; a star stands for one whole label."""
+    if pattern.startswith("*."):
+        return host.partition(".")[2].lower() == pattern[2:].lower()
+    return pattern.lower() == host.lower()
+
+
+def old_versions_refused(climb: Climb, port: Port) -> Finding:
+    """Offer TLS 1.0 and 1.1 alone: each must be refused, while the control (TLS 1.2 or 1.3) was taken."""
+    answers = []
+    for version in (0x0301, 0x0302):
+        name = tls.WIRE_VERSIONS[version]
+        answer = tls.answer_to_version(climb.endpoint.address, port.number, port.host, version, climb.options.timeout)
+        if answer == "accepted":
+            raise Broken(f"port {port.number} accepts {name}", "set the gateway's minProtocolVersion to TLSV1_2")
+        answers.append(f"{name}: {answer}")
+    return Finding(", ".join(answers))
+
+
+def stranger_refused(climb: Climb, port: Port) -> Finding:
+    """Trust another CA than the tenant's: the handshake must fail, and because of the certificate."""
+    context = tls.trusting(other_ca())
+    try:
+        tls.handshake(context, climb.endpoint.address, port.number, port.host, climb.options.timeout)
+    except ssl.SSLCertVerificationError as error:
+        return Finding(f"refused: {error.verify_message}")
+    raise Broken(f"port {port.number} passes for a client that trusts only another CA")
+
+
+def other_ca() -> str:
+    """Return the certificate, in PEM, of a CA made for this moment, whose key is thrown away."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a stranger to this tenant")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    )
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+
+
+def address_known(climb: Climb) -> Finding:
+    """Say whether there is an address to connect to, and that it resolves."""
+    address = climb.endpoint.address
+    if not address:
+        raise Broken("the ingress has no address", "kubectl get service -A: is a load balancer giving out addresses?")
+    try:
+        found = socket.getaddrinfo(address, climb.endpoint.https_port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        hint = "is the load balancer's name in DNS yet?"
+        raise Broken(f"{address} does not resolve: {error.strerror}", hint) from error
+    numeric = sorted({str(entry[4][0]) for entry in found})
+    return Finding(address if numeric == [address] else f"{address} is {', '.join(numeric)}")
+
+
+def port_open(climb: Climb, port: Port) -> Finding:
+    """Say whether a TCP connection is taken."""
+    try:
+        with socket.create_connection((climb.endpoint.address, port.number), climb.options.timeout):
+            return Finding(f"{climb.endpoint.address}:{port.number} answers")
+    except OSError as error:
+        why = error.strerror or str(error) or type(error).__name__
+        hint = "is the port in the ingress Service, and does a Gateway open it? a firewall between?"
+        raise Broken(f"{climb.endpoint.address}:{port.number}: {why}", hint) from error
+
+
+def _common_name(name: x509.Name) -> str:
+    from cryptography.x509.oid import NameOID
+
+    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if found else name.rfc4514_string() or "an unnamed issuer"

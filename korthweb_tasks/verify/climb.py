@@ -1,0 +1,110 @@
+"""What the rungs of one climb share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+from korthweb_tasks.verify import tls
+from korthweb_tasks.verify.model import Broken, Endpoint, Options
+
+if TYPE_CHECKING:
+    import ssl
+
+    from korthweb_tasks.verify.images import Consignment
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port and the name that travels as SNI to it."""
+
+    number: int
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """One Orthanc pod. ``fault`` says why it can never become ready, where that is known."""
+
+    name: str
+    uid: str
+    ready: bool
+    fault: str = ""
+
+
+class ClusterAccess(Protocol):
+    """The way to each replica, past the ingress. Every method may raise a KorthwebError."""
+
+    def pods(self) -> list[Pod]:
+        """Return the tenant's Orthanc pods that are not being deleted."""
+
+    def get(self, pod: Pod, path: str, accept: str) -> tuple[int, str, bytes]:
+        """Return status, content type and body of an HTTP GET that this very pod answers."""
+
+    def delete(self, pods: list[Pod]) -> None:
+        """Delete the pods; returns before they are gone."""
+
+    def wait(self, count: int, old: frozenset[str], seconds: float) -> list[Pod]:
+        """Watch until ``count`` pods whose UID is not in ``old`` are ready, and return them.
+
+        Raises NotReady when that does not come within ``seconds``, or can not come any more.
+        """
+
+
+@dataclass
+class Climb:
+    """The state of one climb. ``sent`` is set as soon as a first image may have arrived."""
+
+    endpoint: Endpoint
+    access: ClusterAccess | None
+    options: Options
+    sent: Consignment | None = None
+
+    @property
+    def https(self) -> Port:
+        """Return the port for browsers and DICOMweb."""
+        return Port(self.endpoint.https_port, self.endpoint.web_host)
+
+    @property
+    def dicom(self) -> Port:
+        """Return the port for DICOM over TLS."""
+        return Port(self.endpoint.dicom_port, self.endpoint.dicom_host)
+
+    @cached_property
+    def context(self) -> ssl.SSLContext:
+        """Return the context that trusts the tenant's CA and nothing else."""
+        return tls.trusting(self.endpoint.ca_pem)
+
+    def cluster(self) -> ClusterAccess:
+        """Return the way to the pods. Raises Broken where there is none."""
+        if self.access is None:
+            raise Broken("there is no access to the cluster", "give --context")
+        return self.access
+
+    def consignment(self) -> Consignment:
+        """Return the images that were sent. Raises Broken before that."""
+        if self.sent is None:
+            raise Broken("no image was sent")
+        return self.sent
+
+
+@contextmanager
+def quiet_dicom() -> Iterator[None]:
+    """Keep pydicom's and pynetdicom's remarks off the terminal: a rung says what there is to say."""
+    import logging
+    import warnings
+
+    loggers = [logging.getLogger(name) for name in ("pydicom", "pynetdicom")]
+    before = [(logger, logger.level) for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.CRITICAL + 1)
+            yield
+        finally:
+            for logger, level in before:
+                logger.setLevel(level)

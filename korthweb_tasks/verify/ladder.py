@@ -1,0 +1,171 @@
+"""The ladder: rungs in order, from "is there an address?" to "nothing is left behind"."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import httpx
+
+from korthweb_tasks.errors import Interrupted, KorthwebError
+from korthweb_tasks.verify import certificates, dicom, dicomweb, replicas, web
+from korthweb_tasks.verify.climb import Climb, ClusterAccess
+from korthweb_tasks.verify.model import Broken, Endpoint, Finding, LadderResult, Options, RungResult
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One thing to hold. ``needs`` come along when only some rungs are wanted, and are the controls of a refusal.
+
+    A broken rung makes all later ones unreachable, unless it is a ``refusal``: something that has to be
+    turned away. A broken refusal is red, but hides nothing.
+    """
+
+    name: str
+    title: str
+    needs: tuple[str, ...]
+    run: Callable[[Climb], Finding]
+    refusal: bool = False
+
+
+RUNGS: tuple[Rung, ...] = (
+    Rung("address", "the ingress has an address", (), certificates.address_known),
+    Rung("tcp-https", "TCP to the HTTPS port", ("address",), lambda c: certificates.port_open(c, c.https)),
+    Rung("tcp-dicom", "TCP to the DICOM port", ("address",), lambda c: certificates.port_open(c, c.dicom)),
+    Rung("tls-https", "TLS chain and names, HTTPS", ("tcp-https",), lambda c: certificates.served(c, c.https)),
+    Rung("tls-dicom", "TLS chain and names, DICOM", ("tcp-dicom",), lambda c: certificates.served(c, c.dicom)),
+    Rung("old-tls-https", "TLS 1.0 and 1.1 refused, HTTPS", ("tls-https",),
+         lambda c: certificates.old_versions_refused(c, c.https), refusal=True),
+    Rung("old-tls-dicom", "TLS 1.0 and 1.1 refused, DICOM", ("tls-dicom",),
+         lambda c: certificates.old_versions_refused(c, c.dicom), refusal=True),
+    Rung("other-ca-https", "an untrusted CA refused, HTTPS", ("tls-https",),
+         lambda c: certificates.stranger_refused(c, c.https), refusal=True),
+    Rung("other-ca-dicom", "an untrusted CA refused, DICOM", ("tls-dicom",),
+         lambda c: certificates.stranger_refused(c, c.dicom), refusal=True),
+    Rung("no-password", "401 without a password", ("tls-https",), web.no_password),
+    Rung("login", "login", ("no-password",), web.login),
+    Rung("wrong-password", "a wrong password refused", ("login",), web.wrong_password_refused, refusal=True),
+    Rung("wrong-name-https", "a wrong name refused, HTTPS", ("login",), web.wrong_name_refused, refusal=True),
+    Rung("echo", "C-ECHO over TLS", ("tls-dicom",), dicom.echo),
+    Rung("wrong-name-dicom", "a wrong name refused, DICOM", ("echo",), dicom.wrong_name_refused, refusal=True),
+    Rung("plain-dicom", "an association without TLS refused", ("echo",), dicom.plain_refused, refusal=True),
+    Rung("wrong-aet", "a wrong AE title refused", ("echo",), dicom.wrong_aet_refused, refusal=True),
+    Rung("store", "C-STORE of real images", ("echo", "login"), dicom.store),
+    Rung("find", "found by QIDO", ("store",), dicomweb.find),
+    Rung("pixels", "pixel data read back identical", ("find",), dicomweb.read_back),
+    Rung("replicas", "every replica sees the study", ("pixels",), replicas.all_see),
+    Rung("survive", "images survive the deletion of every pod", ("replicas",), replicas.survive),
+    Rung("clean", "deleted again, nothing left behind", ("store",), dicomweb.clean),
+)  # fmt: skip
+
+#: what each task climbs; the rungs that these need come along
+HTTPS = ("old-tls-https", "other-ca-https", "wrong-password", "wrong-name-https")
+DICOM = ("old-tls-dicom", "other-ca-dicom", "wrong-name-dicom", "plain-dicom", "wrong-aet", "pixels", "clean")
+CERTIFICATES = ("old-tls-https", "old-tls-dicom", "other-ca-https", "other-ca-dicom")
+
+OnRung = Callable[[RungResult], None]
+OnStart = Callable[[Rung], None]
+
+
+def verify(
+    endpoint: Endpoint,
+    access: ClusterAccess | None,
+    options: Options | None = None,
+    on_rung: OnRung = lambda _: None,
+    on_start: OnStart = lambda _: None,
+) -> LadderResult:
+    """Climb the ladder; ``on_rung`` is told each result, ``on_start`` each rung that begins.
+
+    Whatever happens, Ctrl-C included, the images that were sent are deleted again.
+    """
+    options = options or Options()
+    climb = Climb(endpoint, access, options)
+    began = time.monotonic()
+    results: list[RungResult] = []
+    try:
+        for rung in chosen(options.only):
+            result = _result(climb, rung, results, on_start)
+            results.append(result)
+            on_rung(result)
+    finally:
+        # The rung "clean" has done it already when all went well.
+        note = _leave(climb, results)
+    if note:
+        results = [replace(r, detail=note) if r.name == "clean" else r for r in results]
+    return LadderResult(
+        tenant=endpoint.tenant,
+        address=endpoint.address,
+        web_host=endpoint.web_host,
+        dicom_host=endpoint.dicom_host,
+        rungs=tuple(results),
+        seconds=time.monotonic() - began,
+    )
+
+
+def chosen(only: tuple[str, ...]) -> list[Rung]:
+    """Return the rungs named and all that they need, in the ladder's order; all of them for no name."""
+    if not only:
+        return list(RUNGS)
+    by_name = {rung.name: rung for rung in RUNGS}
+    wanted: set[str] = set()
+    todo = list(only)
+    while todo:
+        name = todo.pop()
+        if name not in wanted:
+            wanted.add(name)
+            todo += by_name[name].needs
+    return [rung for rung in RUNGS if rung.name in wanted]
+
+
+def _result(climb: Climb, rung: Rung, before: list[RungResult], on_start: OnStart) -> RungResult:
+    if rung.run is replicas.survive and not climb.options.restart:
+        return RungResult(name=rung.name, title=rung.title, status="left out", detail="--no-restart")
+    if blocker := _blocker(before):
+        return RungResult(name=rung.name, title=rung.title, status="not reached", detail=f"{blocker} is broken")
+    on_start(rung)
+    began = time.perf_counter()
+    try:
+        finding = rung.run(climb)
+    except Broken as error:
+        return _broken(rung, began, error.message, error.hint)
+    except Interrupted:
+        raise
+    except KorthwebError as error:
+        return _broken(rung, began, error.message, error.hint)
+    except (OSError, ssl.SSLError, httpx.HTTPError) as error:
+        return _broken(rung, began, f"{type(error).__name__}: {error}", "")
+    return RungResult(
+        name=rung.name,
+        title=rung.title,
+        status="passed",
+        ms=_ms(began),
+        detail=finding.detail,
+        measures=dict(finding.measures),
+    )
+
+
+def _broken(rung: Rung, began: float, detail: str, hint: str) -> RungResult:
+    line = " ".join(detail.split())
+    return RungResult(name=rung.name, title=rung.title, status="broken", ms=_ms(began), detail=line, hint=hint)
+
+
+def _blocker(before: list[RungResult]) -> str:
+    refusals = {rung.name for rung in RUNGS if rung.refusal}
+    return next((r.name for r in before if r.status == "broken" and r.name not in refusals), "")
+
+
+def _leave(climb: Climb, results: list[RungResult]) -> str:
+    """Delete what an unfinished climb has sent; return a line about it for the rung "clean"."""
+    if climb.sent is None or any(r.name == "clean" and r.status == "passed" for r in results):
+        return ""
+    try:
+        dicomweb.sweep(climb, climb.sent)
+    except (Broken, OSError, httpx.HTTPError) as error:
+        return f"images under PatientID {climb.sent.patient} may be left: {error}"
+    return f"what was sent under {climb.sent.patient} is deleted all the same"
+
+
+def _ms(began: float) -> float:
+    return round((time.perf_counter() - began) * 1000, 2)

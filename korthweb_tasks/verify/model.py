@@ -1,0 +1,133 @@
+"""What a verification is told and what it answers: plain data, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+#: "not reached": an earlier rung is broken, so this one says nothing. "left out": the user asked for that.
+Status = Literal["passed", "broken", "not reached", "left out"]
+
+
+class Secret:
+    """A text that shows itself only when asked to."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text itself."""
+        return self._text
+
+    def __repr__(self) -> str:
+        """Return a mask."""
+        return "Secret(********)"
+
+    def __str__(self) -> str:
+        """Return a mask."""
+        return "********"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One tenant as seen from outside the cluster.
+
+    ``address`` is what is connected to (an IP or a name); ``web_host`` and ``dicom_host`` travel
+    as SNI and Host, and are what the certificates must say, so no /etc/hosts is edited.
+    """
+
+    tenant: str
+    address: str
+    web_host: str
+    dicom_host: str
+    aet: str
+    ca_pem: str = field(repr=False)
+    username: str
+    password: Secret
+    https_port: int = 443
+    dicom_port: int = 11112
+
+    @property
+    def url(self) -> str:
+        """Return what a browser would be given."""
+        return f"https://{self.host_header}"
+
+    @property
+    def host_header(self) -> str:
+        """Return the Host of a request; the usual port is left out."""
+        return self.web_host if self.https_port == 443 else f"{self.web_host}:{self.https_port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to verify. Times are in seconds.
+
+    ``only`` names the rungs wanted; those that they need come along. ``restart`` False leaves
+    out the rung that deletes pods. ``study`` is a folder of DICOM files to send instead of ours.
+    """
+
+    only: tuple[str, ...] = ()
+    restart: bool = True
+    study: Path | None = None
+    timeout: float = 15.0
+    restart_timeout: float = 300.0
+    settle: float = 30.0
+    min_days: float = 7.0
+    calling_aet: str = "KORTHWEB"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a rung that holds has seen: one line for a person, and numbers for machines."""
+
+    detail: str
+    measures: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RungResult:
+    """One rung after the climb. ``ms`` is how long it took; ``measures`` name their unit (``mb_per_s``)."""
+
+    name: str
+    title: str
+    status: Status
+    ms: float = 0.0
+    detail: str = ""
+    hint: str = ""
+    measures: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LadderResult:
+    """Every rung in order. ``seconds`` is the whole climb."""
+
+    tenant: str
+    address: str
+    web_host: str
+    dicom_host: str
+    rungs: tuple[RungResult, ...]
+    seconds: float
+
+    @property
+    def broken(self) -> RungResult | None:
+        """Return the first broken rung."""
+        return next((rung for rung in self.rungs if rung.status == "broken"), None)
+
+    @property
+    def ok(self) -> bool:
+        """Say whether at least one rung passed and all others did, except those left out on request."""
+        held = [rung for rung in self.rungs if rung.status != "left out"]
+        return bool(held) and all(rung.status == "passed" for rung in held)
+
+
+class Broken(Exception):
+    """A rung does not hold: one line that says why, and what to do next."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint

@@ -1,0 +1,72 @@
+"""Every replica sees the images, and they outlive every pod."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from korthweb_tasks.verify import dicomweb
+from korthweb_tasks.verify.climb import Climb, ClusterAccess, Pod
+from korthweb_tasks.verify.images import Consignment
+from korthweb_tasks.verify.model import Broken, Finding
+
+#: pods asked at one time
+SIDE_BY_SIDE = 4
+SHARED_HINT = "do all replicas use the same database, with EnableStorage or one shared volume?"
+
+
+def all_see(climb: Climb) -> Finding:
+    """Ask each pod by itself, past the ingress."""
+    access, consignment = climb.cluster(), climb.consignment()
+    pods = _running(access)
+    _ask_each(access, pods, consignment)
+    return Finding(f"{len(pods)} of {len(pods)}: {', '.join(pod.name for pod in pods)}", {"replicas": float(len(pods))})
+
+
+def survive(climb: Climb) -> Finding:
+    """Delete every Orthanc pod, wait for the new ones, and read everything back."""
+    access, consignment = climb.cluster(), climb.consignment()
+    old = _running(access)
+    began = time.monotonic()
+    access.delete(old)
+    new = access.wait(len(old), frozenset(pod.uid for pod in old), climb.options.restart_timeout)
+    ready = time.monotonic() - began
+    _ask_each(access, new, consignment)
+    dicomweb.find(climb)
+    dicomweb.read_back(climb)
+    back = time.monotonic() - began
+    return Finding(
+        f"{len(old)} pods deleted, {len(new)} new ones ready in {ready:.1f} s, all images identical",
+        {"pods": float(len(new)), "ready_s": round(ready, 2), "back_s": round(back, 2)},
+    )
+
+
+def _running(access: ClusterAccess) -> list[Pod]:
+    pods = access.pods()
+    if not pods:
+        raise Broken("there is no Orthanc pod", "kubectl get pods: does the tenant's namespace hold the Deployment?")
+    if waiting := [pod.name for pod in pods if not pod.ready]:
+        raise Broken(f"not ready: {', '.join(waiting)}", "kubectl describe pod says why")
+    return pods
+
+
+def _ask_each(access: ClusterAccess, pods: list[Pod], consignment: Consignment) -> None:
+    with ThreadPoolExecutor(min(SIDE_BY_SIDE, len(pods))) as pool:
+        list(pool.map(lambda pod: _ask(access, pod, consignment), pods))
+
+
+def _ask(access: ClusterAccess, pod: Pod, consignment: Consignment) -> None:
+    """Raise Broken unless this pod lists every study and can read a file that another pod may have written."""
+    path = f"/dicom-web/studies?PatientID={consignment.patient}"
+    status, _, body = access.get(pod, path, dicomweb.JSON_ACCEPT)
+    if status not in (200, 204):
+        raise Broken(f"{pod.name} answers {status} to a query")
+    rows = json.loads(body) if status == 200 and body.strip() else []
+    if len(rows) != len(consignment.studies):
+        raise Broken(f"{pod.name} sees {len(rows)} of {len(consignment.studies)} studies", SHARED_HINT)
+    image = consignment.images[0]
+    status, kind, body = access.get(pod, dicomweb.wado_path(image), dicomweb.WADO_ACCEPT)
+    if status != 200:
+        raise Broken(f"{pod.name} lists {image.source} and answers {status} for its file", SHARED_HINT)
+    dicomweb.compare(image, kind, body)

@@ -1,0 +1,165 @@
+"""HTTPS: the client that connects to an address under a name, and who is let in."""
+
+from __future__ import annotations
+
+import secrets
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import httpx
+
+from korthweb_tasks.verify import tls
+from korthweb_tasks.verify.climb import Climb
+from korthweb_tasks.verify.model import Broken, Finding
+
+#: pages that tell something about patients or about the server
+GUARDED = ("/system", "/studies", "/dicom-web/studies", "/tools/metrics-prometheus", "/app/explorer.html")
+#: what a gateway answers for a name that it has no route for
+NO_ROUTE = (404, 421)
+#: answers of an ingress whose backends are just coming back
+PASSING = (502, 503, 504)
+PAUSE = 0.3
+AUTH_HINT = 'orthanc.json: "AuthenticationEnabled": true and RegisteredUsers; do the pods run that configuration?'
+
+
+class ToAddress(httpx.HTTPTransport):
+    """Connects to one address whatever the URL's host is; that host is SNI, Host and the name verified."""
+
+    def __init__(self, address: str, context: ssl.SSLContext) -> None:
+        super().__init__(verify=context)
+        self._address = address
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a copy, so that cookies and redirects belong to the name and not to the address."""
+        sent = httpx.Request(
+            request.method,
+            request.url.copy_with(host=self._address),
+            headers=request.headers,
+            stream=request.stream,
+            extensions={**request.extensions, "sni_hostname": request.url.host},
+        )
+        return super().handle_request(sent)
+
+
+@contextmanager
+def client(climb: Climb, password: str | None = None) -> Iterator[httpx.Client]:
+    """Give a client that trusts the tenant's CA only; without ``password`` it sends none."""
+    auth = (climb.endpoint.username, password) if password is not None else None
+    with _client(climb, climb.context, climb.endpoint.web_host, auth) as made:
+        yield made
+
+
+@contextmanager
+def logged_in(climb: Climb) -> Iterator[httpx.Client]:
+    """Give a client that sends the tenant's credentials."""
+    with client(climb, climb.endpoint.password.reveal()) as made:
+        yield made
+
+
+def _client(climb: Climb, context: ssl.SSLContext, host: str, auth: tuple[str, str] | None) -> httpx.Client:
+    port = climb.endpoint.https_port
+    return httpx.Client(
+        transport=ToAddress(climb.endpoint.address, context),
+        base_url=f"https://{host}" if port == 443 else f"https://{host}:{port}",
+        auth=auth,
+        timeout=climb.options.timeout,
+        trust_env=False,  # a proxy of this machine must not stand between the verification and the ingress
+    )
+
+
+def must(response: httpx.Response, *codes: int) -> httpx.Response:
+    """Return ``response`` if its status is one of ``codes`` (200 by default). Raises Broken."""
+    if response.status_code not in (codes or (200,)):
+        said = " ".join(response.text[:120].split())
+        request = response.request
+        raise Broken(f"{request.method} {request.url.path} was answered with {response.status_code}: {said}")
+    return response
+
+
+def patiently(
+    climb: Climb,
+    session: httpx.Client,
+    method: str,
+    path: str,
+    *,
+    accept: str = "*/*",
+    params: Mapping[str, str] | None = None,
+    json: object = None,
+) -> httpx.Response:
+    """Ask again while the ingress has no backend, for ``settle`` seconds; then the last answer or error stands.
+
+    Only for requests that may be repeated.
+    """
+    end = time.monotonic() + climb.options.settle
+    while True:
+        try:
+            response = session.request(method, path, params=params, json=json, headers={"Accept": accept})
+            if response.status_code not in PASSING or time.monotonic() > end:
+                return response
+        except httpx.TransportError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(PAUSE)
+
+
+def no_password(climb: Climb) -> Finding:
+    """Ask for guarded pages without a password: each must answer 401."""
+    with client(climb) as web:
+        for path in GUARDED:
+            response = patiently(climb, web, "GET", path)
+            if response.status_code != 401:
+                raise Broken(f"{path} answers {response.status_code} without a password, not 401", AUTH_HINT)
+    return Finding(f"401 for {', '.join(GUARDED)}")
+
+
+def login(climb: Climb) -> Finding:
+    """Log in and read what Orthanc says of itself."""
+    with logged_in(climb) as web:
+        response = web.get("/system")
+        if response.status_code == 401:
+            who = climb.endpoint.username
+            raise Broken(f"the password of {who} is refused", "was the Secret changed after the pods had started?")
+        system = must(response).json()
+        if must(web.get("/plugins/dicom-web"), 200, 404).status_code == 404:
+            raise Broken("Orthanc runs without its DICOMweb plugin", "orthanc.json: Plugins, DicomWeb.Enable")
+    return Finding(f"{climb.endpoint.username} at Orthanc {system.get('Version', '?')} ({system.get('Name', '?')})")
+
+
+def wrong_password_refused(climb: Climb) -> Finding:
+    """Log in with a password that nobody has: 401."""
+    with client(climb, secrets.token_urlsafe(18)) as web:
+        response = web.get("/system")
+    if response.status_code != 401:
+        raise Broken(f"a wrong password is answered with {response.status_code}, not 401", AUTH_HINT)
+    return Finding("401; the right password was taken in this run")
+
+
+def wrong_name_refused(climb: Climb) -> Finding:
+    """Ask under another name, with and without looking at the certificate: no way must lead to Orthanc."""
+    endpoint = climb.endpoint
+    stranger = f"stranger-{secrets.token_hex(4)}.{endpoint.web_host.partition('.')[2]}"
+    try:
+        tls.handshake(climb.context, endpoint.address, endpoint.https_port, stranger, climb.options.timeout)
+    except OSError as error:
+        how = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else "the connection is ended"
+    else:
+        raise Broken(f"the certificate passes for {stranger}", "is it for a wildcard of the tenant's domain?")
+    with _client(climb, tls.looking(), stranger, None) as web:
+        routed = _reaches(web, "/system", None)
+    with client(climb) as web:
+        routed = routed or _reaches(web, "/system", stranger)
+    if routed:
+        hint = "the Gateway and its routes should name the tenant's host only"
+        raise Broken(f"the name {stranger} is {routed}", hint)
+    return Finding(f"{stranger}: {how}; no route for it, neither by SNI nor by Host")
+
+
+def _reaches(web: httpx.Client, path: str, host: str | None) -> str:
+    """Return how the request was served, or nothing where it was turned away before Orthanc."""
+    try:
+        response = web.get(path, headers={"Host": host} if host else {})
+    except httpx.TransportError:
+        return ""
+    return "" if response.status_code in NO_ROUTE else f"answered with {response.status_code}"
