@@ -1,0 +1,165 @@
+"""Builds the components' binaries from Go modules, once, into the cache."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from korthweb_tasks import paths
+from korthweb_tasks.errors import BuildFailed, Interrupted, NoSpace
+from korthweb_tasks.provision import compiling, gotool, prune
+from korthweb_tasks.provision.estimates import clock, estimate, remember
+from korthweb_tasks.provision.recipes import Recipe, recipe, recipes
+
+Progress = Callable[[str], None]
+
+#: GB that stay free beside what the builds themselves take
+RESERVE = 2.0
+
+
+def folder(component: str) -> Path:
+    """Return where the binaries of ``component`` are or will be: ``<cache>/bin/<component>-<key>``."""
+    wanted = recipe(component)
+    return paths.cache_dir() / "bin" / f"{component}-{wanted.key(gotool.version(wanted.go))}"
+
+
+def built(component: str) -> bool:
+    """Say whether the binaries of ``component`` are there already."""
+    return folder(component).is_dir()
+
+
+def binary(component: str, name: str, *, progress: Progress | None = None) -> Path:
+    """Return the path of one binary of ``component``, building it first if it is not there."""
+    path = build(component, progress=progress) / name
+    if not path.is_file():
+        raise BuildFailed(f"'{component}' has no binary '{name}'", hint=", ".join(recipe(component).binaries))
+    return path
+
+
+def build(component: str, *, progress: Progress | None = None, stop: threading.Event | None = None) -> Path:
+    """Return the folder with the binaries of ``component`` (extras under ``share/``), building it if need be.
+
+    Two processes never build the same component at once. Raises BuildFailed with the last lines and the log's
+    path, NoSpace, ToolMissing (no Go) and Interrupted (``stop`` was set, or Ctrl-C).
+    """
+    wanted = recipe(component)
+    target = folder(component)
+    if target.is_dir():
+        return target
+    go = gotool.find(wanted.go, progress=progress)
+    with _only_one(component, progress, stop):
+        if not target.is_dir():
+            _check_space([wanted])
+            _make(wanted, go, target, progress or (lambda _: None), stop or threading.Event())
+    return target
+
+
+def fetch(component: str, stop: threading.Event | None = None) -> None:
+    """Download the modules that ``component`` is built from, so that its build only compiles."""
+    wanted = recipe(component)
+    with _work_folder(wanted) as work:
+        compiling.download(wanted, gotool.find(wanted.go), work, stop or threading.Event())
+
+
+def missing(components: Iterable[str]) -> list[str]:
+    """Return those of ``components`` that are not built, in the order of the recipes, which builds best."""
+    names = [recipe(name).name for name in components]
+    return [name for name in recipes() if name in names and not built(name)]
+
+
+def check_space(components: Iterable[str]) -> None:
+    """Raise NoSpace, with both figures, where the disk can not hold the builds that are still missing."""
+    _check_space([recipe(name) for name in missing(components)])
+
+
+def _make(wanted: Recipe, go: gotool.Go, target: Path, progress: Progress, stop: threading.Event) -> None:
+    began = time.monotonic()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with _work_folder(wanted) as work:
+            compiling.compiled(wanted, go, work, _reporter(wanted.name, began, progress), stop)
+            out = work / "out"
+            compiling.copy_extras(wanted, go, work, out / "share")
+            absent = [name for name in wanted.binaries if not (out / name).is_file()]
+            if absent:
+                raise BuildFailed(f"building {wanted.name} made no {', '.join(absent)}")
+            out.rename(target)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise _full(f"building {wanted.name}") from error
+        raise
+    remember(wanted.name, time.monotonic() - began)
+
+
+def _reporter(name: str, began: float, progress: Progress) -> Progress:
+    usual = estimate(name)
+    about = f" of about {clock(usual)}" if usual else ""
+    return lambda text: progress(f"{text}, {clock(time.monotonic() - began)}{about}")
+
+
+@contextmanager
+def _work_folder(wanted: Recipe) -> Iterator[Path]:
+    """Give a private copy of the pins, on the same disk as the result so that the last step is a rename."""
+    parent = paths.cache_dir() / "bin"
+    parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{wanted.name}-", dir=parent))
+    try:
+        for path in wanted.sources:
+            shutil.copyfile(path, work / path.name)
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def _only_one(component: str, progress: Progress | None, stop: threading.Event | None) -> Iterator[None]:
+    locks = paths.cache_dir() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / f"build-{component}").open("w") as handle:
+        told = False
+        while not _locked(handle.fileno()):
+            if progress and not told:
+                progress("another korthweb is building it; waiting")
+                told = True
+            if stop and stop.wait(0.5):
+                raise Interrupted("interrupted")
+            if not stop:
+                time.sleep(0.5)
+        yield
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _check_space(wanted: list[Recipe]) -> None:
+    if not wanted:
+        return
+    cache = paths.cache_dir()
+    cache.mkdir(parents=True, exist_ok=True)
+    needed = sum(one.disk for one in wanted) + RESERVE
+    free = shutil.disk_usage(cache).free / 1e9
+    # What earlier builds left in the caches is not needed a second time.
+    have = prune.rough_size(cache / "go") / 1e9 if free < needed else 0.0
+    if free + have < needed:
+        names = ", ".join(one.name for one in wanted)
+        raise NoSpace(
+            f"{free:.1f} GB are free in {cache}, and building {names} needs {needed:.0f} GB",
+            hint="free some space, or set KORTHWEB_CACHE to a folder on a larger disk",
+        )
+
+
+def _full(doing: str) -> NoSpace:
+    free = shutil.disk_usage(paths.cache_dir()).free / 1e9
+    return NoSpace(f"no space left while {doing}: {free:.1f} GB are free in {paths.cache_dir()}")

