@@ -44,8 +44,8 @@ class Runner:
 
     ``programs`` gives the path of a program by its name; a name that is not in it is looked up on the PATH.
     ``patience`` is how many seconds a transient failure of a repeatable command is tried again.
-    ``default_timeout`` (seconds) bounds a command that has no bound of its own, ``command_timeout`` every command. ``echo`` is shown each command, masked;
-    ``record`` is given each result, for the journal.
+    ``default_timeout`` (seconds) bounds a command that has no bound of its own, ``command_timeout`` every one.
+    ``echo`` is shown each command, masked; ``record`` is given each result, for the journal.
     """
 
     programs: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,107 @@
+"""A cluster behind an SSH host: a tunnel to its API server, and a kubeconfig that goes through it. Uses fabric."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from korthweb_tasks.core.command import Command, Result
+from korthweb_tasks.core.target import Target
+from korthweb_tasks.errors import ClusterUnreachable, KorthwebError
+
+CONNECT_SECONDS = 15
+
+
+class Door(Protocol):
+    """Where to knock: :class:`korthweb_tasks.settings.parts.BastionSettings` says it."""
+
+    host: str
+    user: str | None
+    port: int
+    identity: str | None
+
+
+@contextmanager
+def through(door: Door, target: Target, run: Callable[[Command], Result], folder: Path) -> Iterator[Target]:
+    """Open a tunnel from a free port of the loopback to the API server; give a target that uses it.
+
+    The kubeconfig of that target is private, lies in ``folder`` and is removed at the end; the name that the
+    server's certificate must carry stays the original one. The bastion's host key must be known to ssh.
+    Raises ClusterUnreachable, naming the bastion.
+    """
+    config = _flat(target, run)
+    url = urlsplit(config["clusters"][0]["cluster"]["server"])
+    if not url.hostname:
+        raise KorthwebError(f"context {target.context} has no server to tunnel to")
+    port = _free_port()
+    with _connection(door) as connection:
+        path = _write(folder, rewritten(config, port))
+        try:
+            with connection.forward_local(port, url.port or 443, url.hostname):
+                yield Target(target.context, str(path))
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def rewritten(config: Mapping[str, Any], port: int) -> dict[str, Any]:
+    """Return a flattened kubeconfig of one cluster that goes to ``port`` of the loopback."""
+    entry = config["clusters"][0]
+    url = urlsplit(entry["cluster"]["server"])
+    cluster = {
+        "tls-server-name": url.hostname,
+        **entry["cluster"],
+        "server": f"{url.scheme}://127.0.0.1:{port}{url.path}",
+    }
+    return {**config, "clusters": [{**entry, "cluster": cluster}]}
+
+
+@contextmanager
+def _connection(door: Door) -> Iterator[Any]:
+    from fabric import Connection
+    from paramiko import RejectPolicy, SSHException
+
+    keys = {"key_filename": door.identity} if door.identity else {}
+    connection = Connection(
+        door.host, user=door.user, port=door.port, connect_kwargs=keys, connect_timeout=CONNECT_SECONDS
+    )
+    # fabric adds unknown host keys by itself: not on the way to patient images
+    connection.client.set_missing_host_key_policy(RejectPolicy())
+    connection.client.load_system_host_keys()
+    try:
+        connection.open()
+    except (SSHException, OSError) as error:
+        who = f"{connection.user}@{door.host}"
+        raise ClusterUnreachable(
+            f"the bastion {who}, port {door.port}, can not be used: {error}",
+            hint=f"ssh -p {door.port} {who}   (it must work without a question)",
+        ) from error
+    with connection:
+        yield connection
+
+
+def _flat(target: Target, run: Callable[[Command], Result]) -> dict[str, Any]:
+    view = ("kubectl", *target.kubectl_args(), "config", "view", "--raw", "--minify", "--flatten", "--output=json")
+    config: dict[str, Any] = json.loads(run(Command(argv=view)).stdout)
+    return config
+
+
+def _write(folder: Path, config: Mapping[str, Any]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = folder / f"bastion-{os.getpid()}.kubeconfig"
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        json.dump(config, file)
+    return path
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
