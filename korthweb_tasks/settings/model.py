@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from korthweb_tasks.settings.fields import DnsLabel, Model, PlainName, Seconds
+from korthweb_tasks.settings.merge import deep_merge
 from korthweb_tasks.settings.parts import (
     CHARTS,
     Chart,
@@ -159,12 +160,10 @@ class Settings(Model):
 
 
 def _with_charts(charts: Mapping[str, Any], versions: Mapping[str, Any]) -> dict[str, Any]:
-    tables = {name: {"source": c.source, "version": c.tag(versions), "values": c.values} for name, c in CHARTS.items()}
-    merged: dict[str, Any] = {}
-    for name in (*tables, *(name for name in charts if name not in tables)):
-        chart = charts.get(name, {})
-        merged[name] = {**tables.get(name, {}), **chart} if isinstance(chart, Mapping) else chart
-    return merged
+    merged: dict[str, Any] = {
+        name: {"source": pin.source, "version": pin.tag(versions), "values": pin.values} for name, pin in CHARTS.items()
+    }
+    return deep_merge(merged, charts)
 
 
 def _with_tags(images: Mapping[str, Any], versions: Mapping[str, Any]) -> dict[str, Any]:

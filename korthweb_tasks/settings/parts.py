@@ -139,7 +139,7 @@ class OrthancSettings(Model):
         default_factory=lambda: _resources("250m", "1Gi", "2Gi"), description="requests and limits of each pod"
     )
     cpu_target: int = Field(
-        85, ge=10, le=100, description="CPU use, in percent of the request, above which pods are added"
+        85, ge=10, le=1000, description="CPU use, in percent of the request, above which pods are added"
     )
 
     @property

@@ -1,0 +1,107 @@
+"""Passwords that the user chose, from ``.env`` and the environment. They are never printed."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from korthweb_tasks.errors import SettingsError
+from korthweb_tasks.settings.fields import variable
+from korthweb_tasks.settings.parts import Tenant
+
+PREFIX = "KORTHWEB_SECRET_"
+DATABASE = "postgres"
+SHORTEST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Passwords by the name of their variable; the representation shows names only."""
+
+    values: Mapping[str, str] = field(default_factory=dict, repr=False)
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    def password(self, tenant: Tenant, user: str) -> str | None:
+        """Return the password of one of Orthanc's users, or None: it is to be generated."""
+        return self.values.get(secret_name(tenant, user))
+
+    def database_password(self, tenant: Tenant) -> str | None:
+        """Return the password of the tenant's PostgreSQL, or None: it is to be generated."""
+        return self.values.get(secret_name(tenant, DATABASE))
+
+    @property
+    def masks(self) -> tuple[str, ...]:
+        """Return every secret text, for the masks of commands and journals."""
+        return tuple(self.values.values())
+
+
+def secret_name(tenant: Tenant, user: str) -> str:
+    """Return the variable of a password: ``KORTHWEB_SECRET_BHC_ADMIN_PASSWORD``; the database is user postgres."""
+    return f"{PREFIX}{variable(tenant.name)}_{variable(user)}_PASSWORD"
+
+
+def secret_names(tenants: Iterable[Tenant]) -> list[str]:
+    """Return the variables of all passwords that ``tenants`` can have."""
+    return [secret_name(tenant, user) for tenant in tenants for user in (*tenant.users, DATABASE)]
+
+
+def collect(variables: Mapping[str, str], origins: Mapping[str, str]) -> Secrets:
+    """Return the secrets among ``variables``.
+
+    Raises SettingsError, without the value, for a password that is too short or that orthanc.json can't carry.
+    """
+    found = {name: value for name, value in variables.items() if name.startswith(PREFIX) and value}
+    for name, value in found.items():
+        if fault := unfit(value):
+            raise SettingsError(f"{origins.get(name, 'environment')}: {name} {fault}")
+    return Secrets(found, {name: origins.get(name, "environment") for name in found})
+
+
+def unfit(password: str) -> str:
+    """Return why ``password`` can't be used, or nothing.
+
+    Orthanc replaces ``${NAME}`` inside the text of its JSON file, before it is parsed.
+    """
+    if len(password) < SHORTEST:
+        return f"is shorter than {SHORTEST} characters"
+    if not password.isprintable() or any(mark in password for mark in ('"', "\\", "${")):
+        return "holds a character that orthanc.json can't carry (\", \\, ${ or a control character)"
+    return ""
+
+
+def read_env(path: Path) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """Return the variables of a ``.env`` file, the line that each is in, and warnings; a missing file is empty.
+
+    Raises SettingsError for an unreadable file and for a line that is not ``NAME=value``; no value is ever shown.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return {}, {}, []
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SettingsError(f"{path.name} can't be read: {reason}", hint=f"ls -l {path}") from error
+    values, origins = _parse(text, path.name)
+    loose = [f"{path.name} holds secrets but others may read it (mode {mode:04o}): chmod 600 {path}"]
+    return values, origins, loose if mode & 0o077 and any(name.startswith(PREFIX) for name in values) else []
+
+
+def _parse(text: str, name: str) -> tuple[dict[str, str], dict[str, str]]:
+    from io import StringIO
+
+    from dotenv.parser import parse_stream
+
+    values: dict[str, str] = {}
+    origins: dict[str, str] = {}
+    for binding in parse_stream(StringIO(text)):
+        # a binding begins with the blank lines before it
+        before = binding.original.string[: -len(binding.original.string.lstrip()) or None]
+        line = binding.original.line + before.count("\n")
+        if binding.error or (binding.key is not None and binding.value is None):
+            raise SettingsError(f"{name}:{line}: this line is not NAME=value")
+        if binding.key is not None and binding.value is not None:
+            values[binding.key], origins[binding.key] = binding.value, f"{name}:{line}"
+    return values, origins
