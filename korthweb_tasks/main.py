@@ -26,6 +26,7 @@ from korthweb_tasks.errors import UsageError
 _UNKNOWN = re.compile(r"No idea what '(?P<word>.*)' is!")
 _NO_VALUE = re.compile(r"Flag <Argument: (?P<flag>\S+?)[ >].* needed value")
 _NO_POSITIONAL = re.compile(r"'(?P<task>.*)' did not receive required positional arguments: (?P<names>.*)")
+_CALL = re.compile(r"\bkorthweb(?= (\$\{=collection_arg\} )?--complete)")  # in Invoke's completion scripts
 _BAD_VALUE = re.compile(r"invalid literal for (?P<kind>\w+)\(\).*: (?P<value>.*)")
 
 
@@ -53,8 +54,8 @@ class Korthweb(Program):
             with self._clear_words(), redirect_stdout(printed):
                 super().parse_core(argv)
         finally:
-            launcher = os.environ.get("KORTHWEB_LAUNCHER", "korthweb")
-            sys.stdout.write(printed.getvalue().replace("korthweb --complete", f"{shlex.quote(launcher)} --complete"))
+            launcher = shlex.quote(os.environ.get("KORTHWEB_LAUNCHER", "korthweb"))
+            sys.stdout.write(_CALL.sub(lambda _: launcher, printed.getvalue()))
 
     def parse_tasks(self) -> None:
         """Parse tasks and their flags."""
