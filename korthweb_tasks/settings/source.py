@@ -95,5 +95,9 @@ def _syntax(error: yaml.MarkedYAMLError, name: str) -> SettingsError:
     mark = error.problem_mark or error.context_mark
     line = mark.line + 1 if mark else 1
     problem = error.problem or error.context or "not YAML"
-    hint = "indent with spaces" if "\\t" in problem else "each line is `key: value`; a list begins with `- `"
+    hint = (
+        "indent with spaces"
+        if "tab" in problem or "\\t" in problem
+        else "each line is `key: value`; a list begins with `- `"
+    )
     return SettingsError(f"{name}:{line}: not YAML: {problem}", hint=hint)

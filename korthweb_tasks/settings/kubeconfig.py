@@ -1,0 +1,97 @@
+"""Kubeconfigs, only ever read: which contexts there are and which server each one names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from korthweb_tasks import paths
+from korthweb_tasks.errors import SettingsError
+from korthweb_tasks.settings.choice import LAB_PREFIX
+
+
+@dataclass(frozen=True, slots=True)
+class KubeContext:
+    """One context: the server its cluster has, the file it is in, and whether kubectl would find it by itself."""
+
+    name: str
+    server: str
+    file: Path
+    searched: bool
+
+
+def search_files(environ: Mapping[str, str] | None = None) -> list[Path]:
+    """Return the files that kubectl reads: those of KUBECONFIG, else ``~/.kube/config``; some may not exist."""
+    environment = os.environ if environ is None else environ
+    listed = [Path(part).expanduser() for part in environment.get("KUBECONFIG", "").split(os.pathsep) if part]
+    return listed or [Path.home() / ".kube" / "config"]
+
+
+def lab_files() -> list[Path]:
+    """Return the kubeconfigs of the labs on this machine."""
+    return sorted(path for path in (paths.state_dir() / "labs").glob("*/kubeconfig") if path.is_file())
+
+
+def lab_file(context: str) -> Path | None:
+    """Return the kubeconfig of the lab whose context this is, if there is one."""
+    return next((path for path in lab_files() if f"{LAB_PREFIX}{path.parent.name}" == context), None)
+
+
+def contexts_in(path: Path, *, searched: bool = False) -> list[KubeContext]:
+    """Return the contexts of one file; raises SettingsError if it is missing, unreadable or no kubeconfig."""
+    data = _read(path)
+    servers = {name: str(body.get("server", "")) for name, body in _entries(data, "clusters", "cluster", path)}
+    return [
+        KubeContext(name, servers.get(str(body.get("cluster")), ""), path, searched)
+        for name, body in _entries(data, "contexts", "context", path)
+    ]
+
+
+def known_contexts(environ: Mapping[str, str] | None = None) -> list[KubeContext]:
+    """Return every context that can be named: kubectl's first, then those of the labs; the first of a name counts.
+
+    Raises SettingsError for a file that is broken; files that do not exist are left out.
+    """
+    found: dict[str, KubeContext] = {}
+    for path in search_files(environ):
+        if path.exists():
+            for context in contexts_in(path, searched=True):
+                found.setdefault(context.name, context)
+    for path in lab_files():
+        for context in contexts_in(path):
+            found.setdefault(context.name, context)
+    return list(found.values())
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    from korthweb_tasks.settings.source import decode, read_yaml
+
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise SettingsError(f"kubeconfig {path} does not exist", hint="inv context.list shows what there is") from None
+    except OSError as error:
+        raise SettingsError(f"kubeconfig {path} can't be read: {error.strerror}", hint=f"ls -l {path}") from error
+    data = read_yaml(decode(raw, str(path)), str(path)).data
+    if data is None:
+        return {}
+    if not isinstance(data, Mapping):
+        raise _broken(path, "it is not a section of `key: value` lines")
+    return data
+
+
+def _entries(data: Mapping[str, Any], plural: str, singular: str, path: Path) -> list[tuple[str, Mapping[str, Any]]]:
+    listed = data.get(plural) or []
+    if not isinstance(listed, list) or not all(isinstance(entry, Mapping) and "name" in entry for entry in listed):
+        raise _broken(path, f"its {plural!r} are no list of names")
+    bodies = [(str(entry["name"]), entry.get(singular) or {}) for entry in listed]
+    if bad := [name for name, body in bodies if not isinstance(body, Mapping)]:
+        raise _broken(path, f"{singular} {bad[0]!r} is empty")
+    return bodies
+
+
+def _broken(path: Path, why: str) -> SettingsError:
+    return SettingsError(f"{path} is not a kubeconfig: {why}", hint=f"kubectl config view --kubeconfig {path}")
