@@ -112,15 +112,17 @@ class Apt:
     def __init__(self, folder: Path, suite: str, mirror: Source, runner: Runner) -> None:
         self.folder, self.suite, self.mirror, self.runner = folder, suite, mirror, runner
 
-    def update(self) -> None:
-        """Fetch the package lists unless they are fresh (24 hours). Raise BuildFailed or LabImpossible."""
+    def stale(self) -> bool:
+        """Say whether the package lists are missing or older than a day."""
         stamp = self.folder / "updated"
-        if stamp.is_file() and 0 <= time.time() - stamp.stat().st_mtime < FRESH_SECONDS:
-            return
+        return not stamp.is_file() or not 0 <= time.time() - stamp.stat().st_mtime < FRESH_SECONDS
+
+    def update(self) -> None:
+        """Fetch the package lists. Raise BuildFailed, NoSpace or LabImpossible."""
         self._configure()
         # apt-get update ends with 0 after a lost connection and old lists; Error-Mode=any makes it say so.
         self._apt("update", "-o", "APT::Update::Error-Mode=any")
-        stamp.write_text("")
+        (self.folder / "updated").write_text("")
 
     def resolve(self, packages: Sequence[str], *, closure: bool) -> list[Deb]:
         """Return the exact packages for the names, with all they depend on when ``closure``."""

@@ -102,8 +102,9 @@ class Debs:
             raise LabImpossible("the lab is made from Debian packages, and this machine has no apt-get and dpkg-deb")
         mirror = apt.pick_mirror(apt.host_sources(self.etc), apt.host_codename())
         private = apt.Apt(self.cache / "apt" / suite, suite, mirror, self.runner)
-        progress(f"package lists of {suite}")
-        private.update()
+        if private.stale():
+            progress(f"package lists of {suite}")
+            private.update()
         found = private.resolve(selection.packages, closure=selection.closure)
         debs = [deb for deb in found if selection.keeps(deb.name)]
         missing = [deb for deb in debs if not self.path(deb).is_file()]

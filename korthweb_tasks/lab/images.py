@@ -1,0 +1,186 @@
+"""The container images of the lab: recipes in, OCI archives for ``ctr images import`` out.
+
+An archive is named for all that went into it, so an image that is already there costs nothing. Layers are
+found again inside earlier archives: a changed recipe writes only the layers that it touches.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from korthweb_tasks.errors import BuildFailed, NoSpace
+from korthweb_tasks.lab import oci
+from korthweb_tasks.lab.apt import Deb, locked
+from korthweb_tasks.lab.image_parts import Parts, Programs, require_tools
+from korthweb_tasks.lab.oci import Blob, Entry, Stored
+from korthweb_tasks.lab.packages import RECIPES, Debs, Selection, key_of, silent, write_atomic
+from korthweb_tasks.paths import cache_dir
+
+Progress = Callable[[str], None]
+FORMAT = 1  # counts up when the same recipe gives other bytes, so that old archives are not taken for new ones
+WORKERS = max(2, min(4, os.cpu_count() or 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer before it is written: what is in it, and the key of that."""
+
+    entries: tuple[Entry, ...]
+    debs: tuple[Deb, ...]
+    drop: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """Name the content by its ingredients."""
+        sums = [deb.sha256 for deb in self.debs]
+        return key_of([FORMAT, [entry.key() for entry in self.entries], sums, self.drop, oci.DROPPED])
+
+
+@dataclass
+class Images:
+    """The images of the lab in ``<cache>/images``. Thread-safe; two processes take turns."""
+
+    cache: Path = field(default_factory=cache_dir)
+    debs: Debs = field(default_factory=Debs)
+    programs: Programs | None = None
+    recipes: Path = RECIPES / "images"
+    progress: Progress = silent
+
+    def __post_init__(self) -> None:
+        self.folder = self.cache / "images"
+        self.parts = Parts(self.recipes, self.cache / "downloads", self._program, self.debs.runner)
+        self.sets: dict[str, Any] = yaml.safe_load((self.recipes.parent / "sets.yaml").read_text())
+        self._compiling = threading.Lock()
+        self._writing: dict[str, threading.Lock] = {}
+
+    def names(self) -> list[str]:
+        """Return the short names of all images that there are recipes for."""
+        return sorted(path.stem for path in self.recipes.glob("*.yaml"))
+
+    def recipe(self, name: str) -> dict[str, Any]:
+        """Return the recipe of one image. Raise BuildFailed for a name that has none."""
+        path = self.recipes / f"{name}.yaml"
+        if not path.is_file():
+            raise BuildFailed(f"there is no image '{name}'", hint=f"known: {', '.join(self.names())}")
+        data: dict[str, Any] = yaml.safe_load(path.read_text())
+        return data
+
+    def build(self, names: Sequence[str]) -> dict[str, Path]:
+        """Return the archive of each image, building side by side what is not there.
+
+        Raise BuildFailed, LabImpossible or NoSpace; images that were finished before stay.
+        """
+        require_tools()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder / "lock"):
+            for rest in self.folder.glob("**/*.new"):
+                rest.unlink(missing_ok=True)
+            try:
+                with ThreadPoolExecutor(WORKERS) as pool:
+                    archives = list(pool.map(self._image, names))
+            except OSError as error:
+                what = f"the images can not be written to {self.folder}: {error.strerror}"
+                raise (NoSpace if error.errno == errno.ENOSPC else BuildFailed)(what) from error
+            self._tidy()
+        return dict(zip(names, archives, strict=True))
+
+    def _image(self, name: str) -> Path:
+        recipe = self.recipe(name)
+        layers = [self._layer(layer) for layer in recipe["layers"]]
+        key = key_of([recipe["name"], recipe.get("config", {}), [layer.key for layer in layers]])
+        target = self.folder / f"{name}-{key}.tar"
+        if not target.is_file():
+            self.progress(f"image {name}")
+            blobs = [self._written(layer) for layer in layers]
+            temporary = target.with_suffix(".new")
+            oci.write_archive(temporary, recipe["name"], recipe.get("config", {}), blobs)
+            temporary.rename(target)
+        target.touch()  # the newest archive of an image is the one in use
+        return target
+
+    def _layer(self, spec: Mapping[str, Any]) -> Layer:
+        """Resolve one layer of a recipe; ``set`` takes it from sets.yaml, ``less`` leaves out that set's packages."""
+        if "set" in spec:
+            return self._layer(self.sets[spec["set"]])
+        debs: list[Deb] = []
+        if "packages" in spec:
+            debs = self.debs.fetch(Selection.of(spec), self.progress)
+        if "less" in spec:
+            below = {deb.name for deb in self.debs.fetch(Selection.of(self.sets[spec["less"]]), self.progress)}
+            debs = [deb for deb in debs if deb.name not in below]
+        return Layer(tuple(self.parts.entries(spec)), tuple(debs), tuple(spec.get("drop", ())))
+
+    def _written(self, layer: Layer) -> tuple[Blob, Stored]:
+        """Return the layer's blob, from an earlier archive if one holds it."""
+        note = self.folder / "layers" / f"{layer.key}.json"
+        with self._writing.setdefault(layer.key, threading.Lock()):
+            if known := self._known(note):
+                return known
+            temporary = self.folder / "blobs" / f"{layer.key}.new"
+            temporary.parent.mkdir(parents=True, exist_ok=True)
+            blob = oci.write_layer(temporary, layer.entries, map(self.debs.path, layer.debs), layer.drop)
+            target = temporary.with_name(blob.digest)
+            temporary.rename(target)
+            write_atomic(note, json.dumps({"digest": blob.digest, "size": blob.size}))
+            return blob, Stored(target, 0, blob.size)
+
+    def _known(self, note: Path) -> tuple[Blob, Stored] | None:
+        try:
+            blob = Blob(**json.loads(note.read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+        path = self.folder / "blobs" / blob.digest
+        if path.is_file() and path.stat().st_size == blob.size:
+            return blob, Stored(path, 0, blob.size)
+        for archive in self.folder.glob("*.tar"):
+            stored = oci.archived(archive).get(f"blobs/sha256/{blob.digest}")
+            if stored is not None and stored.size == blob.size:
+                return blob, stored
+        return None
+
+    def _program(self, component: str) -> Path:
+        """Return a component's folder; one at a time, since a compiler takes all cores by itself."""
+        with self._compiling:
+            if self.programs is not None:
+                return self.programs(component)
+            from korthweb_tasks.provision import builder
+
+            return builder.build(component, progress=lambda line: self.progress(f"{component}: {line}"))
+
+    def _tidy(self) -> None:
+        """Remove what is in the archives by now, and archives that a newer one of the same image replaces."""
+        for path in (self.folder / "blobs").glob("*"):
+            path.unlink(missing_ok=True)
+        for name in self.names():
+            mine = [path for path in self.folder.glob(f"{name}-*.tar") if len(path.stem) == len(name) + 13]
+            for old in sorted(mine, key=lambda path: path.stat().st_mtime)[:-1]:
+                with suppress(OSError):
+                    old.unlink()
+
+
+def image_archives(progress: Progress = silent, names: Sequence[str] | None = None) -> dict[str, Path]:
+    """Return the archive of each image (short name → path), building what is not there.
+
+    ``names`` are recipes such as ``orthanc`` or ``proxyv2``; None means all. Each archive names its image
+    (``korthweb.lab/orthanc:1.12.7``) by itself: ``ctr -n k8s.io images import PATH`` is all it needs.
+    Raise BuildFailed, LabImpossible or NoSpace.
+    """
+    images = Images(progress=progress)
+    return images.build(list(names) if names is not None else images.names())
+
+
+def image_names() -> dict[str, str]:
+    """Return the full name of each image (short name → ``korthweb.lab/...:tag``)."""
+    images = Images()
+    return {name: str(images.recipe(name)["name"]) for name in images.names()}
