@@ -9,13 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from korthweb_tasks import paths
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import SettingsError
 from korthweb_tasks.settings.choice import LAB_PREFIX, choose_context, chosen_context, forget_context, lab_of
 from korthweb_tasks.settings.kubeconfig import KubeContext, contexts_in, known_contexts, search_files
 from korthweb_tasks.settings.load import Loaded
+from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.parts import ClusterSettings
 from korthweb_tasks.settings.schema import nearest
+from korthweb_tasks.settings.secrets import Secrets
 
 __all__ = ["ClusterRef", "choose_context", "chosen_context", "forget_context", "known_names", "lab_of", "resolve"]
 
@@ -40,12 +43,16 @@ class ClusterRef:
         return lab_of(self.target.context)
 
 
-def resolve(loaded: Loaded, context: str | None = None, *, environ: Mapping[str, str] | None = None) -> ClusterRef:
-    """Return the cluster that is meant.
+def resolve(
+    loaded: Loaded | Settings, context: str | None = None, *, environ: Mapping[str, str] | None = None
+) -> ClusterRef:
+    """Return the cluster that is meant; with bare Settings, messages know no lines.
 
     The order: ``context`` (the flag), ``context`` of the settings, the choice of ``context.use``, the only cluster of
     the settings. Raises SettingsError where there is no choice, no such context, or a kubeconfig is missing or broken.
     """
+    if isinstance(loaded, Settings):
+        loaded = Loaded(loaded, {}, Secrets(), paths.project_dir())
     word, chosen_by = _word(loaded, context)
     return named(loaded, word, chosen_by, environ=environ)
 

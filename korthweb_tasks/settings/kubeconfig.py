@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,31 @@ def known_contexts(environ: Mapping[str, str] | None = None) -> list[KubeContext
         for context in contexts_in(path):
             found.setdefault(context.name, context)
     return list(found.values())
+
+
+def authority(path: Path, context: str) -> str:
+    """Return a short fingerprint of the CA that a context trusts; empty where there is none."""
+    data = _read(path)
+    wanted = next(
+        (body.get("cluster") for name, body in _entries(data, "contexts", "context", path) if name == context), ""
+    )
+    for name, body in _entries(data, "clusters", "cluster", path):
+        if name == wanted:
+            return _fingerprint(body, path.parent)
+    return ""
+
+
+def _fingerprint(cluster: Mapping[str, Any], folder: Path) -> str:
+    if inline := cluster.get("certificate-authority-data"):
+        raw = b64decode(str(inline))
+    elif file := cluster.get("certificate-authority"):
+        try:
+            raw = (folder / str(file)).read_bytes()
+        except OSError:
+            return ""
+    else:
+        return ""
+    return sha256(raw).hexdigest()[:12]
 
 
 def _read(path: Path) -> Mapping[str, Any]:

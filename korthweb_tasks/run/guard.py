@@ -1,0 +1,164 @@
+"""Is this the cluster that it was? Server URL and kube-system UID, recorded at the first deployment."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from korthweb_tasks import paths
+from korthweb_tasks.core.command import Command, Result
+from korthweb_tasks.errors import CommandFailed, GuardRefused
+from korthweb_tasks.settings.choice import write_private
+from korthweb_tasks.settings.contexts import ClusterRef
+from korthweb_tasks.settings.kubeconfig import authority, lab_file
+from korthweb_tasks.tools.kubectl import Kubectl
+
+Run = Callable[[Command], Result]
+_PORTS = {"https": 443, "http": 80}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells one cluster from another."""
+
+    server: str
+    uid: str
+
+
+def ask(ref: ClusterRef, run: Run) -> Identity:
+    """Return the identity of the cluster as it is now; raises ClusterUnreachable, CommandFailed."""
+    uid = ("get", "namespace", "kube-system", "--output=jsonpath={.metadata.uid}")
+    try:
+        found = run(Kubectl(ref.target).command(*uid, repeatable=True)).stdout.strip()
+    except CommandFailed as error:
+        error.hint = error.hint or "korthweb must be allowed to get the namespace kube-system"
+        raise
+    return Identity(ref.server, found)
+
+
+def check(ref: ClusterRef, run: Run) -> Identity:
+    """Compare the cluster with what the settings pin, else with what was recorded; return what it is now.
+
+    Nothing is recorded here. Raises GuardRefused with both values of what differs, ClusterUnreachable, CommandFailed.
+    """
+    now = ask(ref, run)
+    known = recorded(ref)
+    pinned = {"server": ref.settings.server, "uid": ref.settings.uid}
+    rows = []
+    for what, title in (("server", "server"), ("uid", "kube-system UID")):
+        by, wanted = ("pinned", pinned[what]) if pinned[what] else ("recorded", getattr(known, what, None))
+        if wanted and not _same(what, wanted, getattr(now, what)):
+            rows.append((by, f"{title}: {by} {wanted}, found {getattr(now, what) or 'none'}"))
+    if rows:
+        raise _refusal(ref, rows)
+    return now
+
+
+def allow(
+    ref: ClusterRef,
+    *,
+    yes: bool = False,
+    seen: Identity | None = None,
+    terminal: bool | None = None,
+    answer: Callable[[str], str] | None = None,
+) -> None:
+    """Let a change begin: ask for the name of a production cluster, then record ``seen`` if nothing is recorded.
+
+    Raises GuardRefused for another name, and without ``yes`` where nobody can be asked.
+    """
+    if ref.settings.production and not yes:
+        _ask_for_name(ref, sys.stdin.isatty() if terminal is None else terminal, answer or _answer)
+    if seen is not None and recorded(ref) is None:
+        record(ref, seen)
+
+
+def recorded(ref: ClusterRef) -> Identity | None:
+    """Return what was recorded of the cluster, or None."""
+    found = _all().get(_key(ref))
+    return Identity(found["server"], found["uid"]) if found else None
+
+
+def record(ref: ClusterRef, identity: Identity) -> None:
+    """Record the identity of the cluster, in the place of what was recorded before."""
+    kept = {name: known for name, known in _all().items() if name.partition("@")[0] != ref.name}
+    write_private(_file(), json.dumps(kept | {_key(ref): asdict(identity)}, indent=2, sort_keys=True) + "\n")
+
+
+def forget(name: str) -> None:
+    """Forget what was recorded of the cluster called ``name``."""
+    known = _all()
+    kept = {key: identity for key, identity in known.items() if key.partition("@")[0] != name}
+    if kept != known:
+        write_private(_file(), json.dumps(kept, indent=2, sort_keys=True) + "\n")
+
+
+def _key(ref: ClusterRef) -> str:
+    """Return the name under which the cluster is recorded.
+
+    A lab that is made anew is a new cluster by intention: its own CA tells the old one from the new one.
+    """
+    file = lab_file(ref.target.context) if ref.lab else None
+    return f"{ref.name}@{authority(file, ref.target.context)}" if file else ref.name
+
+
+def _same(what: str, wanted: str, found: str) -> bool:
+    return wanted.strip() == found if what == "uid" else _plain(wanted) == _plain(found)
+
+
+def _plain(server: str) -> tuple[str, str | None, int | None, str]:
+    """Return a URL without the differences that mean nothing: case, the usual port, a slash at the end."""
+    url = urlsplit(server)
+    try:
+        port = url.port
+    except ValueError:
+        port = None
+    return url.scheme, url.hostname, port or _PORTS.get(url.scheme), url.path.rstrip("/")
+
+
+def _refusal(ref: ClusterRef, rows: list[tuple[str, str]]) -> GuardRefused:
+    pinned = any(by == "pinned" for by, _ in rows)
+    how = "pinned in the settings" if pinned else "recorded at the first deployment"
+    accept = f"inv context.use {ref.name} --accept"
+    change = f"the kubeconfig is wrong, or clusters.{ref.name} of the settings is out of date"
+    return GuardRefused(
+        f"{ref.name} (context {ref.target.context}) is not the cluster that was {how}",
+        hint=change if pinned else f"{accept}   (only if you know why it changed)",
+        details="\n".join(text for _, text in rows),
+    )
+
+
+def _ask_for_name(ref: ClusterRef, terminal: bool, answer: Callable[[str], str]) -> None:
+    where = f"{ref.name} ({ref.server}) is a production cluster"
+    if not terminal:
+        raise GuardRefused(f"{where} and nobody can be asked", hint="--yes says it beforehand")
+    if answer(f"{where}. Type its name to go on: ").strip() != ref.name:
+        raise GuardRefused(f"that is not {ref.name!r}: nothing was changed")
+
+
+def _answer(question: str) -> str:
+    print(question, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline()
+
+
+def _file() -> Path:
+    return paths.work_dir() / "guards.json"
+
+
+def _all() -> dict[str, dict[str, str]]:
+    path = _file()
+    try:
+        data = json.loads(path.read_text("utf-8"))
+        return {str(name): {"server": str(body["server"]), "uid": str(body["uid"])} for name, body in data.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        # unknown is never absent: without the record nothing may be taken for the first deployment
+        raise GuardRefused(
+            f"{path} can't be read, so it is not known which cluster is right",
+            hint=f"look at it, and remove it if the cluster is right: rm {path}",
+            details=str(error),
+        ) from error
