@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,12 +57,20 @@ class ClusterAccess(Protocol):
 
 @dataclass
 class Climb:
-    """The state of one climb. ``sent`` is set as soon as a first image may have arrived."""
+    """The state of one climb. ``sent`` is set as soon as a first image may have arrived.
+
+    ``calm_by`` (monotonic clock) is until when an ingress may be without a backend.
+    """
 
     endpoint: Endpoint
     access: ClusterAccess | None
     options: Options
     sent: Consignment | None = None
+    calm_by: float = 0.0
+
+    def be_patient(self) -> None:
+        """From now on, for ``settle`` seconds, an ingress without a backend is asked again."""
+        self.calm_by = time.monotonic() + self.options.settle
 
     @property
     def https(self) -> Port:

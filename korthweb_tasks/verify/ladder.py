@@ -82,6 +82,7 @@ def verify(
     """
     options = options or Options()
     climb = Climb(endpoint, access, options)
+    climb.be_patient()
     began = time.monotonic()
     results: list[RungResult] = []
     try:
@@ -160,6 +161,7 @@ def _leave(climb: Climb, results: list[RungResult]) -> str:
     """Delete what an unfinished climb has sent; return a line about it for the rung "clean"."""
     if climb.sent is None or any(r.name == "clean" and r.status == "passed" for r in results):
         return ""
+    climb.be_patient()
     try:
         dicomweb.sweep(climb, climb.sent)
     except (Broken, OSError, httpx.HTTPError) as error:

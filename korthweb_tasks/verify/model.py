@@ -67,7 +67,8 @@ class Options:
     """How to verify. Times are in seconds.
 
     ``only`` names the rungs wanted; those that they need come along. ``restart`` False leaves
-    out the rung that deletes pods. ``study`` is a folder of DICOM files to send instead of ours.
+    out the rung that deletes pods. ``settle`` is how long an ingress
+    may have no backend at the beginning and after the pods were deleted. ``study`` is a folder of DICOM files to send instead of ours.
     """
 
     only: tuple[str, ...] = ()
@@ -75,7 +76,7 @@ class Options:
     study: Path | None = None
     timeout: float = 15.0
     restart_timeout: float = 300.0
-    settle: float = 30.0
+    settle: float = 20.0
     min_days: float = 7.0
     calling_aet: str = "KORTHWEB"
 

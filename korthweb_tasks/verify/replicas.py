@@ -30,8 +30,10 @@ def survive(climb: Climb) -> Finding:
     old = _running(access)
     began = time.monotonic()
     access.delete(old)
+    climb.be_patient()
     new = access.wait(len(old), frozenset(pod.uid for pod in old), climb.options.restart_timeout)
     ready = time.monotonic() - began
+    climb.be_patient()
     _ask_each(access, new, consignment)
     dicomweb.find(climb)
     dicomweb.read_back(climb)

@@ -88,18 +88,17 @@ def patiently(
     params: Mapping[str, str] | None = None,
     json: object = None,
 ) -> httpx.Response:
-    """Ask again while the ingress has no backend, for ``settle`` seconds; then the last answer or error stands.
+    """Ask again while the ingress has no backend and may be so; then the last answer or error stands.
 
     Only for requests that may be repeated.
     """
-    end = time.monotonic() + climb.options.settle
     while True:
         try:
             response = session.request(method, path, params=params, json=json, headers={"Accept": accept})
-            if response.status_code not in PASSING or time.monotonic() > end:
+            if response.status_code not in PASSING or time.monotonic() > climb.calm_by:
                 return response
         except httpx.TransportError:
-            if time.monotonic() > end:
+            if time.monotonic() > climb.calm_by:
                 raise
         time.sleep(PAUSE)
 

@@ -1,0 +1,125 @@
+"""A real Orthanc on the loopback, from unpacked Debian packages: nothing is installed on the host."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from korthweb_tasks.lab.packages import Debs, Selection
+
+SELECTION = Selection("trixie", ("orthanc", "orthanc-dicomweb"))
+USER, PASSWORD = "admin", "the-tests'-own-word"
+
+
+@cache
+def root() -> Path:
+    """Return the folder of the unpacked packages, from the cache or downloaded once."""
+    return Debs().unpack({"orthanc": SELECTION}) / "orthanc"
+
+
+def free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])
+
+
+@dataclass
+class Orthanc:
+    """One server with its own folder; ``config`` is laid over a sound configuration."""
+
+    folder: Path
+    aet: str = "BHC"
+    config: Mapping[str, Any] = field(default_factory=dict)
+    http: int = field(default_factory=free_port)
+    dicom: int = field(default_factory=free_port)
+    _child: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start and wait until it answers."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = self.folder / "orthanc.json"
+        file.write_text(json.dumps({**self._sound(), **self.config}))
+        libraries = root() / "usr/lib/x86_64-linux-gnu"
+        loader = next(libraries.glob("ld-linux*.so.*"))
+        argv = [loader, "--library-path", libraries, root() / "usr/sbin/Orthanc", file]
+        with (self.folder / "log").open("ab") as log:
+            self._child = subprocess.Popen(argv, stdout=log, stderr=log, env=self._env())
+        end = time.monotonic() + 10
+        while not self._answers():
+            if self._child.poll() is not None or time.monotonic() > end:
+                raise AssertionError((self.folder / "log").read_text())
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Kill it: a clean end takes seconds, and images must outlive a hard one."""
+        if self._child:
+            self._child.kill()
+            self._child.wait()
+
+    def lose_everything(self) -> None:
+        """Forget all images, as a server on a volume that ends with its pod does."""
+        shutil.rmtree(self.folder / "db")
+
+    def damage(self, uid: str) -> None:
+        """Turn a bit of the last byte of one stored image, found by its SOPInstanceUID."""
+        for file in (self.folder / "db").rglob("*"):
+            if file.is_file() and uid.encode() in (data := file.read_bytes()) and data[128:132] == b"DICM":
+                file.write_bytes(data[:-300] + bytes([data[-300] ^ 1]) + data[-299:])
+                return
+        raise AssertionError(f"no stored file of {uid}")
+
+    def forget_all(self) -> None:
+        """Delete every image through the API."""
+        for patient in json.loads(self._call("GET", "/patients")):
+            self._call("DELETE", f"/patients/{patient}")
+
+    def counts(self) -> tuple[int, int]:
+        """Return the numbers of studies and instances."""
+        found = json.loads(self._call("GET", "/statistics"))
+        return found["CountStudies"], found["CountInstances"]
+
+    def _env(self) -> dict[str, str]:
+        return {**os.environ, "LC_ALL": "C.UTF-8", "DCMDICTPATH": str(root() / "usr/share/dcmtk/dicom.dic")}
+
+    def _answers(self) -> bool:
+        try:
+            self._call("GET", "/system")
+        except OSError:
+            return False
+        return True
+
+    def _call(self, method: str, path: str) -> bytes:
+        token = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        url = f"http://127.0.0.1:{self.http}{path}"
+        request = urllib.request.Request(url, method=method, headers={"Authorization": f"Basic {token}"})
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return bytes(answer.read())
+
+    def _sound(self) -> dict[str, Any]:
+        return {
+            "Name": "tests",
+            "HttpPort": self.http,
+            "DicomPort": self.dicom,
+            "DicomAet": self.aet,
+            "DicomCheckCalledAet": True,
+            "DicomAlwaysAllowEcho": True,
+            "DicomAlwaysAllowStore": True,
+            "RemoteAccessAllowed": True,
+            "AuthenticationEnabled": True,
+            "RegisteredUsers": {USER: PASSWORD},
+            "StorageDirectory": str(self.folder / "db"),
+            "IndexDirectory": str(self.folder / "db"),
+            "MaximumStorageCacheSize": 0,
+            "Plugins": [str(root() / "usr/lib/orthanc/libOrthancDicomWeb.so.1.20")],
+        }
