@@ -1,0 +1,62 @@
+"""``korthweb test``: every check there is, side by side, and an honest count at the end."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import invoke
+
+from korthweb_tasks.collections.flags import task
+from korthweb_tasks.errors import UsageError
+
+if TYPE_CHECKING:
+    from korthweb_tasks.collections.checks_run import Check
+    from korthweb_tasks.collections.session import Session
+
+KINDS = ("static", "unit", "simulated", "lab")
+
+
+@task(
+    example="korthweb test --only static,unit",
+    cluster=False,
+    changes=False,
+    help={"only": f"some of {', '.join(KINDS)}"},
+)
+def test(session: Session, only: str = "") -> None:  # noqa: PT028 - a task, not a test
+    """Run ruff, mypy, the unit tests, the simulated tests and the real lab end to end, in a checkout."""
+    from korthweb_tasks import paths
+    from korthweb_tasks.collections import checks_run
+
+    kinds = _kinds(only)
+    if not (checks_run.ROOT / "tests" / "conftest.py").is_file():
+        raise UsageError("the tests are not in an installed package", hint="./korthweb test in a checkout")
+    chosen = [check for check in checks_run.all_checks() if check.kind in kinds]
+    folder = paths.work_dir() / "tests"
+    checks = checks_run.Checks(chosen, session.console, folder, preflight, prepare())
+    with session.console.table("Checks"):
+        outcomes = checks.run()
+    session.console.line(f"logs and JUnit files: {checks_run.merged(outcomes, folder).parent}")
+    session.emit(checks_run.data(outcomes), checks_run.text(outcomes))
+    if checks_run.totals(outcomes)[1]:
+        raise invoke.Exit(code=1)  # the last line of the text is the last word
+
+
+def _kinds(only: str) -> list[str]:
+    """Return the kinds of checks in a list with commas, all of them for an empty one."""
+    kinds = [word.strip() for word in only.split(",") if word.strip()] or list(KINDS)
+    if unknown := set(kinds) - set(KINDS):
+        raise UsageError(f"--only {','.join(sorted(unknown))} is not known", hint=f"--only {','.join(KINDS)}")
+    return kinds
+
+
+def prepare() -> Check:
+    """Return what makes the lab's binaries and images; it yields to whatever else runs."""
+    from korthweb_tasks.collections.checks_run import Check
+
+    command = ("nice", "-n", "15", sys.executable, "-u", "-m", "korthweb_tasks.collections.checks_prepare")
+    return Check("binaries and images", "lab", command)
+
+
+def preflight(check: Check) -> None:
+    """Raise LabImpossible where ``check`` needs a lab that this machine can not hold."""

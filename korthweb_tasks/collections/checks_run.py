@@ -1,0 +1,237 @@
+"""What the checks are, running them two at a time, and what came of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+from korthweb_tasks.errors import LabImpossible, tail
+from korthweb_tasks.run.children import watched
+
+if TYPE_CHECKING:
+    from korthweb_tasks.run.console import Console
+
+#: the checkout
+ROOT = Path(__file__).parents[2]
+#: seconds between two notes about one check where no person looks
+QUIET = 30.0
+LANES = 2
+
+
+@dataclass(frozen=True)
+class Check:
+    """One program to run. ``tests``: it is pytest, which counts its tests in a JUnit file."""
+
+    name: str
+    kind: str
+    argv: tuple[str, ...]
+    tests: bool = False
+    needs_lab: bool = False
+
+
+@dataclass
+class Outcome:
+    """What came of one check. ``reasons`` says why something was skipped; ``excerpt`` is the end of a failure's log."""
+
+    check: Check
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    reasons: list[str] = field(default_factory=list)
+    excerpt: str = ""
+
+    @property
+    def word(self) -> str:
+        """Return the counts, in words."""
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+
+
+def all_checks() -> tuple[Check, ...]:
+    """Return the checks in the order they are begun in: the quick ones first, the lab last."""
+    workers = str(min(os.cpu_count() or 1, 8))
+    return (
+        Check("ruff check", "static", _python("ruff", "check", ".")),
+        Check("ruff format", "static", _python("ruff", "format", "--check", ".")),
+        Check("mypy", "static", _python("mypy")),
+        Check("unit tests", "unit", _pytest("unit", "-n", workers), tests=True),
+        Check("simulated tests", "simulated", _pytest("simulated"), tests=True, needs_lab=True),
+        Check("lab tests", "lab", _pytest("lab"), tests=True, needs_lab=True),
+    )
+
+
+def _python(*words: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", *words)
+
+
+def _pytest(folder: str, *words: str) -> tuple[str, ...]:
+    return _python("pytest", f"tests/{folder}", "-v", "--tb=short", "--color=no", *words)
+
+
+@dataclass
+class Checks:
+    """Runs checks; what the lab needs is built at a low priority from the first second on.
+
+    ``prepare`` makes the lab's binaries and images; ``preflight`` raises LabImpossible where a check can't run here.
+    """
+
+    checks: Sequence[Check]
+    console: Console
+    folder: Path
+    preflight: Callable[[Check], None]
+    prepare: Check | None = None
+    root: Path = ROOT
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> list[Outcome]:
+        """Run everything and return the outcomes in the order of the checks."""
+        needs_lab = any(check.needs_lab and not self._reason(check) for check in self.checks)
+        with ThreadPoolExecutor(LANES) as lanes, ThreadPoolExecutor(1) as aside:
+            prepared = aside.submit(self._run, self.prepare) if self.prepare and needs_lab else None
+            futures = [lanes.submit(self._one, check, prepared) for check in self.checks]
+            try:
+                wait(futures)
+            except KeyboardInterrupt:
+                self.console.line("interrupted: the checks that run are being ended")
+                self.stop.set()
+                for future in futures:
+                    future.cancel()
+                raise
+        return [future.result() for future in futures]
+
+    def _reason(self, check: Check) -> str:
+        """Return why a check can't run on this machine, or nothing."""
+        try:
+            self.preflight(check)
+        except LabImpossible as error:
+            return error.message
+        return ""
+
+    def _one(self, check: Check, prepared: Future[Outcome] | None) -> Outcome:
+        """Run one check once what it needs is there; a check that can't run here is one that is skipped."""
+        if reason := self._reason(check):
+            self.console.line(f"  - {check.name}: can not run here: {reason}")
+            return Outcome(check, skipped=1, reasons=[f"{check.name} could not run here: {reason}"])
+        if check.needs_lab and prepared and (failed := prepared.result()).failed:
+            return Outcome(check, failed=1, excerpt=f"{check.name} did not run: {failed.check.name} failed")
+        return self._run(check)
+
+    def _run(self, check: Check) -> Outcome:
+        log, junit = self.folder / f"{slug(check)}.log", self.folder / f"{slug(check)}.xml"
+        junit.unlink(missing_ok=True)
+        argv = (*check.argv, f"--junitxml={junit}") if check.tests else check.argv
+        outcome, began = Outcome(check), time.monotonic()
+        with suppress(_Bad), self.console.task(check.name) as row:
+            code = watched(argv, log, note=_paced(self.console, row.update), stop=self.stop, cwd=self.root)
+            count(outcome, code, junit if check.tests else None)
+            row.result = outcome.word if check.tests else ""
+            if outcome.failed:
+                row.update(outcome.word if check.tests else f"exit code {code}")
+                outcome.excerpt = tail(log.read_text(encoding="utf-8", errors="replace"), 150)
+                raise _Bad
+        outcome.seconds = time.monotonic() - began
+        return outcome
+
+
+class _Bad(Exception):
+    """Makes the console's row a failed one."""
+
+
+def slug(check: Check) -> str:
+    """Return a check's name as a part of file names."""
+    return check.name.replace(" ", "-")
+
+
+def count(outcome: Outcome, code: int, junit: Path | None) -> None:
+    """Fill in the counts: from the JUnit file, or one for the program itself; a bad exit code is never good."""
+    if junit is None:
+        outcome.passed, outcome.failed = (1, 0) if code == 0 else (0, 1)
+        return
+    with suppress(OSError, ElementTree.ParseError):
+        for case in ElementTree.parse(junit).getroot().iter("testcase"):
+            skipped = case.find("skipped")
+            if case.find("failure") is not None or case.find("error") is not None:
+                outcome.failed += 1
+            elif skipped is not None:
+                outcome.skipped += 1
+                outcome.reasons.append(f"{case.get('classname')}::{case.get('name')}: {skipped.get('message')}")
+            else:
+                outcome.passed += 1
+    if code != 0 and not outcome.failed:  # no tests found, an error while collecting, a crash
+        outcome.failed = 1
+
+
+def _paced(console: Console, update: Callable[[str], None]) -> Callable[[str], None]:
+    """Return ``update`` itself where a person looks, else one that speaks up now and then."""
+    if console.terminal:
+        return update
+    last = time.monotonic()
+
+    def seldom(text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= QUIET:
+            last = time.monotonic()
+            update(text)
+
+    return seldom
+
+
+def text(outcomes: Sequence[Outcome]) -> str:
+    """Return what ran, what failed, what was skipped and why; the last line is for machines that read logs."""
+    width = max(len(outcome.check.name) for outcome in outcomes)
+    lines = []
+    for outcome in (outcome for outcome in outcomes if outcome.failed):
+        lines += [f"== {outcome.check.name} failed", outcome.excerpt, ""]
+    lines.append(f"{'':<{width}}  passed  failed  skipped  seconds")
+    for outcome in outcomes:
+        counts = f"{outcome.passed:>6}  {outcome.failed:>6}  {outcome.skipped:>7}  {outcome.seconds:>7.1f}"
+        lines.append(f"{outcome.check.name:<{width}}  {counts}")
+    if reasons := [reason for outcome in outcomes for reason in outcome.reasons]:
+        lines += ["skipped:", *(f"  {reason}" for reason in reasons)]
+    passed, failed, skipped = totals(outcomes)
+    return "\n".join([*lines, f"{passed} passed, {failed} failed, {skipped} skipped"])
+
+
+def totals(outcomes: Sequence[Outcome]) -> tuple[int, int, int]:
+    """Return how many passed, failed and were skipped in all."""
+    sums = [sum(getattr(outcome, name) for outcome in outcomes) for name in ("passed", "failed", "skipped")]
+    return sums[0], sums[1], sums[2]
+
+
+def data(outcomes: Sequence[Outcome]) -> dict[str, object]:
+    """Return the same as plain data."""
+    names = ("passed", "failed", "skipped", "seconds", "reasons")
+    return {
+        **dict(zip(names, totals(outcomes), strict=False)),
+        "checks": [{"name": o.check.name, **{name: getattr(o, name) for name in names}} for o in outcomes],
+    }
+
+
+def merged(outcomes: Sequence[Outcome], folder: Path) -> Path:
+    """Write ``all.xml``: the JUnit suites of all checks; a program that is no pytest is a suite of one case."""
+    suites = ElementTree.Element("testsuites", name="korthweb")
+    for outcome in outcomes:
+        junit = folder / f"{slug(outcome.check)}.xml"
+        if outcome.check.tests and junit.is_file():
+            suites.extend(ElementTree.parse(junit).getroot().iter("testsuite"))
+            continue
+        counts = {"tests": "1", "failures": str(outcome.failed), "skipped": str(outcome.skipped), "errors": "0"}
+        suite = ElementTree.SubElement(suites, "testsuite", {"name": outcome.check.name, **counts})
+        seconds = f"{outcome.seconds:.3f}"
+        case = ElementTree.SubElement(suite, "testcase", classname="korthweb", name=outcome.check.name, time=seconds)
+        if outcome.failed:
+            ElementTree.SubElement(case, "failure", message=outcome.check.name).text = outcome.excerpt
+        elif outcome.skipped:
+            ElementTree.SubElement(case, "skipped", message="; ".join(outcome.reasons))
+    path = folder / "all.xml"
+    ElementTree.ElementTree(suites).write(path, encoding="utf-8", xml_declaration=True)
+    return path
