@@ -17,6 +17,8 @@ class Command:
     ``masks`` are texts that no output, error or journal may show (stdin is never shown).
     ``timeout`` is in seconds. Only a ``repeatable`` command is ever retried, and only after
     a failure that is named transient. ``ok`` are the exit codes that mean success.
+    ``final`` are texts in stderr that are an answer to this command, though they would be a passing fault
+    elsewhere: a kind that is not served yet is "no" for a probe, but worth another try for an apply.
     ``env`` is laid over the environment of this process.
     """
 
@@ -28,6 +30,7 @@ class Command:
     timeout: float | None = None
     repeatable: bool = False
     ok: frozenset[int] = frozenset({0})
+    final: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Return what a person would type, masked."""
@@ -51,6 +54,11 @@ class Result:
     stderr: str
     seconds: float
     attempts: int = 1
+
+    @property
+    def answered(self) -> bool:
+        """Say whether the command did what it is for: an accepted exit code, or a text that is an answer."""
+        return self.code in self.command.ok or any(text in self.stderr for text in self.command.final)
 
 
 def masked(text: str, masks: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from korthweb_tasks.core.command import Command, Result
 class Fact:
     """A command and a pure reading of its result: True means "it is already so".
 
-    The command's accepted exit codes must include those that mean "no".
+    ``read`` is only given results that are an answer: an accepted exit code, or one of the command's ``final`` texts.
     """
 
     command: Command

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from korthweb_tasks.core.command import Command
-from korthweb_tasks.core.plan import Plan, Step
+from korthweb_tasks.core.plan import Fact, Plan, Step
 from korthweb_tasks.core.record import StepRecord, Verdict
 from korthweb_tasks.errors import Interrupted, KorthwebError, NotReady
 from korthweb_tasks.run.journal import Journal, as_row
-from korthweb_tasks.run.runner import Runner
+from korthweb_tasks.run.runner import Runner, failure
 from korthweb_tasks.run.watch import Observe, Waiter
 
 #: steps worked on at once; most of a step is waiting for the cluster
@@ -111,7 +111,13 @@ class Executor:
         return verdict, ""
 
     def _is_so(self, step: Step) -> bool:
-        return bool(step.probes) and all(fact.read(self.runner.check(fact.command)) for fact in step.probes)
+        return bool(step.probes) and all(self._holds(fact) for fact in step.probes)
+
+    def _holds(self, fact: Fact) -> bool:
+        result = self.runner.check(fact.command)
+        if not result.answered:
+            raise failure(result)  # not known is not "no"
+        return fact.read(result)
 
     def _explained(self, step: Step, error: KorthwebError) -> KorthwebError:
         """Add what the step's own commands tell about its failure."""

@@ -46,7 +46,7 @@ def retried(attempt: Callable[[int], Result], *, seconds: float, waiting: Callab
     import tenacity
 
     def failed(result: Result) -> bool:
-        return result.code not in result.command.ok and bool(transient(result.stderr))
+        return not result.answered and bool(transient(result.stderr))
 
     def tell(state: tenacity.RetryCallState) -> None:
         pause = state.next_action.sleep if state.next_action else 0.0

@@ -152,13 +152,13 @@ class _Seen:
         self.condition, self.say = condition, say
         self.message = "it does not exist" if isinstance(condition, Ready) else "it is still there"
         self.labels: Mapping[str, str] = {}
-        self.faults: dict[str, tuple[str, float]] = {}
+        self.faults: dict[str, tuple[Mapping[str, str], str, float]] = {}
         place = f" --namespace {condition.namespace}" if condition.namespace else ""
         self.hint = f"kubectl describe {condition.kind} {condition.name}{place}"
 
     def settles(self, obj: Mapping[str, Any]) -> bool:
         """Take in a change; True if it may settle the condition. Raises NotReady if it never will hold."""
-        if obj["metadata"]["name"] != self.condition.name or (obj["kind"] == "Pod" and self.labels):
+        if obj["kind"] == "Pod" and self.condition.kind.lower() in WORKLOADS:
             self._look_at_pod(obj)
             return False
         if isinstance(self.condition, Gone):
@@ -179,16 +179,16 @@ class _Seen:
 
     def refuse_faults(self) -> None:
         """Raise NotReady for a pod whose fault has stayed a while: pods of an older kind go away in that time."""
-        for fault, since in self.faults.values():
-            if time.monotonic() - since > FAULT_STAYS:
+        for labels, fault, since in self.faults.values():
+            mine = self.labels and all(labels.get(key) == value for key, value in self.labels.items())
+            if mine and time.monotonic() - since > FAULT_STAYS:
                 raise NotReady(f"{self.condition} can not get ready: {fault}", hint=self.hint)
 
     def _look_at_pod(self, pod: Mapping[str, Any]) -> None:
-        meta, labels = pod["metadata"], pod["metadata"].get("labels", {})
-        mine = self.labels and all(labels.get(key) == value for key, value in self.labels.items())
+        meta = pod["metadata"]
         fault = "" if meta.get("deletionTimestamp") else kstatus.pod_fault(pod)
-        if mine and fault:
-            self.faults.setdefault(meta["name"], (fault, time.monotonic()))
+        if fault:
+            self.faults.setdefault(meta["name"], (meta.get("labels", {}), fault, time.monotonic()))
         else:
             self.faults.pop(meta["name"], None)
 

@@ -16,6 +16,13 @@ Object = Mapping[str, Any]
 FIELD_MANAGER = "korthweb"
 #: exit codes of `kubectl diff`: 0 the same, 1 differences (2 and more: a fault)
 SAME, DIFFERENT = 0, 1
+#: what stderr says of a kind, a namespace or an object that is not there: an answer, for one who asks
+ABSENT = (
+    "no matches for kind",
+    "the server doesn't have a resource type",
+    "(NotFound)",
+    "could not find the requested resource",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,7 @@ class Kubectl:
         ok: Iterable[int] = (0,),
         timeout: float | None = None,
         masks: tuple[str, ...] = (),
+        final: tuple[str, ...] = (),
     ) -> Command:
         """Return ``kubectl <args>`` against the target; ``timeout`` in seconds."""
         scope = ("--namespace", namespace) if namespace else ()
@@ -43,6 +51,7 @@ class Kubectl:
             ok=frozenset(ok),
             timeout=timeout,
             masks=masks,
+            final=final,
         )
 
     def get(
@@ -81,7 +90,7 @@ class Kubectl:
     def diff(self, objects: Iterable[Object]) -> Command:
         """Return a server-side diff of ``objects``; exit code 0 the same, 1 different."""
         args = ("diff", "--server-side", "--force-conflicts", f"--field-manager={FIELD_MANAGER}", "--filename=-")
-        return self.command(*args, stdin=as_json(objects), repeatable=True, ok=(SAME, DIFFERENT))
+        return self.command(*args, stdin=as_json(objects), repeatable=True, ok=(SAME, DIFFERENT), final=ABSENT)
 
     def create(self, objects: Iterable[Object], *, masks: tuple[str, ...] = ()) -> Command:
         """Return a creation that fails where one of the objects exists."""
@@ -94,9 +103,8 @@ class Kubectl:
 
     def exists(self, kind: str, name: str, *, namespace: str | None = None) -> Fact:
         """Return the fact that a resource is there; a kind that the server does not know counts as not there."""
-        command = self.command(
-            "get", kind, name, "--output=name", "--ignore-not-found", namespace=namespace, repeatable=True, ok=(0, 1)
-        )
+        args = ("get", kind, name, "--output=name", "--ignore-not-found")
+        command = self.command(*args, namespace=namespace, repeatable=True, final=ABSENT)
         return Fact(command, found)
 
     def applied(self, objects: Iterable[Object]) -> Fact:
@@ -114,34 +122,12 @@ def as_json(objects: Iterable[Object]) -> str:
 
 def found(result: Result) -> bool:
     """Read ``get --output=name``."""
-    if result.code != 0 and not absent_kind(result.stderr):
-        raise_fault(result)
-    return bool(result.stdout.strip())
+    return result.code == 0 and bool(result.stdout.strip())
 
 
 def same(result: Result) -> bool:
-    """Read ``kubectl diff``, whose code 1 is a difference or a fault."""
-    if result.code == DIFFERENT and not result.stdout.strip() and not absent_kind(result.stderr):
-        raise_fault(result)
+    """Read ``kubectl diff``."""
     return result.code == SAME
-
-
-def absent_kind(stderr: str) -> bool:
-    """Say whether kubectl failed because a kind, namespace or object is not there yet."""
-    signs = (
-        "no matches for kind",
-        "doesn't have a resource type",
-        "not found",
-        "could not find the requested resource",
-    )
-    return any(sign in stderr for sign in signs)
-
-
-def raise_fault(result: Result) -> None:
-    """Raise what a probe must not mistake for "no"."""
-    from korthweb_tasks.errors import CommandFailed
-
-    raise CommandFailed(f"{result.command} failed", code=result.code, stderr=result.stderr)
 
 
 def items(result: Result) -> list[dict[str, Any]]:
