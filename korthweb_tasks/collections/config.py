@@ -1,0 +1,133 @@
+"""The settings: what they are, where each comes from, and whether they fit together."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from korthweb_tasks.collections.flags import task
+
+if TYPE_CHECKING:
+    from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.settings.load import Loaded
+    from korthweb_tasks.settings.show import Row
+
+_FORMATS = ("table", "json", "yaml")
+_CONTEXT = {"context": "the cluster whose settings are meant; a lab's context brings the profile lab"}
+
+
+@task(
+    example="inv config.show tenants.BHC",
+    cluster=False,
+    changes=False,
+    positional=("key",),
+    help={
+        "key": "only this setting, or all inside this section (tenants.BHC, images)",
+        "output": "table, json or yaml",
+        "changed": "only what is not a default",
+        **_CONTEXT,
+    },
+)
+def show(
+    session: Session,
+    key: str = "",
+    output: str = "table",
+    changed: bool = False,
+    context: str | None = None,
+) -> None:
+    """Print the effective settings, each with its origin; secrets are masked."""
+    from korthweb_tasks.errors import UsageError
+    from korthweb_tasks.settings.show import rows, under
+
+    if output not in (*_FORMATS, "text"):
+        raise UsageError(f"--output {output} is not known", hint=f"--output {', '.join(_FORMATS)}")
+    loaded = _load(session, context)
+    found = rows(loaded)
+    if key and not (found := under(found, key)):
+        raise UsageError(f"there is no setting {key!r}{_nearest(key, loaded)}", hint="inv config.show")
+    found = [row for row in found if row.origin != "default"] if changed else found
+    print(_as_table(found) if output in ("table", "text") else _as_data(found, loaded, output, bool(key or changed)))
+
+
+@task(example="inv config.check", cluster=False, changes=False, help=_CONTEXT)
+def check(session: Session, context: str | None = None) -> None:
+    """Validate the settings without a cluster, the database connections included; exit code 2 if they are wrong."""
+    from korthweb_tasks.settings.check import findings
+    from korthweb_tasks.settings.load import refusal
+
+    loaded = _load(session, context)
+    found = findings(loaded)
+    if found.faults:
+        raise refusal(found.faults)
+    data = {"ok": True, "warnings": found.warnings, "notes": found.notes}
+    session.emit(
+        data, "\n".join([*found.notes, *(f"warning: {warning}" for warning in found.warnings), "settings: fine"])
+    )
+
+
+@task(example="inv config.init", cluster=False, changes=False)
+def init(session: Session) -> None:
+    """Write a korthweb.yaml and a .env.example here, with every key and what it means; nothing is overwritten."""
+    from pathlib import Path
+
+    from korthweb_tasks.errors import UsageError
+    from korthweb_tasks.settings.example import env_example, yaml_example
+
+    folder = Path.cwd()
+    target = folder / "korthweb.yaml"
+    if target.exists():
+        raise UsageError(f"{target} is there already", hint="inv config.check")
+    target.write_text(yaml_example(), "utf-8")
+    written = [target]
+    if not (env := folder / ".env.example").exists():
+        env.write_text(env_example(), "utf-8")
+        written.append(env)
+    session.emit({"written": [str(path) for path in written]}, "\n".join(f"written: {path}" for path in written))
+
+
+def _load(session: Session, context: str | None) -> Loaded:
+    from korthweb_tasks.settings.load import load
+
+    loaded = load(context=context)
+    for warning in loaded.warnings:
+        session.console.line(f"warning: {warning}", "yellow")
+    return loaded
+
+
+def _nearest(key: str, loaded: Loaded) -> str:
+    from korthweb_tasks.settings.schema import nearest
+
+    places = {place[:end] for place in loaded.origins for end in _ends(place)}
+    return nearest(key, sorted(places))
+
+
+def _ends(place: str) -> list[int]:
+    return [index for index, letter in enumerate(place) if letter == "."] + [len(place)]
+
+
+def _as_table(found: list[Row]) -> str:
+    from korthweb_tasks.settings.show import columns
+
+    lines = [("SETTING", "VALUE", "FROM")]
+    lines += [(row.key, _text(row.value), row.origin) for row in found]
+    return columns(lines)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+
+
+def _as_data(found: list[Row], loaded: Loaded, output: str, flat: bool) -> str:
+    from korthweb_tasks.settings.show import masked_tree
+
+    if output == "json":
+        listed = {row.key: {"value": row.value, "from": row.origin} for row in found}
+        if flat:
+            return json.dumps(listed, indent=2, ensure_ascii=False)
+        tree = masked_tree(loaded.settings.model_dump(mode="json"))
+        origins = {row.key: row.origin for row in found}
+        return json.dumps({"settings": tree, "origins": origins}, indent=2, ensure_ascii=False)
+    import yaml
+
+    tree = {row.key: row.value for row in found} if flat else masked_tree(loaded.settings.model_dump(mode="json"))
+    return str(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)).rstrip("\n")
