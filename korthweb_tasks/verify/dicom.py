@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import socket
 import ssl
 import statistics
 import time
@@ -17,6 +18,7 @@ from korthweb_tasks.verify.model import Broken, Finding
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
+    from pynetdicom.events import Event
 
 VERIFICATION = "1.2.840.10008.1.1"
 IMPLICIT = "1.2.840.10008.1.2"
@@ -142,7 +144,7 @@ def association(climb: Climb, contexts: list[tuple[str, str]]) -> Iterator[Assoc
 def _associate(
     climb: Climb, tls_args: tuple[ssl.SSLContext, str] | None, aet: str, contexts: list[tuple[str, str]]
 ) -> Association:
-    from pynetdicom import AE
+    from pynetdicom import AE, evt
 
     entity = AE(ae_title=climb.options.calling_aet)
     seconds = climb.options.timeout
@@ -150,7 +152,20 @@ def _associate(
     for abstract, transfer in contexts:
         entity.add_requested_context(abstract, transfer)
     endpoint = climb.endpoint
-    return entity.associate(endpoint.address, endpoint.dicom_port, ae_title=aet, tls_args=tls_args)
+    return entity.associate(
+        endpoint.address,
+        endpoint.dicom_port,
+        ae_title=aet,
+        tls_args=tls_args,
+        evt_handlers=[(evt.EVT_CONN_OPEN, _no_delay)],
+    )
+
+
+def _no_delay(event: Event) -> None:
+    """Send small messages at once: waiting for more (Nagle) would be measured as 40 ms of latency."""
+    wrapper = event.assoc.dul.socket
+    if wrapper is not None and wrapper.socket is not None:
+        wrapper.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _end(link: Association) -> None:

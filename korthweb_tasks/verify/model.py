@@ -67,8 +67,8 @@ class Options:
     """How to verify. Times are in seconds.
 
     ``only`` names the rungs wanted; those that they need come along. ``restart`` False leaves
-    out the rung that deletes pods. ``settle`` is how long an ingress
-    may have no backend at the beginning and after the pods were deleted. ``study`` is a folder of DICOM files to send instead of ours.
+    out the rung that deletes pods. ``settle`` is how long an ingress may have no backend at the
+    beginning and after the pods were deleted. ``study`` is a folder of DICOM files to send instead of ours.
     """
 
     only: tuple[str, ...] = ()

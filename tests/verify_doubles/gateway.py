@@ -49,7 +49,7 @@ class Listener:
             known = name == self.host or self.faults.any_name
             return None if known else int(ssl.AlertDescription.ALERT_DESCRIPTION_UNRECOGNIZED_NAME)
 
-        context.sni_callback = by_name  # type: ignore[assignment]
+        context.sni_callback = by_name
         return context
 
     async def serve(self, listening: socket.socket) -> None:
@@ -114,7 +114,9 @@ class Listener:
         if self.http:
             # One request per connection, so that each one passes here.
             head = await behind.readuntil(b"\r\n\r\n")
-            writer.write(re.sub(rb"(?im)^(connection|keep-alive):[^\n]*\n", b"", head[:-2]) + b"Connection: close\r\n\r\n")
+            writer.write(
+                re.sub(rb"(?im)^(connection|keep-alive):[^\n]*\n", b"", head[:-2]) + b"Connection: close\r\n\r\n"
+            )
         await _pump(behind, writer)
 
 
@@ -141,6 +143,7 @@ class Gateway:
     listeners: tuple[Listener, ...]
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     _thread: threading.Thread | None = None
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _sockets: list[socket.socket] = field(default_factory=list)
 
     def __enter__(self) -> Gateway:
@@ -152,7 +155,7 @@ class Gateway:
                 listening.close()
                 continue
             self._sockets.append(listening)
-            self._loop.call_soon(lambda a=listener, b=listening: setattr(a, "task", self._loop.create_task(a.serve(b))))
+            self._loop.call_soon(self._begin, listener, listening)
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         return self
@@ -165,6 +168,9 @@ class Gateway:
         for listening in self._sockets:
             listening.close()
         self._loop.close()
+
+    def _begin(self, listener: Listener, listening: socket.socket) -> None:
+        self._tasks.append(self._loop.create_task(listener.serve(listening)))
 
     async def _cancel(self) -> None:
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]

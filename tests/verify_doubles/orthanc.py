@@ -52,7 +52,7 @@ class Orthanc:
         file.write_text(json.dumps({**self._sound(), **self.config}))
         libraries = root() / "usr/lib/x86_64-linux-gnu"
         loader = next(libraries.glob("ld-linux*.so.*"))
-        argv = [loader, "--library-path", libraries, root() / "usr/sbin/Orthanc", file]
+        argv = [str(part) for part in (loader, "--library-path", libraries, root() / "usr/sbin/Orthanc", file)]
         with (self.folder / "log").open("ab") as log:
             self._child = subprocess.Popen(argv, stdout=log, stderr=log, env=self._env())
         end = time.monotonic() + 10

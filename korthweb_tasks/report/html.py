@@ -1,0 +1,117 @@
+"""A report as one page that needs nothing else: no script, no font and no picture from elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from korthweb_tasks.report.model import Report, RungRecord
+from korthweb_tasks.report.timeline import LABEL, PLOT, ROW, Timeline, spoken, timeline
+
+TEMPLATE = Path(__file__).with_name("page.html.j2")
+#: rung, measure, what it is called, how it is written: the numbers that people ask for first
+TILES = (
+    ("tls-https", "days_left", "certificate, days left", "{:.0f}"),
+    ("echo", "echo_ms", "C-ECHO", "{:.0f} ms"),
+    ("store", "images_per_s", "C-STORE", "{:.0f} images/s"),
+    ("store", "mb_per_s", "C-STORE", "{:.1f} MB/s"),
+    ("pixels", "mb_per_s", "read back", "{:.1f} MB/s"),
+    ("replicas", "replicas", "replicas that agree", "{:.0f}"),
+    ("survive", "back_s", "all pods deleted and back", "{:.1f} s"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One number."""
+
+    value: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """One tenant's rungs, and the numbers among them. ``longest`` is in milliseconds."""
+
+    tenant: str
+    rungs: tuple[RungRecord, ...]
+    tiles: tuple[Tile, ...]
+
+    @property
+    def passed(self) -> int:
+        """Count the rungs that hold."""
+        return sum(rung.status == "passed" for rung in self.rungs)
+
+    @property
+    def total(self) -> int:
+        """Count the rungs that were wanted."""
+        return sum(rung.status != "left out" for rung in self.rungs)
+
+
+def render(report: Report) -> str:
+    """Return the page. Everything that comes from outside is escaped."""
+    import jinja2
+
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters.update(spoken=spoken, ms=milliseconds, share=share)
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(
+        report=report,
+        headline=headline(report),
+        ladders=ladders(report.rungs),
+        picture=timeline(report.steps) if report.steps else None,
+        label=LABEL,
+        plot=PLOT,
+        row=ROW,
+    )
+
+
+def headline(report: Report) -> str:
+    """Return the one sentence at the top."""
+    if report.outcome == "interrupted":
+        return "Interrupted before its end."
+    if broken := report.broken:
+        return f"The first broken rung: {broken.title} ({broken.tenant})."
+    failed = [step for step in report.steps if step.verdict == "failed"]
+    if failed:
+        return f"{len(failed)} of {len(report.steps)} steps failed, first: {failed[0].title}."
+    if report.outcome == "failed":
+        return "Not everything was reached."
+    parts = []
+    if report.steps:
+        parts.append(f"{len(report.steps)} steps")
+    if report.rungs:
+        parts.append(f"{sum(rung.status == 'passed' for rung in report.rungs)} rungs")
+    if not parts or report.outcome == "planned":
+        return "Nothing was done."
+    return f"All well: {' and '.join(parts)}."
+
+
+def ladders(rungs: Iterable[RungRecord]) -> list[Ladder]:
+    """Group the rungs by tenant."""
+    groups: dict[str, list[RungRecord]] = {}
+    for rung in rungs:
+        groups.setdefault(rung.tenant, []).append(rung)
+    return [Ladder(tenant, tuple(group), tiles(group)) for tenant, group in groups.items()]
+
+
+def tiles(rungs: Iterable[RungRecord]) -> tuple[Tile, ...]:
+    """Pick the numbers that people ask for first."""
+    by_name = {rung.name: rung for rung in rungs}
+    found = ((by_name[rung].measures.get(key), label, form) for rung, key, label, form in TILES if rung in by_name)
+    return tuple(Tile(form.format(value), label) for value, label, form in found if value is not None)
+
+
+def milliseconds(ms: float) -> str:
+    """Return a latency for a person."""
+    return f"{ms:.1f} ms" if ms < 10 else f"{ms:.0f} ms" if ms < 10_000 else spoken(ms / 1000)
+
+
+def share(ms: float) -> float:
+    """Return a latency as per cent of a bar, from 1 ms (0) to 100 s (100), each power of ten as wide as the others."""
+    return round(20 * min(5.0, max(0.0, math.log10(max(ms, 1.0)))), 1)
+
+
+__all__ = ["Ladder", "Tile", "Timeline", "headline", "ladders", "milliseconds", "render", "share", "tiles"]

@@ -1,0 +1,87 @@
+"""What happened, as plain data: the same for text, JSON, JUnit and HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Literal
+
+from korthweb_tasks.core.record import StepRecord, Verdict
+
+RungStatus = Literal["passed", "broken", "not reached", "left out"]
+Outcome = Literal["passed", "failed", "interrupted", "planned"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RungRecord:
+    """One rung of a tenant's verification. ``measures`` carry their unit in their name (``mb_per_s``)."""
+
+    tenant: str
+    name: str
+    title: str
+    status: RungStatus
+    ms: float = 0.0
+    detail: str = ""
+    hint: str = ""
+    measures: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantSummary:
+    """Where a tenant answers. ``credentials`` is what to type to see them, never the credentials."""
+
+    name: str
+    address: str
+    web_url: str
+    dicom_host: str
+    dicom_port: int
+    aet: str
+    web_host: str = ""
+    credentials: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One run. ``started`` is ISO 8601 with its zone; ``seconds`` is the whole run; texts are masked already."""
+
+    title: str
+    context: str
+    started: str
+    server: str = ""
+    seconds: float = 0.0
+    steps: tuple[StepRecord, ...] = ()
+    rungs: tuple[RungRecord, ...] = ()
+    tenants: tuple[TenantSummary, ...] = ()
+
+    @classmethod
+    def of(cls, title: str, context: str, steps: Iterable[StepRecord], server: str = "") -> Report:
+        """Return the report of a run that ends now."""
+        records = tuple(steps)
+        seconds = max((record.end for record in records), default=0.0)
+        began = datetime.now(timezone.utc) - timedelta(seconds=seconds)
+        started = began.isoformat(timespec="seconds")
+        return cls(title=title, context=context, started=started, server=server, seconds=seconds, steps=records)
+
+    @property
+    def outcome(self) -> Outcome:
+        """Return how the run ended; a run of nothing but plans is "planned"."""
+        verdicts = {step.verdict for step in self.steps}
+        statuses = {rung.status for rung in self.rungs}
+        if "failed" in verdicts or "broken" in statuses:
+            return "failed"
+        if "interrupted" in verdicts:
+            return "interrupted"
+        if verdicts & {"skipped"} or statuses & {"not reached"}:
+            return "failed"
+        if not verdicts | statuses or (verdicts == {"planned"} and not statuses):
+            return "planned"
+        return "passed"
+
+    @property
+    def broken(self) -> RungRecord | None:
+        """Return the first broken rung."""
+        return next((rung for rung in self.rungs if rung.status == "broken"), None)
+
+
+__all__ = ["Outcome", "Report", "RungRecord", "RungStatus", "StepRecord", "TenantSummary", "Verdict"]
