@@ -12,6 +12,7 @@ from typing import Any
 
 Values = Mapping[str, Any]
 SUFFIX = ".j2"
+KINDS = (".yaml", ".sh")
 
 
 class RenderError(ValueError):
@@ -27,8 +28,8 @@ class Templates:
 
     @classmethod
     def read(cls, folder: Path, filters: Mapping[str, Callable[..., Any]] | None = None) -> Templates:
-        """Read every YAML file and template below ``folder``."""
-        files = sorted(path for path in folder.rglob("*") if path.name.endswith((".yaml", ".yaml" + SUFFIX)))
+        """Read every YAML file, script and template below ``folder``."""
+        files = sorted(path for path in folder.rglob("*") if path.name.removesuffix(SUFFIX).endswith(KINDS))
         texts = {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in files}
         return cls(texts, filters or {})
 
@@ -42,7 +43,7 @@ class Templates:
         from jinja2 import TemplateError
 
         try:
-            return self._environment.get_template(name + SUFFIX).render(values)
+            return str(self._environment.get_template(name + SUFFIX).render(values))
         except TemplateError as error:
             raise RenderError(f"{name}{SUFFIX}: {error}") from error
 
@@ -54,7 +55,7 @@ class Templates:
     def _environment(self) -> Any:
         from jinja2 import DictLoader, Environment, StrictUndefined
 
-        environment = Environment(  # noqa: S701 - the output is YAML; the filters quote
+        environment = Environment(
             loader=DictLoader(dict(self.texts)),
             undefined=StrictUndefined,
             trim_blocks=True,
@@ -111,4 +112,4 @@ def as_yaml(documents: Iterable[Mapping[str, Any]]) -> str:
 
     Dumper.add_representer(str, block)
     options: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "width": 120}
-    return yaml.dump_all([plain(doc) for doc in documents], Dumper=Dumper, explicit_start=True, **options)
+    return str(yaml.dump_all([plain(doc) for doc in documents], Dumper=Dumper, explicit_start=True, **options))

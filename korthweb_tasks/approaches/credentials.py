@@ -1,0 +1,137 @@
+"""A tenant's passwords: chosen in .env, found in the cluster, or generated, in this order. None is ever replaced."""
+
+from __future__ import annotations
+
+import base64
+import secrets as random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from korthweb_tasks.approaches.common import (
+    ADMIN_PASSWORD,
+    ADMIN_SECRET,
+    DATABASE_SECRET,
+    MANAGED_BY,
+    OBSERVABILITY,
+    OURS,
+    USERS_SECRET,
+    Secrets,
+    given_passwords,
+    metrics_secret,
+)
+from korthweb_tasks.core.command import Command, Result
+from korthweb_tasks.core.plan import Fact
+from korthweb_tasks.settings.orthanc import DATABASE_PASSWORD, password_variable, password_variables
+from korthweb_tasks.tools.kubectl import Kubectl, items
+
+if TYPE_CHECKING:
+    from korthweb_tasks.settings.parts import Tenant
+
+#: Secret → key → password
+Table = dict[str, dict[str, str]]
+#: bytes of randomness in a generated password
+STRENGTH = 24
+
+
+def generated() -> str:
+    """Return a new password out of letters, digits, ``-`` and ``_``, which every file format carries."""
+    return random.token_urlsafe(STRENGTH)
+
+
+@dataclass
+class Credentials:
+    """The Secrets of one tenant. The probes look first; the action adds what they did not find."""
+
+    tenant: Tenant
+    secrets: Secrets
+    kubectl: Kubectl
+    metrics: bool
+    generate: Callable[[], str] = generated
+    found: Table | None = field(default=None, repr=False)
+
+    def facts(self) -> tuple[Fact, ...]:
+        """Return the facts that every Secret is there, with the passwords that a person chose."""
+        own = self.kubectl.get_these([("secret", name) for name in self._keys()], namespace=self.tenant.namespace)
+        if not self.metrics:
+            return (Fact(own, self._complete),)
+        copy = self.kubectl.get_these([("secret", metrics_secret(self.tenant))], namespace=OBSERVABILITY)
+        return Fact(own, self._complete), Fact(copy, self._copied)
+
+    def command(self) -> Command:
+        """Return the command that applies all Secrets: chosen, found, or generated now.
+
+        Raises RuntimeError where the probes did not look first: what is not known must not be replaced.
+        """
+        if self.found is None:
+            raise RuntimeError("the Secrets were not looked at before they are written")
+        table = self.wanted()
+        masks = tuple(text for keys in table.values() for text in keys.values())
+        return self.kubectl.apply(self.objects(table), masks=masks)
+
+    def wanted(self) -> Table:
+        """Return the passwords as they shall be."""
+        chosen, found = self._chosen(), self.found or {}
+        return {
+            name: {key: chosen.get(key) or found.get(name, {}).get(key) or self.generate() for key in keys}
+            for name, keys in self._keys().items()
+        }
+
+    def objects(self, table: Table) -> list[dict[str, Any]]:
+        """Return the Secrets that hold ``table``."""
+        place = self.tenant.namespace
+        made = [secret(name, place, keys, self.tenant.name) for name, keys in table.items()]
+        if not self.metrics:
+            return made
+        user = self.tenant.users[0]
+        copy = {"username": user, "password": table[USERS_SECRET][password_variable(user)]}
+        home = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OBSERVABILITY}}
+        return [*made, home, secret(metrics_secret(self.tenant), OBSERVABILITY, copy, self.tenant.name)]
+
+    def _keys(self) -> dict[str, tuple[str, ...]]:
+        return {
+            USERS_SECRET: tuple(password_variables(self.tenant).values()),
+            DATABASE_SECRET: (DATABASE_PASSWORD,),
+            ADMIN_SECRET: (ADMIN_PASSWORD,),
+        }
+
+    def _chosen(self) -> dict[str, str]:
+        given = given_passwords(self.tenant, self.secrets)
+        chosen = {password_variable(user): text for user, text in given.items()}
+        database = self.secrets.database_password(self.tenant)
+        return {**chosen, **({DATABASE_PASSWORD: database} if database is not None else {})}
+
+    def _complete(self, result: Result) -> bool:
+        self.found = table(items(result))
+        chosen = self._chosen()
+        return all(
+            (text := self.found.get(name, {}).get(key)) and chosen.get(key, text) == text
+            for name, keys in self._keys().items()
+            for key in keys
+        )
+
+    def _copied(self, result: Result) -> bool:
+        copy = table(items(result)).get(metrics_secret(self.tenant), {})
+        variable = password_variable(self.tenant.users[0])
+        return copy.get("password") == (self.found or {}).get(USERS_SECRET, {}).get(variable)
+
+
+def table(secrets: list[dict[str, Any]]) -> Table:
+    """Return the decoded contents of Secrets by name."""
+    return {
+        obj["metadata"]["name"]: {key: base64.b64decode(text).decode() for key, text in obj.get("data", {}).items()}
+        for obj in secrets
+    }
+
+
+def secret(name: str, namespace: str, keys: Mapping[str, str], tenant: str) -> dict[str, Any]:
+    """Return a Secret; its data is encoded here, so that an apply shows the same object each time."""
+    labels = {MANAGED_BY: OURS, "app.kubernetes.io/part-of": "orthweb", "korthweb/tenant": tenant}
+    data = {key: base64.b64encode(text.encode()).decode() for key, text in keys.items()}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "type": "Opaque",
+        "data": data,
+    }

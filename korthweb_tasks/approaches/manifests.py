@@ -1,0 +1,176 @@
+"""The artifacts of the manual approach with the settings filled in. Pure: no cluster, no clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from korthweb_tasks.approaches.common import (
+    CERT_MANAGER,
+    ISTIO,
+    ISTIO_RECORD,
+    MANAGED_BY,
+    OURS,
+    Artifacts,
+    Names,
+    Secrets,
+    names_of,
+)
+from korthweb_tasks.core.render import as_yaml, digest, parse
+from korthweb_tasks.settings.merge import deep_merge
+from korthweb_tasks.settings.orthanc import orthanc_json
+from korthweb_tasks.settings.versions import within
+from korthweb_tasks.tools.helm import Release
+
+if TYPE_CHECKING:
+    from korthweb_tasks.settings.model import Settings
+    from korthweb_tasks.settings.parts import Tenant
+
+Objects = list[dict[str, Any]]
+#: where the container gathers the plugins of whatever image it is
+GATHERED_PLUGINS = "/run/orthanc/plugins"
+#: the default of settings, which stands for "those that orthanc.json needs"
+USUAL_PLUGINS = ("/usr/share/orthanc/plugins",)
+STORAGE = "/var/lib/orthanc/db"
+
+
+@dataclass(frozen=True)
+class Manifests:
+    """What is applied, for one project's settings."""
+
+    settings: Settings
+    secrets: Secrets
+    artifacts: Artifacts
+    _named: dict[str, Names] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def operator(self) -> str:
+        """Return the IstioOperator, as text for istioctl."""
+        text = self._text("istio/istio-operator.yaml")
+        if not self.settings.istio.values:
+            return text
+        (operator,) = parse(text)
+        operator["spec"]["values"] = deep_merge(operator["spec"]["values"], self.settings.istio.values)
+        return as_yaml([operator])
+
+    @cached_property
+    def istio_digest(self) -> str:
+        """Return a digest of all that the step ``istio`` brings about."""
+        return digest([self.operator, self.artifacts.templates.text("istio/mesh.yaml", {})])
+
+    def mesh(self) -> Objects:
+        """Return the mesh-wide policy, and last the record that says all of it was done."""
+        record = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": ISTIO_RECORD, "namespace": ISTIO, "labels": {MANAGED_BY: OURS}},
+            "data": {"digest": self.istio_digest, "version": self.settings.versions["istio"]},
+        }
+        return [*self._objects("istio/mesh.yaml"), record]
+
+    @cached_property
+    def cert_manager(self) -> Release:
+        """Return the release of cert-manager."""
+        chart = self.settings.charts["cert-manager"]
+        (values,) = parse(self.cert_manager_values)
+        return Release(
+            name="cert-manager",
+            namespace=CERT_MANAGER,
+            chart="cert-manager",
+            source=self._source("cert-manager", chart.source, chart.version),
+            version=chart.version,
+            values=deep_merge(values, chart.values),
+        )
+
+    @cached_property
+    def cert_manager_values(self) -> str:
+        """Return korthweb's own values of the chart, as text."""
+        images = self.settings.images
+        own = (
+            images.registry is not None
+            or images.cert_manager_hub != type(images).model_fields["cert_manager_hub"].default
+        )
+        old = within(self.settings.charts["cert-manager"].version, "<1.15")
+        return self._text("cert-manager/values.yaml", own_images=own, old_crds_key=old)
+
+    def namespace(self, tenant: Tenant) -> Objects:
+        """Return the tenant's namespace, identities and network policies."""
+        return self._objects("tenant/namespace.yaml", tenant)
+
+    def certificates(self, tenant: Tenant) -> Objects:
+        """Return the tenant's issuers and certificates."""
+        return self._objects("tenant/certificates.yaml", tenant)
+
+    def config(self, tenant: Tenant) -> Objects:
+        """Return orthanc.json, the script that prepares the database, and the mesh's policies for the tenant."""
+        return self._objects("tenant/config.yaml", tenant)
+
+    def postgres(self, tenant: Tenant) -> Objects:
+        """Return the tenant's PostgreSQL."""
+        return self._objects("tenant/postgres.yaml", tenant)
+
+    def dbinit(self, tenant: Tenant) -> Objects:
+        """Return the job that prepares the tenant's database."""
+        return self._objects("tenant/dbinit.yaml", tenant)
+
+    def orthanc(self, tenant: Tenant) -> Objects:
+        """Return the tenant's Orthanc with its autoscaler and disruption budget."""
+        return self._objects("tenant/orthanc.yaml", tenant)
+
+    def ingress(self, tenant: Tenant) -> Objects:
+        """Return the tenant's way in."""
+        return self._objects("tenant/ingress.yaml", tenant)
+
+    def observability(self) -> Objects:
+        """Return the chosen parts of the lite observability; they know all tenants, whichever is deployed now."""
+        parts = self.settings.observability
+        chosen = [name for name in ("prometheus", "kiali") if getattr(parts, name)]
+        files = ["namespace", *chosen] if chosen else []
+        return [obj for name in files for obj in self._objects(f"observability/{name}.yaml")]
+
+    def text(self, name: str, tenant: Tenant | None = None) -> str:
+        """Return an artifact as a person would write it, with its comments."""
+        return self._text(name, tenant)
+
+    def names(self, tenant: Tenant) -> Names:
+        """Return the tenant's names and digests."""
+        if tenant.name not in self._named:
+            image = self.settings.images.mirrored(self.settings.images.postgres)
+            made = names_of(
+                tenant, self.secrets, config=self.orthanc_json(tenant), dbinit=self._dbinit_script, image=image
+            )
+            self._named[tenant.name] = made
+        return self._named[tenant.name]
+
+    def orthanc_json(self, tenant: Tenant) -> str:
+        """Return the configuration of Orthanc as text."""
+        config = orthanc_json(self.settings, tenant)
+        if tuple(config["Plugins"]) == USUAL_PLUGINS:
+            config["Plugins"] = [GATHERED_PLUGINS]
+        # beside a read-only configuration there is no room for Orthanc's default folder
+        config.setdefault("StorageDirectory", STORAGE)
+        return json.dumps(config, indent=2, ensure_ascii=False)
+
+    @property
+    def _dbinit_script(self) -> str:
+        return self.artifacts.templates.text("tenant/dbinit.sh", {})
+
+    def _objects(self, name: str, tenant: Tenant | None = None) -> Objects:
+        return parse(self._text(name, tenant), name)
+
+    def _text(self, name: str, tenant: Tenant | None = None, **more: Any) -> str:
+        values: Mapping[str, Any] = {"settings": self.settings, "image": self.settings.images.mirrored, **more}
+        if tenant is not None:
+            texts = {"orthanc_json": self.orthanc_json(tenant), "dbinit_sh": self._dbinit_script}
+            values = {**values, **texts, "tenant": tenant, "names": self.names(tenant)}
+        return self.artifacts.templates.text(name, values)
+
+    def _source(self, chart: str, source: str, version: str) -> str:
+        if source != "lab":
+            return source
+        if self.artifacts.charts is None:
+            raise ValueError(f"chart {chart} comes from the lab, but no folder of charts was given")
+        return str(self.artifacts.charts / f"{chart}-{version}.tgz")

@@ -1,0 +1,101 @@
+"""helm (3.22 and 4): commands as data, and pure readings of what it prints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from korthweb_tasks.core.command import Command, Result
+from korthweb_tasks.core.plan import Fact
+from korthweb_tasks.core.target import Target
+
+#: states of a revision whose holder died while it worked
+PENDING = ("pending-install", "pending-upgrade", "pending-rollback", "uninstalling")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """What a release shall be. ``source`` is ``oci://...``, ``https://...`` of a repository, or a path."""
+
+    name: str
+    namespace: str
+    chart: str
+    source: str
+    version: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def local(self) -> bool:
+        """Say whether the chart is a folder or an archive on this machine."""
+        return "://" not in self.source
+
+
+@dataclass(frozen=True, slots=True)
+class Helm:
+    """Builds helm commands for one target; only flags that 3.22 and 4 share."""
+
+    target: Target
+
+    def upgrade(self, release: Release) -> Command:
+        """Return the installation or upgrade of ``release``; its values travel by stdin, and nothing is waited for.
+
+        No ``--atomic``: taking away a first installation that failed would take its evidence along.
+        """
+        if release.local:
+            chart: tuple[str, ...] = (release.source,)
+        elif release.source.startswith("oci://"):
+            chart = (release.source, "--version", release.version)
+        else:
+            chart = (release.chart, "--repo", release.source, "--version", release.version)
+        args = ("upgrade", release.name, *chart, "--install", "--create-namespace", "--history-max", "5")
+        return self._command(*args, "--values", "-", namespace=release.namespace, stdin=json.dumps(release.values))
+
+    def uninstall(self, name: str, *, namespace: str) -> Command:
+        """Return the removal of a release; content where there is none."""
+        return self._command("uninstall", name, "--ignore-not-found", "--wait", namespace=namespace)
+
+    def list(self, name: str, *, namespace: str) -> Command:
+        """Return the command that prints the newest revision of a release, in whatever state, as a JSON list."""
+        states = ("--deployed", "--failed", "--pending", "--uninstalling", "--superseded")
+        args = ("list", "--filter", f"^{name}$", *states, "--output", "json")
+        return self._command(*args, namespace=namespace)
+
+    def values(self, name: str, *, namespace: str) -> Command:
+        """Return the command that prints the values given to a release as JSON; code 1 where there is none."""
+        return self._command("get", "values", name, "--output", "json", namespace=namespace, ok=(0, 1))
+
+    def deployed(self, release: Release) -> tuple[Fact, Fact]:
+        """Return the facts that ``release`` is deployed in the wanted version and with the wanted values."""
+
+        def as_wanted(result: Result) -> bool:
+            return [(row["status"], row["chart"]) for row in rows(result)] == [
+                ("deployed", f"{release.chart}-{release.version}")
+            ]
+
+        def same_values(result: Result) -> bool:
+            return result.code == 0 and (json.loads(result.stdout) or {}) == dict(release.values)
+
+        place = {"namespace": release.namespace}
+        return (
+            Fact(self.list(release.name, **place), as_wanted),
+            Fact(self.values(release.name, **place), same_values),
+        )
+
+    def _command(self, *args: str, namespace: str, stdin: str | None = None, ok: tuple[int, ...] = (0,)) -> Command:
+        argv = ("helm", *args, "--namespace", namespace, *self.target.helm_args())
+        return Command(argv=argv, stdin=stdin, repeatable=True, ok=frozenset(ok))
+
+
+def rows(result: Result) -> list[dict[str, Any]]:
+    """Read ``helm list --output json``."""
+    return list(json.loads(result.stdout or "[]") or [])
+
+
+def pending_selector(name: str) -> str:
+    """Return the selector of the Secrets in which helm keeps revisions of ``name`` that were never finished.
+
+    Deleting them is the way out of "another operation is in progress", once its holder is known to be dead.
+    """
+    return f"owner=helm,name={name},status in ({','.join(PENDING)})"
