@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,9 +90,10 @@ def _own_sums(go: Path, modules: Mapping[str, str], replaces: Mapping[str, str])
     return sorted(lines)
 
 
-def _sources(chosen: Iterable[Recipe], work: Path) -> list[str]:
-    """Put the mains of ours into ``work`` and return the packages of ``chosen`` as seen from there."""
+def _sources(chosen: Collection[Recipe], work: Path) -> list[str]:
+    """Put the mains of ours into ``work`` and return the tags and packages of ``chosen`` as seen from there."""
     packages: list[str] = []
+    tags = [tag for recipe in chosen for tag in recipe.tags]
     for recipe in chosen:
         for package in recipe.packages:
             if package != ".":
@@ -103,7 +104,7 @@ def _sources(chosen: Iterable[Recipe], work: Path) -> list[str]:
             for source in recipe.folder.glob("*.go"):
                 shutil.copyfile(source, folder / source.name)
             packages.append(f"./{recipe.name}")
-    return packages
+    return [f"-tags={','.join(tags)}", *packages]
 
 
 def _start(
