@@ -8,7 +8,8 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from korthweb_tasks.core.plan import Plan
     from korthweb_tasks.core.record import StepRecord
     from korthweb_tasks.core.target import Target
+    from korthweb_tasks.provision.tools import Source
     from korthweb_tasks.report.model import Report
     from korthweb_tasks.run.console import Console
+    from korthweb_tasks.run.guard import Identity
     from korthweb_tasks.run.journal import Journal
     from korthweb_tasks.run.lock import Lock
     from korthweb_tasks.run.runner import Runner
@@ -41,10 +44,16 @@ class _Shared:
     console: Console
     journal: Journal | None = None
     lock: Lock | None = None
-    greeted: bool = False
+    identity: Identity | None = None
+    reached: Target | None = None
 
 
 _SHARED: dict[str, _Shared] = {}
+#: what is given back when the program ends: locks before the tunnels they need
+_OPEN = ExitStack()
+atexit.register(_OPEN.close)
+#: seconds of trying before a cluster counts as unreachable at the first contact
+FIRST_CONTACT = 5.0
 
 
 class Programs(Mapping[str, str]):
@@ -52,7 +61,7 @@ class Programs(Mapping[str, str]):
 
     NAMES = ("kubectl", "helm", "istioctl", "flux")
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: Source) -> None:
         self.source = source
         self._found: dict[str, str] = {}
 
@@ -122,7 +131,10 @@ class Session:
         """Return the settings with the origin of each; the profile follows the cluster."""
         from korthweb_tasks.settings.load import load
 
-        return load(context=self.context_flag) if self.cluster else load()
+        loaded = load(context=self.context_flag)
+        for warning in loaded.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        return loaded
 
     @property
     def settings(self) -> Settings:
@@ -139,12 +151,20 @@ class Session:
         """Return the cluster that the words, the settings or the project's choice name."""
         from korthweb_tasks.settings.contexts import resolve
 
-        return resolve(self.settings, self.context_flag)
+        return resolve(self.loaded, self.context_flag)
 
-    @property
+    @cached_property
     def target(self) -> Target:
-        """Return the context that every command names."""
-        return self.ref.target
+        """Return the context that every command names; through the bastion, where the cluster has one."""
+        bastion, shared = self.ref.settings.bastion, self._shared
+        if bastion is None:
+            return self.ref.target
+        if shared.reached is None:
+            from korthweb_tasks.run.bastion import through
+
+            tunnel = through(bastion, self.ref.target, shared.runner.run, paths.work_dir())
+            shared.reached = _OPEN.enter_context(tunnel)
+        return shared.reached
 
     @cached_property
     def kubectl(self) -> Kubectl:
@@ -152,6 +172,10 @@ class Session:
         from korthweb_tasks.tools.kubectl import Kubectl
 
         return Kubectl(self.target)
+
+    def on(self, *, context: str, tenant: str | None = None) -> Session:
+        """Return a session with the same flags for another cluster and tenant."""
+        return replace(self, context_flag=context, tenant_flag=tenant, cluster=True)
 
     @cached_property
     def tenants(self) -> tuple[Tenant, ...]:
@@ -177,7 +201,7 @@ class Session:
 
     @cached_property
     def _shared(self) -> _Shared:
-        key = f"{self.target.kubeconfig}#{self.target.context}" if self.cluster else ""
+        key = f"{self.ref.target.kubeconfig}#{self.ref.target.context}" if self.cluster else ""
         if key not in _SHARED:
             from korthweb_tasks.run.console import Console
             from korthweb_tasks.run.runner import Runner
@@ -196,12 +220,13 @@ class Session:
 
     def contact(self) -> None:
         """Meet the cluster once: is it there, and is it the recorded one? Raises ClusterUnreachable, GuardRefused."""
-        if self._shared.greeted:
-            return
-        from korthweb_tasks.run.guard import check
+        if self._shared.identity is None:
+            from korthweb_tasks.run import guard
+            from korthweb_tasks.run.runner import Runner
 
-        check(self.ref, self.runner.run)
-        self._shared.greeted = True
+            brief = Runner(programs=self.runner.programs, patience=FIRST_CONTACT, echo=self.runner.echo)
+            ref = replace(self.ref, target=self.target)
+            self._shared.identity = guard.check(ref, brief.run)
 
     def execute(self, plan: Plan, *, destructive: bool = False) -> Report:
         """Preview or apply ``plan``; raises what its first failure was, after everything else is done."""
@@ -233,7 +258,7 @@ class Session:
     def _allow(self, plan: Plan, destructive: bool) -> None:
         from korthweb_tasks.run.guard import allow
 
-        allow(self.ref, yes=self.yes)
+        allow(self.ref, yes=self.yes, seen=self._shared.identity)
         if destructive and not self.yes:
             for step in plan.steps:
                 self.console.line(f"  {step.title}")
@@ -246,7 +271,7 @@ class Session:
             lock = Lock(self.runner, self.kubectl, self.console.line)
             lock.acquire()
             self._shared.lock = lock
-            atexit.register(lock.release)
+            _OPEN.callback(lock.release)
 
     def _executor(self) -> Any:
         from korthweb_tasks.run.executor import Executor
@@ -300,7 +325,7 @@ class Session:
     def _report(self, plan: Plan, records: tuple[StepRecord, ...]) -> Report:
         from korthweb_tasks.report.model import Report
 
-        return Report.of(plan.title, self.target.context, records)
+        return Report.of(plan.title, self.target.context, records, self.ref.server)
 
 
 def report_data(report: Report) -> Any:

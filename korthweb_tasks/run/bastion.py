@@ -21,10 +21,21 @@ CONNECT_SECONDS = 15
 class Door(Protocol):
     """Where to knock: :class:`korthweb_tasks.settings.parts.BastionSettings` says it."""
 
-    host: str
-    user: str | None
-    port: int
-    identity: str | None
+    @property
+    def host(self) -> str:
+        """Return a name or address."""
+
+    @property
+    def user(self) -> str | None:
+        """Return the SSH user; None leaves it to ssh's own rules."""
+
+    @property
+    def port(self) -> int:
+        """Return the SSH port."""
+
+    @property
+    def identity(self) -> str | None:
+        """Return the path of the private key; None means the agent or ssh's defaults."""
 
 
 @contextmanager
