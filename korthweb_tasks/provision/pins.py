@@ -62,7 +62,14 @@ def _write(family: Family, sums: list[str], chosen: set[str]) -> None:
             if not chosen or chosen & {name, family.name}:
                 packages = _sources([recipe], work / name)
                 needed = {**_used(go, work / "all", packages), **family.requires[name]}
-                _start(work / name, name, {m: shared.get(m, v) for m, v in needed.items()}, replaces, recipe.packages, lines)
+                _start(
+                    work / name,
+                    name,
+                    {m: shared.get(m, v) for m, v in needed.items()},
+                    replaces,
+                    recipe.packages,
+                    lines,
+                )
                 _resolved(go, work / name, packages, sums)
                 _trim(go, work / name, packages, lines)
                 _install(work / name, recipe)
@@ -108,7 +115,12 @@ def _sources(chosen: Collection[Recipe], work: Path) -> list[str]:
 
 
 def _start(
-    work: Path, name: str, modules: Mapping[str, str], replaces: Mapping[str, str], tools: Iterable[str], sums: list[str]
+    work: Path,
+    name: str,
+    modules: Mapping[str, str],
+    replaces: Mapping[str, str],
+    tools: Iterable[str],
+    sums: list[str],
 ) -> None:
     work.mkdir(parents=True, exist_ok=True)
     named = [tool for tool in tools if tool != "."]
@@ -116,7 +128,10 @@ def _start(
     for word, lines in (
         ("tool", sorted(named)),
         ("require", [f"{module} {version}" for module, version in sorted(modules.items())]),
-        ("replace", [f"{old} => {new}" for old, new in sorted(replaces.items()) if old in modules or name not in modules]),
+        (
+            "replace",
+            [f"{old} => {new}" for old, new in sorted(replaces.items()) if old in modules or name not in modules],
+        ),
     ):
         if lines:
             text += [f"{word} (", *(f"\t{line}" for line in lines), ")", ""]
@@ -142,7 +157,12 @@ def _trim(go: Path, work: Path, packages: list[str], known: list[str]) -> None:
     """Leave in go.sum only the lines that the build asks for; what they say was checked when they came."""
     full = set((work / "go.sum").read_text(encoding="utf-8").splitlines())
     (work / "go.sum").write_text("", encoding="utf-8")
-    _go(go, work, ["list", "-mod=mod", "-deps", *packages], {"GONOSUMDB": "*", "GONOSUMCHECK": "1", "GOFLAGS": "-modcacherw"})
+    _go(
+        go,
+        work,
+        ["list", "-mod=mod", "-deps", *packages],
+        {"GONOSUMDB": "*", "GONOSUMCHECK": "1", "GOFLAGS": "-modcacherw"},
+    )
     strange = set((work / "go.sum").read_text(encoding="utf-8").splitlines()) - full - set(known)
     if strange:
         raise SystemExit(f"sums that nobody vouches for: {sorted(strange)}")

