@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from korthweb_tasks.collections.session import Session
 
 KINDS = ("static", "unit", "simulated", "lab")
+LABS = ("simulated", "lab")
 
 
 @task(
@@ -33,7 +34,8 @@ def test(session: Session, only: str = "") -> None:  # noqa: PT028 - a task, not
         raise UsageError("the tests are not in an installed package", hint="./korthweb test in a checkout")
     chosen = [check for check in checks_run.all_checks() if check.kind in kinds]
     folder = paths.work_dir() / "tests"
-    checks = checks_run.Checks(chosen, session.console, folder, preflight, prepare())
+    needs = {kind: prepare(kind, more="lab" in kinds and kind != "lab") for kind in LABS}
+    checks = checks_run.Checks(chosen, session.console, folder, impossible, needs)
     with session.console.table("Checks"):
         outcomes = checks.run()
     session.console.line(f"logs and JUnit files: {checks_run.merged(outcomes, folder).parent}")
@@ -50,13 +52,21 @@ def _kinds(only: str) -> list[str]:
     return kinds
 
 
-def prepare() -> Check:
-    """Return what makes the lab's binaries and images; it yields to whatever else runs."""
+def prepare(kind: str, *, more: bool) -> Check:
+    """Return what makes binaries and images for the checks of ``kind``; it yields to whatever else runs.
+
+    ``more`` will be built after it, so that the build caches are kept.
+    """
     from korthweb_tasks.collections.checks_run import Check
 
-    command = ("nice", "-n", "15", sys.executable, "-u", "-m", "korthweb_tasks.collections.checks_prepare")
-    return Check("binaries and images", "lab", command)
+    command = ("nice", "-n", "15", sys.executable, "-u", "-m", "korthweb_tasks.collections.checks_prepare", kind)
+    return Check(f"what the {kind} tests need", kind, (*command, *(["keep-caches"] if more else [])))
 
 
-def preflight(check: Check) -> None:
-    """Raise LabImpossible where ``check`` needs a lab that this machine can not hold."""
+def impossible(check: Check) -> str:
+    """Return why this machine can't run ``check``; nothing where it can."""
+    if check.kind not in LABS:
+        return ""
+    from korthweb_tasks.lab import preflight
+
+    return preflight.impossible(simulated=check.kind == "simulated")

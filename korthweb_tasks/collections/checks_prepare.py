@@ -3,25 +3,49 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
 
-def main() -> int:
-    """Build binaries and images that are missing; return the exit code."""
+def main(kind: str, keep: str = "") -> int:
+    """Build what is missing for the tests of ``kind`` (simulated, lab); return the exit code.
+
+    ``keep``: anything but nothing keeps the caches of the builds, for more of them to come.
+    """
     from korthweb_tasks.errors import KorthwebError
-    from korthweb_tasks.lab import images, programs
-    from korthweb_tasks.lab.packages import RECIPES
-    from korthweb_tasks.provision import builder
 
-    names = list(images.image_names())
-    wanted = dict.fromkeys([*programs.REAL, *programs.of_images(names, RECIPES / "images")])
     try:
-        builder.build_all(list(wanted), progress=lambda name, line: print(f"{name}: {line}"))
-        images.image_archives(print)
+        if kind == "simulated":
+            _simulated(bool(keep))
+        else:
+            _lab()
     except KorthwebError as error:
         print(f"error: {error.message}\n{error.details}")
         return error.exit_code
     return 0
 
 
+def _simulated(keep: bool) -> None:
+    from korthweb_tasks.lab import packages, programs
+
+    _build(programs.SIMULATED, keep=keep)
+    packages.host_tools(print)
+
+
+def _lab() -> None:
+    from korthweb_tasks.lab import images, packages, programs
+
+    names = list(images.image_names())
+    _build((*programs.REAL, *programs.of_images(names, packages.RECIPES / "images")))
+    packages.host_tools(print)
+    images.image_archives(print)
+
+
+def _build(components: Iterable[str], *, keep: bool = False) -> None:
+    from korthweb_tasks.provision import builder
+
+    names = list(dict.fromkeys(components))
+    builder.build_all(names, progress=lambda name, line: print(f"{name}: {line}"), keep_caches=keep)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

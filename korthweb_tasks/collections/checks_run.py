@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from korthweb_tasks.errors import LabImpossible, tail
+from korthweb_tasks.errors import tail
 from korthweb_tasks.run.children import watched
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ class Check:
     kind: str
     argv: tuple[str, ...]
     tests: bool = False
-    needs_lab: bool = False
 
 
 @dataclass
@@ -64,8 +63,8 @@ def all_checks() -> tuple[Check, ...]:
         Check("ruff format", "static", _python("ruff", "format", "--check", ".")),
         Check("mypy", "static", _python("mypy")),
         Check("unit tests", "unit", _pytest("unit", "-n", workers), tests=True),
-        Check("simulated tests", "simulated", _pytest("simulated"), tests=True, needs_lab=True),
-        Check("lab tests", "lab", _pytest("lab"), tests=True, needs_lab=True),
+        Check("simulated tests", "simulated", _pytest("simulated"), tests=True),
+        Check("lab tests", "lab", _pytest("lab"), tests=True),
     )
 
 
@@ -79,25 +78,26 @@ def _pytest(folder: str, *words: str) -> tuple[str, ...]:
 
 @dataclass
 class Checks:
-    """Runs checks; what the lab needs is built at a low priority from the first second on.
+    """Runs checks; what the labs need is built at a low priority from the first second on.
 
-    ``prepare`` makes the lab's binaries and images; ``preflight`` raises LabImpossible where a check can't run here.
+    ``impossible`` says why a check can't run on this machine (nothing: it can). ``prepare`` has, for kinds of
+    checks, what makes binaries and images for them, in the order in which it is done.
     """
 
     checks: Sequence[Check]
     console: Console
     folder: Path
-    preflight: Callable[[Check], None]
-    prepare: Check | None = None
+    impossible: Callable[[Check], str]
+    prepare: Mapping[str, Check] = field(default_factory=dict)
     root: Path = ROOT
     stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> list[Outcome]:
         """Run everything and return the outcomes in the order of the checks."""
-        needs_lab = any(check.needs_lab and not self._reason(check) for check in self.checks)
+        wanted = {check.kind for check in self.checks if not self.impossible(check)}
         with ThreadPoolExecutor(LANES) as lanes, ThreadPoolExecutor(1) as aside:
-            prepared = aside.submit(self._run, self.prepare) if self.prepare and needs_lab else None
-            futures = [lanes.submit(self._one, check, prepared) for check in self.checks]
+            made = {kind: aside.submit(self._run, check) for kind, check in self.prepare.items() if kind in wanted}
+            futures = [lanes.submit(self._one, check, made.get(check.kind)) for check in self.checks]
             try:
                 wait(futures)
             except KeyboardInterrupt:
@@ -108,21 +108,15 @@ class Checks:
                 raise
         return [future.result() for future in futures]
 
-    def _reason(self, check: Check) -> str:
-        """Return why a check can't run on this machine, or nothing."""
-        try:
-            self.preflight(check)
-        except LabImpossible as error:
-            return error.message
-        return ""
-
     def _one(self, check: Check, prepared: Future[Outcome] | None) -> Outcome:
         """Run one check once what it needs is there; a check that can't run here is one that is skipped."""
-        if reason := self._reason(check):
+        if reason := self.impossible(check):
             self.console.line(f"  - {check.name}: can not run here: {reason}")
             return Outcome(check, skipped=1, reasons=[f"{check.name} could not run here: {reason}"])
-        if check.needs_lab and prepared and (failed := prepared.result()).failed:
-            return Outcome(check, failed=1, excerpt=f"{check.name} did not run: {failed.check.name} failed")
+        if prepared and (failed := prepared.result()).failed:
+            return Outcome(
+                check, failed=1, excerpt=f"{check.name} did not run: {failed.check.name} failed\n{failed.excerpt}"
+            )
         return self._run(check)
 
     def _run(self, check: Check) -> Outcome:

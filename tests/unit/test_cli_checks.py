@@ -15,7 +15,7 @@ import pytest
 
 from korthweb_tasks.collections import checks, checks_run
 from korthweb_tasks.collections.checks_run import Check, Checks, Outcome
-from korthweb_tasks.errors import Interrupted, LabImpossible, ToolMissing, UsageError
+from korthweb_tasks.errors import Interrupted, ToolMissing, UsageError
 from korthweb_tasks.run.children import watched
 from korthweb_tasks.run.console import Console
 
@@ -29,16 +29,16 @@ def test_d(): pass
 """
 
 
-def python(code: str, name: str = "check", **more: bool) -> Check:
-    return Check(name, "unit", (sys.executable, "-c", code), **more)
+def python(code: str, name: str = "check", *, kind: str = "unit", tests: bool = False) -> Check:
+    return Check(name, kind, (sys.executable, "-c", code), tests)
 
 
 def runner(tmp_path: Path, *chosen: Check, prepare: Check | None = None, impossible: str = "") -> Checks:
-    def preflight(check: Check) -> None:
-        if impossible and check.needs_lab:
-            raise LabImpossible(impossible)
+    def reason(check: Check) -> str:
+        return impossible if check.kind == "lab" else ""
 
-    return Checks(chosen, Console(stream=io.StringIO()), tmp_path / "out", preflight, prepare, root=tmp_path)
+    needs = {"lab": prepare} if prepare else {}
+    return Checks(chosen, Console(stream=io.StringIO()), tmp_path / "out", reason, needs, root=tmp_path)
 
 
 def test_the_real_checks_are_of_the_four_kinds() -> None:
@@ -87,7 +87,7 @@ def test_a_file_of_an_earlier_run_is_not_counted(tmp_path: Path) -> None:
 
 
 def test_what_can_not_run_here_is_said_and_nothing_is_prepared_for_it(tmp_path: Path) -> None:
-    lab = python("open('ran', 'w')", "lab tests", needs_lab=True)
+    lab = python("open('ran', 'w')", "lab tests", kind="lab")
     prepare = python("open('prepared', 'w')", "prepare")
     outcomes = runner(tmp_path, lab, prepare=prepare, impossible="no root").run()
     assert sorted(path.name for path in tmp_path.iterdir()) == []
@@ -96,7 +96,7 @@ def test_what_can_not_run_here_is_said_and_nothing_is_prepared_for_it(tmp_path: 
 
 
 def test_a_check_of_the_lab_waits_for_what_it_needs(tmp_path: Path) -> None:
-    lab = python("assert open('prepared').read()", "lab tests", needs_lab=True)
+    lab = python("assert open('prepared').read()", "lab tests", kind="lab")
     prepare = python("import time; time.sleep(0.3); open('prepared', 'w').write('yes')", "prepare")
     assert checks_run.totals(runner(tmp_path, python(""), lab, prepare=prepare).run()) == (2, 0, 0)
     (outcome,) = runner(tmp_path, lab, prepare=python("exit(11)", "builds")).run()
@@ -107,7 +107,7 @@ def test_a_check_of_the_lab_waits_for_what_it_needs(tmp_path: Path) -> None:
 def test_all_suites_end_in_one_file(tmp_path: Path) -> None:
     (tmp_path / "test_some.py").write_text(TESTS, encoding="utf-8")
     suite = Check("some tests", "unit", (sys.executable, "-m", "pytest", "test_some.py"), tests=True)
-    lab = python("", "lab tests", needs_lab=True)
+    lab = python("", "lab tests", kind="lab")
     outcomes = runner(tmp_path, suite, python("exit(1)", "bad"), lab, impossible="no root").run()
     root = ElementTree.parse(checks_run.merged(outcomes, tmp_path / "out")).getroot()
     assert len(list(root.iter("testcase"))) == 6
