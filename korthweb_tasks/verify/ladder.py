@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import httpx
+import pynetdicom  # noqa: F401 - loaded before the climb, so that no rung is slower for it
 
 from korthweb_tasks.errors import Interrupted, KorthwebError
 from korthweb_tasks.verify import certificates, dicom, dicomweb, replicas, web

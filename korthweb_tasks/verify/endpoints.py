@@ -1,0 +1,110 @@
+"""Where a tenant answers, whom to trust and how to log in: read from the cluster, by one table per approach."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from korthweb_tasks.core.command import Command, Result
+from korthweb_tasks.errors import UsageError, VerifyFailed
+from korthweb_tasks.settings.orthanc import password_variable
+from korthweb_tasks.tools.kubectl import Kubectl, items
+from korthweb_tasks.verify.model import Endpoint, Secret
+
+if TYPE_CHECKING:
+    from korthweb_tasks.settings.parts import Tenant
+
+#: the ports of the way in, as every approach opens them
+HTTPS, DICOM = 443, 11112
+Run = Callable[[Command], Result]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a Secret. In the texts ``{ns}`` is the tenant's namespace, ``{password}`` the user's variable."""
+
+    namespace: str
+    secret: str
+    key: str
+
+    def named(self, tenant: Tenant, user: str) -> Key:
+        """Return the key for this tenant and user."""
+        names = {"ns": tenant.namespace, "password": password_variable(user)}
+        return Key(*(text.format(**names) for text in (self.namespace, self.secret, self.key)))
+
+    def __str__(self) -> str:
+        """Return what a person would look for."""
+        return f"secret/{self.secret} in {self.namespace}"
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Where one approach keeps things. ``cas`` are tried in order; ``selector`` finds Orthanc's pods."""
+
+    ingress: tuple[str, str]
+    cas: tuple[Key, ...]
+    password: Key
+    selector: str = "app=orthanc"
+
+
+#: approach -> where things are
+LOOKUPS: Mapping[str, Lookup] = {
+    "manual": Lookup(
+        ingress=("istio-system", "istio-ingressgateway"),
+        # tls.crt of the authority's Secret is its certificate; its key in the same Secret is never read
+        cas=(Key("istio-system", "{ns}-ca", "tls.crt"), Key("istio-system", "{ns}-tls", "ca.crt")),
+        password=Key("{ns}", "orthanc-users", "{password}"),
+    ),
+}
+
+
+def lookup_of(approach: str) -> Lookup:
+    """Return the table of ``approach``. Raises UsageError for one that is not known."""
+    if approach not in LOOKUPS:
+        raise UsageError(f"no verification for the approach {approach}", hint=f"--approach {' or '.join(LOOKUPS)}")
+    return LOOKUPS[approach]
+
+
+def find_endpoint(run: Run, kubectl: Kubectl, tenant: Tenant, approach: str) -> Endpoint:
+    """Read where ``tenant`` answers. An ingress without an address gives an empty one, which its rung tells of.
+
+    Raises VerifyFailed where the tenant is not deployed, and what ``run`` raises.
+    """
+    lookup, user = lookup_of(approach), tenant.users[0]
+    namespace, service = lookup.ingress
+    found = items(run(kubectl.get("service", service, namespace=namespace)))
+    cas = [key.named(tenant, user) for key in lookup.cas]
+    ca = next((text for key in cas if (text := _read(run, kubectl, key))), "")
+    password = _read(run, kubectl, where := lookup.password.named(tenant, user))
+    if not ca or not password:
+        missing = where if ca else cas[0]
+        hint = f"inv {approach}.deploy --tenant {tenant.name}"
+        raise VerifyFailed(f"{tenant.name} is not deployed: there is no {missing}", hint=hint)
+    return Endpoint(
+        tenant=tenant.name,
+        address=address_of(found[0]) if found else "",
+        web_host=tenant.web_host,
+        dicom_host=tenant.dicom_host,
+        aet=tenant.aet,
+        ca_pem=ca,
+        username=user,
+        password=Secret(password),
+        https_port=HTTPS,
+        dicom_port=DICOM,
+    )
+
+
+def address_of(service: Mapping[str, Any]) -> str:
+    """Return the address that a load balancer gave a Service, or nothing."""
+    given = service.get("status", {}).get("loadBalancer", {}).get("ingress") or [{}]
+    return str(given[0].get("ip") or given[0].get("hostname") or "")
+
+
+def _read(run: Run, kubectl: Kubectl, key: Key) -> str:
+    """Read one key of a Secret and no other; nothing where it is not there."""
+    path = "{.data." + key.key.replace(".", "\\.") + "}"
+    args = ("get", "secret", key.secret, f"--output=jsonpath={path}", "--ignore-not-found")
+    text = run(kubectl.command(*args, namespace=key.namespace, repeatable=True)).stdout
+    return base64.b64decode(text).decode()
