@@ -116,6 +116,14 @@ def test_the_dev_extra_comes_with_the_first_test(world: World) -> None:
     assert world.calls() == []
 
 
+def test_a_first_test_installs_once(world: World) -> None:
+    world.launch("test")
+    assert world.calls() == ["venv", "pip CLONE[dev]"]
+    world.launch("test")
+    world.launch("demo")
+    assert world.calls() == []
+
+
 def test_a_changed_pyproject_makes_it_again(world: World) -> None:
     world.launch("test")
     world.calls()
