@@ -57,6 +57,13 @@ class World:
         for name in USED:
             (tools / name).symlink_to(str(shutil.which(name)))
 
+    def program(self, name: str, script: str) -> None:
+        """Put a program of ours on the launcher's PATH."""
+        path = self.folder / "bin" / name
+        path.unlink(missing_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        path.chmod(0o755)
+
     def start(self, *words: str, cwd: Path | None = None, path: Path | None = None) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [path or self.clone / "korthweb", *words],
@@ -213,6 +220,17 @@ def test_a_python_without_ensurepip(world: World) -> None:
     code, _, err = world.launch("demo")
     assert code == 3
     assert f"apt-get install python{sys.version_info[0]}.{sys.version_info[1]}-venv" in err
+
+
+@pytest.mark.parametrize(("user", "code"), [("0", 5), ("1000", 3)])
+def test_root_gets_the_missing_package_by_apt(world: World, user: str, code: int) -> None:
+    world.set("no-ensurepip")
+    world.program("id", f"echo {user}")
+    world.program("apt-get", f'echo "apt $*" >>{world.folder}/calls; rm {world.folder}/no-ensurepip')
+    assert world.launch("demo")[0] == code
+    package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
+    installed = [f"apt install -y --no-install-recommends {package}", "venv", "pip CLONE"]
+    assert world.calls() == (installed if user == "0" else [])
 
 
 def test_an_environment_of_somebody_else_is_left_alone(world: World) -> None:
