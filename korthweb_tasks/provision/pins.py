@@ -32,6 +32,7 @@ class Family:
     requires: Mapping[str, Mapping[str, str]]
     replaces: Mapping[str, str]
     staging: str = ""
+    joined: Family | None = None
 
 
 def main() -> int:
@@ -40,8 +41,11 @@ def main() -> int:
 
     listed = yaml.safe_load((HERE / "modules" / "pins.yaml").read_text(encoding="utf-8"))
     chosen = set(sys.argv[1:])
+    families: dict[str, Family] = {}
     for name, entry in listed["families"].items():
-        family = Family(name, entry["components"], entry.get("replaces") or {}, entry.get("staging", ""))
+        joined = families.get(entry.get("joins", ""))
+        family = Family(name, entry["components"], entry.get("replaces") or {}, entry.get("staging", ""), joined)
+        families[name] = family
         if not chosen or chosen & {name, *family.requires}:
             _write(family, list(listed.get("sums") or ()), chosen)
     return 0
@@ -54,10 +58,13 @@ def _write(family: Family, sums: list[str], chosen: set[str]) -> None:
         work = Path(folder)
         everything = {module: version for modules in family.requires.values() for module, version in modules.items()}
         replaces = _replaces(go, family, everything, work)
-        lines = [*sums, *_own_sums(go, everything, replaces)]
+        lines = [*sums, *_own_sums(everything, replaces)]
         packages = _sources(known.values(), work / "all")
         _start(work / "all", family.name, everything, replaces, (), lines)
         shared = _resolved(go, work / "all", packages, sums)
+        if floor := _floor(go, family, shared):
+            _start(work / "all", family.name, {**floor, **everything}, replaces, (), lines)
+            shared = _resolved(go, work / "all", packages, sums)
         for name, recipe in known.items():
             if not chosen or chosen & {name, family.name}:
                 packages = _sources([recipe], work / name)
@@ -78,6 +85,9 @@ def _write(family: Family, sums: list[str], chosen: set[str]) -> None:
 def _replaces(go: Path, family: Family, modules: Mapping[str, str], work: Path) -> dict[str, str]:
     """Return module → "module version" for all that is held back or swapped in ``family``."""
     own = {old: new if " " in new else f"{old} {new}" for old, new in family.replaces.items()}
+    if family.joined:
+        everything = {module: version for one in family.joined.requires.values() for module, version in one.items()}
+        own = {**_replaces(go, family.joined, everything, work), **own}
     if not family.staging:
         return own
     folder = _folder(go, KUBERNETES, modules[KUBERNETES], work)
@@ -86,7 +96,16 @@ def _replaces(go: Path, family: Family, modules: Mapping[str, str], work: Path) 
     return {**{name: f"{name} {family.staging}" for name in names}, **own}
 
 
-def _own_sums(go: Path, modules: Mapping[str, str], replaces: Mapping[str, str]) -> list[str]:
+def _floor(go: Path, family: Family, wanted: Collection[str]) -> dict[str, str]:
+    """Return module → version of what the joined family is pinned to, of the modules ``wanted``."""
+    pinned: dict[str, str] = {}
+    for name in family.joined.requires if family.joined else ():
+        for one in _edited(go, recipes()[name].folder / "go.mod")["Require"]:
+            pinned[one["Path"]] = one["Version"]
+    return {module: version for module, version in pinned.items() if module in wanted}
+
+
+def _own_sums(modules: Mapping[str, str], replaces: Mapping[str, str]) -> list[str]:
     """Return the lines of the modules' own go.sum files: they know sums that the checksum database does not serve."""
     lines: set[str] = set()
     for module, version in modules.items():
@@ -150,7 +169,7 @@ def _used(go: Path, work: Path, packages: list[str]) -> dict[str, str]:
     """Return module → selected version (before replacing) of all that ``packages`` import."""
     shape = "{{with .Module}}{{if .Version}}{{.Path}} {{.Version}}{{end}}{{end}}"
     listed = _go(go, work, ["list", "-mod=mod", "-deps", "-f", shape, *packages], {})
-    return dict(line.split() for line in set(listed.split("\n")) if line)  # type: ignore[misc]
+    return dict(line.split() for line in set(listed.split("\n")) if line)
 
 
 def _trim(go: Path, work: Path, packages: list[str], known: list[str]) -> None:

@@ -2,11 +2,13 @@ module korthweb.lab/build/prometheus
 
 go 1.26.4
 
-tool github.com/prometheus/prometheus/cmd/prometheus
+tool (
+	github.com/prometheus/prometheus/cmd/prometheus
+)
 
 require (
-	cloud.google.com/go/auth v0.24.1-0.20261001053825-dbc26066f70a
-	cloud.google.com/go/auth/oauth2adapt v0.3.0
+	cloud.google.com/go/auth v0.20.0
+	cloud.google.com/go/auth/oauth2adapt v0.2.8
 	cloud.google.com/go/compute/metadata v0.10.0
 	github.com/Azure/azure-sdk-for-go/sdk/azcore v1.22.0
 	github.com/Azure/azure-sdk-for-go/sdk/azidentity v1.14.0
@@ -15,20 +17,20 @@ require (
 	github.com/KimMachineGun/automemlimit v1.0.0
 	github.com/alecthomas/kingpin/v2 v2.4.0
 	github.com/alecthomas/units v0.0.0-20240927000941-0f3dac36c52b
-	github.com/aws/aws-sdk-go-v2 v1.47.1
-	github.com/aws/aws-sdk-go-v2/config v1.33.7
-	github.com/aws/aws-sdk-go-v2/credentials v1.20.7
-	github.com/aws/aws-sdk-go-v2/feature/ec2/imds v1.20.1
-	github.com/aws/aws-sdk-go-v2/internal/configsources v1.5.4
-	github.com/aws/aws-sdk-go-v2/internal/endpoints/v2 v2.8.4
-	github.com/aws/aws-sdk-go-v2/internal/v4a v1.5.4
-	github.com/aws/aws-sdk-go-v2/service/internal/accept-encoding v1.13.19
-	github.com/aws/aws-sdk-go-v2/service/internal/presigned-url v1.14.4
-	github.com/aws/aws-sdk-go-v2/service/signin v1.10.2
-	github.com/aws/aws-sdk-go-v2/service/sso v1.38.2
-	github.com/aws/aws-sdk-go-v2/service/ssooidc v1.43.2
-	github.com/aws/aws-sdk-go-v2/service/sts v1.51.2
-	github.com/aws/smithy-go v1.28.1
+	github.com/aws/aws-sdk-go-v2 v1.42.0
+	github.com/aws/aws-sdk-go-v2/config v1.32.25
+	github.com/aws/aws-sdk-go-v2/credentials v1.19.24
+	github.com/aws/aws-sdk-go-v2/feature/ec2/imds v1.18.29
+	github.com/aws/aws-sdk-go-v2/internal/configsources v1.4.29
+	github.com/aws/aws-sdk-go-v2/internal/endpoints/v2 v2.7.29
+	github.com/aws/aws-sdk-go-v2/internal/v4a v1.4.30
+	github.com/aws/aws-sdk-go-v2/service/internal/accept-encoding v1.13.12
+	github.com/aws/aws-sdk-go-v2/service/internal/presigned-url v1.13.29
+	github.com/aws/aws-sdk-go-v2/service/signin v1.2.0
+	github.com/aws/aws-sdk-go-v2/service/sso v1.31.3
+	github.com/aws/aws-sdk-go-v2/service/ssooidc v1.36.6
+	github.com/aws/aws-sdk-go-v2/service/sts v1.43.3
+	github.com/aws/smithy-go v1.27.2
 	github.com/bahlo/generic-list-go v0.2.0
 	github.com/bboreham/go-loser v0.0.0-20230920113527-fcc2c21820a3
 	github.com/beorn7/perks v1.0.1
@@ -58,7 +60,6 @@ require (
 	github.com/go-openapi/swag/cmdutils v0.28.0
 	github.com/go-openapi/swag/conv v0.28.0
 	github.com/go-openapi/swag/fileutils v0.28.0
-	github.com/go-openapi/swag/jsonname v0.26.0
 	github.com/go-openapi/swag/jsonutils v0.28.0
 	github.com/go-openapi/swag/loading v0.28.0
 	github.com/go-openapi/swag/mangling v0.28.0
@@ -76,10 +77,10 @@ require (
 	github.com/google/gnostic-models v0.7.1
 	github.com/google/go-cmp v0.7.0
 	github.com/google/pprof v0.0.0-20260604005048-7023385849c0
-	github.com/google/s2a-go v0.1.11
+	github.com/google/s2a-go v0.1.9
 	github.com/google/uuid v1.6.0
-	github.com/googleapis/enterprise-certificate-proxy v0.3.22
-	github.com/googleapis/gax-go/v2 v2.26.2
+	github.com/googleapis/enterprise-certificate-proxy v0.3.15
+	github.com/googleapis/gax-go/v2 v2.22.0
 	github.com/grafana/regexp v0.0.0-20250905093917-f7b3be9d1853
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.30.0
 	github.com/hashicorp/go-version v1.9.0
@@ -127,13 +128,13 @@ require (
 	github.com/x448/float16 v0.8.4
 	github.com/xhit/go-str2duration/v2 v2.1.0
 	go.opentelemetry.io/auto/sdk v1.2.1
-	go.opentelemetry.io/collector/component v1.61.0
+	go.opentelemetry.io/collector/component v1.60.0
 	go.opentelemetry.io/collector/confmap v1.60.0
 	go.opentelemetry.io/collector/confmap/xconfmap v0.154.0
 	go.opentelemetry.io/collector/consumer v1.60.0
-	go.opentelemetry.io/collector/featuregate v1.61.0
+	go.opentelemetry.io/collector/featuregate v1.60.0
 	go.opentelemetry.io/collector/internal/componentalias v0.154.0
-	go.opentelemetry.io/collector/pdata v1.61.0
+	go.opentelemetry.io/collector/pdata v1.60.0
 	go.opentelemetry.io/collector/pipeline v1.60.0
 	go.opentelemetry.io/collector/processor v1.60.0
 	go.opentelemetry.io/contrib/instrumentation/net/http/httptrace/otelhttptrace v0.69.0
@@ -141,7 +142,7 @@ require (
 	go.opentelemetry.io/otel v1.46.0
 	go.opentelemetry.io/otel/exporters/otlp/otlptrace v1.46.0
 	go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc v1.46.0
-	go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp v1.46.0
+	go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp v1.44.0
 	go.opentelemetry.io/otel/metric v1.46.0
 	go.opentelemetry.io/otel/sdk v1.46.0
 	go.opentelemetry.io/otel/trace v1.46.0
@@ -163,7 +164,7 @@ require (
 	golang.org/x/term v0.47.0
 	golang.org/x/text v0.43.0
 	golang.org/x/time v0.16.0
-	google.golang.org/api v0.301.0
+	google.golang.org/api v0.278.0
 	google.golang.org/genproto/googleapis/api v0.0.0-20260819154853-08b0e4226688
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260928230214-8a89bd6388cc
 	google.golang.org/grpc v1.84.0
@@ -184,6 +185,7 @@ require (
 )
 
 replace (
+	github.com/KimMachineGun/automemlimit => github.com/KimMachineGun/automemlimit v0.7.5
 	github.com/cloudnativelabs/kube-router/v2 => github.com/k3s-io/kube-router/v2 v2.6.3-k3s1
 	github.com/google/cel-go => github.com/google/cel-go v0.26.0
 	go.etcd.io/etcd/api/v3 => go.etcd.io/etcd/api/v3 v3.6.8
