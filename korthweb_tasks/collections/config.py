@@ -17,10 +17,9 @@ _CONTEXT = {"context": "the cluster whose settings are meant; a lab's context br
 
 
 @task(
-    example="inv config.show tenants.BHC",
+    example="inv config.show --key tenants.BHC",
     cluster=False,
     changes=False,
-    positional=("key",),
     help={
         "key": "only this setting, or all inside this section (tenants.BHC, images)",
         "output": "table, json or yaml",

@@ -15,7 +15,13 @@ Details = dict[str, Any]
 
 def complaints(error: ValidationError, stack: Stack) -> list[str]:
     """Return one line for each fault, each beginning with who set the value (``korthweb.yaml:14``)."""
-    lines = [_complaint(dict(detail), stack) for detail in error.errors(include_url=False)]
+    details = [dict(detail) for detail in error.errors(include_url=False)]
+    locations: list[tuple[str | int, ...]] = [detail["loc"] for detail in error.errors(include_url=False)]
+    inner = {location[:depth] for location in locations for depth in range(len(location))}
+    # a list counts as too short when its only element is wrong: the element says enough
+    lines = [
+        _complaint(detail, stack) for detail in details if detail["type"] != "too_short" or detail["loc"] not in inner
+    ]
     return list(dict.fromkeys(lines))
 
 
@@ -36,8 +42,8 @@ def _text(detail: Details, written: str | None) -> str:
     kind, value = str(detail["type"]), detail["input"]
     if kind == "value_error":
         return f": {detail['ctx']['error']}"
-    if kind == "string_type" and isinstance(value, int | float) and not isinstance(value, bool):
-        return f' must be text: write "{written or value}" in quotes'
+    if kind == "string_type" and written and value is not None:
+        return f' must be text: write "{written}" in quotes'
     if kind == "literal_error":
         return _one_of(detail, value)
     for names, words in _WORDS:

@@ -21,7 +21,7 @@ AET_LENGTH = 16
 class Model(BaseModel):
     """Frozen, and without room for a misspelt key."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def dns_label(value: str) -> str:
@@ -99,7 +99,9 @@ def network(value: str) -> str:
     try:
         return str(IPv4Network(value))
     except ValueError as error:
-        raise ValueError(f"{value!r} is not an IPv4 network like 198.18.0.0/20: {error}") from error
+        raise ValueError(
+            f"{value!r} is not an IPv4 network like 198.18.0.0/20: {str(error).replace(value, 'it')}"
+        ) from error
 
 
 def variable(name: str) -> str:

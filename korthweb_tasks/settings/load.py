@@ -24,6 +24,7 @@ from korthweb_tasks.settings.source import Document, decode, read_yaml
 
 FILE = "korthweb.yaml"
 PREFIX = "KORTHWEB__"
+_HINT = "docs/settings.md and korthweb.example.yaml have every key"
 PROFILES = ("production", "lab")
 
 
@@ -35,7 +36,7 @@ class Loaded:
     ``environment KORTHWEB__X``, ``flag --x`` or ``default``. ``warnings`` are for a person to read.
     """
 
-    settings: Settings
+    settings: Settings = field(repr=False)
     origins: Mapping[str, str]
     secrets: Secrets
     project: Path
@@ -74,9 +75,19 @@ def load(
     ``overrides`` are flags by dotted path. ``context`` is the --context flag: with a lab's context the profile ``lab``
     is used, unless a profile is named. Raises SettingsError with the line (or variable, or flag) of each fault.
     """
-    folder = project or paths.project_dir()
+    try:
+        return _load(
+            project or paths.project_dir(), dict(os.environ if environ is None else environ), overrides, context
+        )
+    except SettingsError as error:
+        error.hint = error.hint or _HINT
+        raise
+
+
+def _load(
+    folder: Path, environment: dict[str, str], overrides: Mapping[str, Any] | None, context: str | None
+) -> Loaded:
     values, lines, warnings = passwords.read_env(folder / ".env")
-    environment = dict(os.environ if environ is None else environ)
     variables = values | environment
     origins = lines | {name: f"environment {name}" for name in environment}
     source = _Source(_read(folder), variables, origins, overrides or {})
@@ -146,8 +157,15 @@ def _put_variable(stack: Stack, name: str, text: str, origin: str) -> None:
         return
     kind = kind_at(path)
     # what is text stays as it is typed: KORTHWEB__VERSIONS__HELM=4.3 needs no quotes
-    value = (text or None) if kind and kind.name == "text" else read_yaml(text, origin).data
+    value = (text or None) if kind and kind.name == "text" else _yaml_value(text, origin)
     stack.put(words, value, origin)
+
+
+def _yaml_value(text: str, origin: str) -> Any:
+    try:
+        return read_yaml(text, "").data
+    except SettingsError as error:
+        raise SettingsError(f"{origin}: {error.message.lstrip(':0123456789 ')}", hint=error.hint) from error
 
 
 def _profile(source: _Source, folder: Path, context: str | None) -> str:
@@ -183,7 +201,7 @@ def _validated(stack: Stack) -> Settings:
 def refusal(faults: list[str]) -> SettingsError:
     """Return the error for one or more faults: the first is the message, the others its details."""
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return SettingsError(f"{faults[0]}{more}", hint="docs/settings.md lists every key", details="\n".join(faults[1:]))
+    return SettingsError(f"{faults[0]}{more}", hint=_HINT, details="\n".join(faults[1:]))
 
 
 def _all_origins(settings: Settings, stack: Stack) -> dict[str, str]:

@@ -49,9 +49,9 @@ class Budget:
 class Timeouts(Model):
     """Deadlines; a number of seconds, or 90s, 10m, 1h."""
 
-    step: Seconds = Field(600, gt=0, description="one step of a plan, its waits included")
-    run: Seconds = Field(3600, gt=0, description="a whole run")
-    command: Seconds = Field(120, gt=0, description="one command (Invoke's --command-timeout wins)")
+    step: Seconds = Field(600.0, gt=0, description="one step of a plan, its waits included")
+    run: Seconds = Field(3600.0, gt=0, description="a whole run")
+    command: Seconds = Field(120.0, gt=0, description="one command (Invoke's --command-timeout wins)")
 
 
 class Settings(Model):

@@ -41,7 +41,7 @@ def read_yaml(text: str, name: str) -> Document:
         data = _Builder(loader, name, lines, written).build(node, ())
         return Document(data, lines, written)
     except yaml.MarkedYAMLError as error:
-        raise _syntax(error, name) from error
+        raise _syntax(error, name, text) from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise SettingsError(f"{name}:{line}: a character that YAML does not allow ({error.reason})") from error
@@ -91,10 +91,13 @@ class _Builder:
         return data
 
 
-def _syntax(error: yaml.MarkedYAMLError, name: str) -> SettingsError:
+def _syntax(error: yaml.MarkedYAMLError, name: str, text: str) -> SettingsError:
     mark = error.problem_mark or error.context_mark
     line = mark.line + 1 if mark else 1
-    problem = error.problem or error.context or "not YAML"
+    problem = error.problem or error.context or "it can't be understood"
+    here = text.splitlines()[line - 1 : line]
+    if any("\t" in written[: len(written) - len(written.lstrip())] for written in here):
+        return SettingsError(f"{name}:{line}: not YAML: this line is indented with a tab", hint="indent with spaces")
     hint = (
         "indent with spaces"
         if "tab" in problem or "\\t" in problem

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_NUMBER = re.compile(r"^v?(\d+)(?:\.(\d+))?(?:\.(\d+))?(?:\.\d+)*(?:[-+~.].*)?$")
+_NUMBER = re.compile(r"^v?(\d+)(?:\.(\d+))?(?:\.(\d+))?(?:\.\d+)*(?:[-+~].*)?$")
 _CLAUSE = re.compile(r"^(>=|<=|==|!=|>|<)\s*(\S+)$")
 Version = tuple[int, int, int]
 
