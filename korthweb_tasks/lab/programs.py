@@ -1,0 +1,75 @@
+"""Where the lab's programs are: built from Go modules, or out of Debian packages."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from korthweb_tasks.errors import BuildFailed, Interrupted
+
+Note = Callable[[str], None]
+#: what a control plane needs, and what a node needs beside it
+SIMULATED = ("kubernetes", "kwok")
+REAL = (*SIMULATED, "coredns", "kube-router", "metrics-server")
+#: images of what the lab runs outside of pods
+NOT_IMPORTED = frozenset({"coredns", "kube-router", "metrics-server"})
+_PROGRAM = re.compile(r"\bprogram: *([a-z0-9-]+)/")
+
+
+class Programs:
+    """Builds what is missing in the background; whoever needs a component waits for just that one."""
+
+    def __init__(self, components: Sequence[str], tell: Callable[[str, str], None], *, keep_caches: bool) -> None:
+        self.components = list(components)
+        self.tell = tell
+        self.keep_caches = keep_caches
+        self.stopped = threading.Event()
+        self._fault: BaseException | None = None
+        self._thread = threading.Thread(target=self._build, name="builds", daemon=True)
+
+    def start(self) -> None:
+        """Begin building; returns at once."""
+        self._thread.start()
+
+    def folder(self, component: str) -> Path:
+        """Return a component's folder once it is there; raises what its build raised."""
+        from korthweb_tasks.provision import builder
+
+        while not builder.built(component):
+            if self.stopped.is_set():
+                raise Interrupted("interrupted")
+            if self._fault:
+                raise self._fault
+            if not self._thread.is_alive():
+                raise BuildFailed(f"{component} was not built", hint="inv lab.up")
+            self._thread.join(0.2)
+        return builder.folder(component)
+
+    def finish(self, components: Sequence[str]) -> None:
+        """Wait for several components."""
+        for component in components:
+            self.folder(component)
+
+    def _build(self) -> None:
+        from korthweb_tasks.provision import builder
+
+        try:
+            builder.build_all(self.components, progress=self._progress, keep_caches=self.keep_caches)
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits for a component
+            self._fault = error
+
+    def _progress(self, name: str, line: str) -> None:
+        if self.stopped.is_set():
+            raise Interrupted("interrupted")
+        self.tell(name, line)
+
+
+def of_images(names: Sequence[str], recipes: Path) -> list[str]:
+    """Return the components whose binaries the recipes of these images put into them."""
+    found: dict[str, None] = {}
+    for name in names:
+        for match in _PROGRAM.finditer((recipes / f"{name}.yaml").read_text()):
+            found[match.group(1)] = None
+    return list(found)

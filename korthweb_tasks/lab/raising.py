@@ -1,0 +1,177 @@
+"""The work of ``lab.up``, as a graph: what can go side by side does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from korthweb_tasks.lab import cgroups, control, graph, namespaces, node, objects
+from korthweb_tasks.lab.config import firewall
+from korthweb_tasks.lab.graph import Note, Work
+from korthweb_tasks.lab.layout import DEFAULT_SUBNET
+from korthweb_tasks.lab.programs import NOT_IMPORTED, REAL, SIMULATED, Programs, of_images
+from korthweb_tasks.lab.site import Site
+from korthweb_tasks.run.console import Console
+
+#: seconds that a part of the node may take until it is ready
+SECONDS = 180
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What settings say about labs. ``images`` None means all that there are recipes for."""
+
+    subnet: IPv4Network = DEFAULT_SUBNET
+    volume_size: str = "20Gi"
+    volumes: int = 24
+    fake_nodes: int = 3
+    keep_build_caches: bool = False
+    images: tuple[str, ...] | None = None
+
+
+class Raising:
+    """One run of ``lab.up`` on one lab."""
+
+    def __init__(self, site: Site, console: Console, options: Options) -> None:
+        self.site, self.console, self.options = site, console, options
+        self.layout = site.layout
+        self.images: dict[str, str] = {} if self.layout.simulated else chosen_images(options)
+        self.components = list(SIMULATED if self.layout.simulated else REAL)
+        self.components += [name for name in _components_of(self.images) if name not in self.components]
+        self.programs = Programs(self.components, self._tell_build, keep_caches=options.keep_build_caches)
+        self.tools = Path()
+
+    def run(self) -> bool:
+        """Do it all; say whether anything was changed."""
+        from korthweb_tasks.provision import builder
+
+        missing = builder.missing(self.components)
+        builds = [Work(f"build:{name}", f"build {name}", partial(self._build, name)) for name in missing]
+        self.programs.start()
+        works = [*builds, Work("tools", "host programs", self._host_tools)]
+        works += self._simulated() if self.layout.simulated else self._real()
+        records = graph.run(works, self.console, self._stop)
+        return any(record.verdict == "changed" for record in records)
+
+    def _simulated(self) -> list[Work]:
+        options = self.options
+        items = objects.of_simulation(self.layout, options.volume_size, options.volumes, options.fake_nodes)
+        return [
+            Work("control-plane", "control plane", self._control, ("tools",)),
+            Work("objects", "nodes and volumes", lambda _: self.site.api.apply(items), ("control-plane",)),
+        ]
+
+    def _real(self) -> list[Work]:
+        proxy, names, policies = node.kube_proxy, node.coredns, node.kube_router
+        known = ("identities",)
+        return [
+            Work("network", "namespaces and network", self._network, ("tools",)),
+            Work("containerd", "containerd", self._containerd, ("network",)),
+            Work("images", "images", self._images, ("containerd",)),
+            Work("control-plane", "control plane", self._control, ("network",)),
+            Work("identities", "identities", self._identities, ("control-plane",)),
+            Work("kubelet", "kubelet", self._kubelet, ("identities", "containerd")),
+            Work("kube-proxy", "kube-proxy", self._starter(proxy, "kubernetes", "kube-proxy"), known),
+            Work("coredns", "CoreDNS", self._starter(names, "coredns", "coredns"), known),
+            Work("kube-router", "kube-router", self._starter(policies, "kube-router", "kube-router"), ("kubelet",)),
+            Work("metrics-server", "metrics-server", self._metrics, ("kubelet", "kube-proxy")),
+            Work("volumes", "volumes", self._volumes, ("control-plane",)),
+            Work("names", "names resolve", self._names, ("coredns", "kube-proxy")),
+        ]
+
+    def _tell_build(self, name: str, line: str) -> None:
+        self.console.note(f"build:{name}", line)
+
+    def _stop(self) -> None:
+        self.programs.stopped.set()
+        self.site.runner.stop()
+
+    def _build(self, component: str, _: Note) -> bool:
+        self.programs.folder(component)
+        return True
+
+    def _host_tools(self, note: Note) -> bool:
+        from korthweb_tasks.lab.packages import host_tools
+
+        self.tools = host_tools(note)
+        self.site.paths = [self.tools]
+        return False
+
+    def _network(self, _: Note) -> bool:
+        layout, runner = self.layout, self.site.runner
+        fresh = not namespaces.is_mounted(layout.netns) or not namespaces.is_mounted(layout.mountns)
+        cgroups.prepare(layout.tag)
+        namespaces.prepare(layout, runner)
+        namespaces.filter_entrance(layout, runner, self.tools / "nft", firewall(layout))
+        return fresh
+
+    def _control(self, note: Note) -> bool:
+        kubernetes, kwok = self.programs.folder("kubernetes"), self.programs.folder("kwok")
+        self.site.paths = [self.tools, kubernetes]  # kwokctl calls kubectl
+        parts = {name: kubernetes / name for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")}
+        parts |= {"kwok": kwok / "kwok", "kwokctl": kwok / "kwokctl", "etcd": self.tools / "etcd"}
+        return control.up(self.site, parts, note)
+
+    def _identities(self, _: Note) -> bool:
+        node.identities(self.site)
+        ca = (self.layout.pki / "ca.crt").read_bytes()
+        return self.site.api.apply([*objects.dns(self.layout), *objects.rights(), *objects.metrics(self.layout, ca)])
+
+    def _containerd(self, _: Note) -> bool:
+        return node.containerd(self.site, self.tools, self.images["pause"])
+
+    def _images(self, note: Note) -> bool:
+        from korthweb_tasks.lab.images import image_archives
+
+        for component in self.components:
+            self.programs.folder(component)
+        archives = image_archives(note, list(self.images))
+        return node.import_images(self.site, self.tools, archives, self.images, note)
+
+    def _starter(self, start: Callable[[Site, Path], bool], component: str, program: str) -> Callable[[Note], bool]:
+        return lambda _: start(self.site, self.programs.folder(component) / program)
+
+    def _kubelet(self, _: Note) -> bool:
+        started = node.kubelet(self.site, self.programs.folder("kubernetes") / "kubelet")
+        ready = partial(node.node_ready, self.site)
+        self.site.until("the node", ready, seconds=SECONDS, needs=("kubelet", "containerd"))
+        return started
+
+    def _metrics(self, _: Note) -> bool:
+        started = node.metrics_server(self.site, self.programs.folder("metrics-server") / "metrics-server")
+        ready = partial(node.metrics_ready, self.site)
+        self.site.until("the metrics API", ready, seconds=SECONDS, needs=("metrics-server",))
+        return started
+
+    def _names(self, _: Note) -> bool:
+        ready = partial(node.dns_ready, self.layout)
+        self.site.until("DNS", ready, seconds=SECONDS, needs=("coredns", "kube-proxy"))
+        return False
+
+    def _volumes(self, _: Note) -> bool:
+        options = self.options
+        for number in range(options.volumes):
+            node.make_volume(self.layout, objects.volume_name(number))
+        made = self.site.api.apply(objects.storage(self.layout, options.volume_size, options.volumes))
+        return bool(node.recycle(self.site)) or made
+
+
+def chosen_images(options: Options) -> dict[str, str]:
+    """Return the images to import, short name → full name; pods can't start without the pause image."""
+    from korthweb_tasks.lab.images import image_names
+
+    chosen = options.images
+    return {
+        name: full
+        for name, full in image_names().items()
+        if name == "pause" or (name in chosen if chosen is not None else name not in NOT_IMPORTED)
+    }
+
+
+def _components_of(images: Sequence[str] | dict[str, str]) -> list[str]:
+    from korthweb_tasks.lab.packages import RECIPES
+
+    return of_images(list(images), RECIPES / "images")

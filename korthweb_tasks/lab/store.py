@@ -1,0 +1,123 @@
+"""What is kept about a lab on disk (``lab.json``), and the lock that lets one korthweb at a time change it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from korthweb_tasks.errors import LockHeld, SettingsError
+from korthweb_tasks.lab.api import write_private
+from korthweb_tasks.lab.layout import DEFAULT_SUBNET, Layout
+from korthweb_tasks.paths import lab_dir, state_dir
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """A lab that was begun: where it is, and since when (seconds since 1970)."""
+
+    layout: Layout
+    created: float
+    port: int = 0
+
+    def save(self) -> None:
+        """Write ``lab.json``; the lab exists from then on."""
+        data = {
+            "name": self.layout.name,
+            "index": self.layout.index,
+            "subnet": str(self.layout.subnet),
+            "simulated": self.layout.simulated,
+            "created": self.created,
+            "port": self.port,
+        }
+        write_private(self.layout.root / "lab.json", json.dumps(data, indent=1) + "\n")
+
+
+def checked(name: str) -> str:
+    """Return a lab's name. Raises SettingsError where it can't be one of a context, an interface and a folder."""
+    if not _NAME.fullmatch(name):
+        raise SettingsError(
+            f"'{name}' is no name for a lab", hint="lower-case letters, digits and dashes, 30 at the most"
+        )
+    return name
+
+
+def load(name: str) -> Lab | None:
+    """Return the lab called ``name``, None where there is none (or where its begin was cut short)."""
+    root = lab_dir(checked(name))
+    try:
+        data = json.loads((root / "lab.json").read_text())
+        layout = Layout(name, root, data["index"], IPv4Network(data["subnet"]), data["simulated"])
+        return Lab(layout, data["created"], data["port"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def names() -> list[str]:
+    """Return the names of all labs of this user."""
+    return sorted(path.parent.name for path in (state_dir() / "labs").glob("*/lab.json"))
+
+
+def used_indices() -> set[int]:
+    """Return the indices of this user's real labs."""
+    labs = (load(name) for name in names())
+    return {lab.layout.index for lab in labs if lab and not lab.layout.simulated}
+
+
+def create(name: str, index: int, *, subnet: IPv4Network = DEFAULT_SUBNET, simulated: bool = False) -> Lab:
+    """Write down a new lab."""
+    root = lab_dir(checked(name))
+    root.mkdir(parents=True, exist_ok=True)
+    root.chmod(0o700)
+    lab = Lab(Layout(name, root, index, subnet, simulated), time.time())
+    lab.save()
+    return lab
+
+
+@contextmanager
+def locked(what: str, *, wait: float = 0.0) -> Iterator[None]:
+    """Hold the lock ``what`` (a lab's name); it ends with this process, however that ends.
+
+    Raises LockHeld when another korthweb still has it after ``wait`` seconds.
+    """
+    path = state_dir() / "labs" / f".{what}.lock"
+    deadline = time.monotonic() + wait
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _same(descriptor, path):
+                break
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                raise LockHeld(
+                    f"another korthweb is changing the lab '{what}'", hint="wait for it to end, or end it"
+                ) from None
+            time.sleep(0.2)
+        os.close(descriptor)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is held: whoever opened it before sees that it is gone and tries again
+        os.close(descriptor)
+        with suppress(OSError):  # where no lab is left
+            path.parent.rmdir()
+            path.parent.parent.rmdir()
+
+
+def _same(descriptor: int, path: Path) -> bool:
+    try:
+        return os.fstat(descriptor).st_ino == path.stat().st_ino
+    except FileNotFoundError:
+        return False
