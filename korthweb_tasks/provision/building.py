@@ -14,7 +14,7 @@ from pathlib import Path
 
 from korthweb_tasks import paths
 from korthweb_tasks.errors import BuildFailed, Interrupted, NoSpace
-from korthweb_tasks.provision import compiling, gotool, prune
+from korthweb_tasks.provision import compiling, gotool, patching, prune
 from korthweb_tasks.provision.estimates import clock, estimate, remember
 from korthweb_tasks.provision.recipes import Recipe, recipe, recipes
 
@@ -64,6 +64,8 @@ def build(component: str, *, progress: Progress | None = None, stop: threading.E
 def fetch(component: str, stop: threading.Event | None = None) -> None:
     """Download the modules that ``component`` is built from, so that its build only compiles."""
     wanted = recipe(component)
+    if wanted.patched:
+        return  # Its packages are not complete before the files are generated; its build downloads by itself.
     with _work_folder(wanted) as work:
         compiling.download(wanted, gotool.find(wanted.go), work, stop or threading.Event())
 
@@ -84,6 +86,7 @@ def _make(wanted: Recipe, go: gotool.Go, target: Path, progress: Progress, stop:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with _work_folder(wanted) as work:
+            patching.patch(wanted, go, work, stop)
             compiling.compiled(wanted, go, work, _reporter(wanted.name, began, progress), stop)
             out = work / "out"
             compiling.copy_extras(wanted, go, work, out / "share")
@@ -112,7 +115,9 @@ def _work_folder(wanted: Recipe) -> Iterator[Path]:
     work = Path(tempfile.mkdtemp(prefix=f".{wanted.name}-", dir=parent))
     try:
         for path in wanted.sources:
-            shutil.copyfile(path, work / path.name)
+            copy = work / path.relative_to(wanted.folder)
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, copy)
         yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -35,7 +35,7 @@ def download(wanted: Recipe, go: gotool.Go, work: Path, stop: threading.Event) -
     """Fetch exactly the modules that the build needs: listing the packages opens them, ``go mod download`` gets all."""
     tags = [f"-tags={','.join(wanted.tags)}"] if wanted.tags else []
     argv = [str(go.path), "list", "-mod=readonly", *tags, "-deps", "-f", "{{.ImportPath}}", *wanted.packages]
-    _run(argv, wanted.name, work, "download", lambda _: None, stop)
+    run(argv, wanted.name, work, "download", lambda _: None, stop)
 
 
 def compiled(wanted: Recipe, go: gotool.Go, work: Path, progress: Callable[[str], None], stop: threading.Event) -> None:
@@ -43,7 +43,7 @@ def compiled(wanted: Recipe, go: gotool.Go, work: Path, progress: Callable[[str]
     (work / "out").mkdir()
     argv = [str(go.path), "build", "-v", "-o", f"out{os.sep}", *wanted.arguments]
     count = _Count(progress)
-    _run(argv, wanted.name, work, "build", count.line, stop, count.tick)
+    run(argv, wanted.name, work, "build", count.line, stop, count.tick)
 
 
 def copy_extras(wanted: Recipe, go: gotool.Go, work: Path, share: Path) -> None:
@@ -97,7 +97,7 @@ class _Count:
         self.progress(doing)
 
 
-def _run(
+def run(
     argv: Sequence[str],
     component: str,
     work: Path,
@@ -106,6 +106,7 @@ def _run(
     stop: threading.Event,
     tick: Callable[[], None] = lambda: None,
 ) -> None:
+    """Run one Go command of a build with its output in the log. Raises BuildFailed, NoSpace or Interrupted."""
     log = log_of(component) if verb == "build" else log_of(component).with_suffix(".download.log")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8", errors="replace") as handle:

