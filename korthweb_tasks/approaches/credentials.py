@@ -113,7 +113,8 @@ class Credentials:
     def _copied(self, result: Result) -> bool:
         copy = table(items(result)).get(metrics_secret(self.tenant), {})
         variable = password_variable(self.tenant.users[0])
-        return copy.get("password") == (self.found or {}).get(USERS_SECRET, {}).get(variable)
+        password = (self.found or {}).get(USERS_SECRET, {}).get(variable)
+        return password is not None and copy.get("password") == password
 
 
 def table(secrets: list[dict[str, Any]]) -> Table:

@@ -173,4 +173,4 @@ class Manifests:
             return source
         if self.artifacts.charts is None:
             raise ValueError(f"chart {chart} comes from the lab, but no folder of charts was given")
-        return str(self.artifacts.charts / f"{chart}-{version}.tgz")
+        return str(self.artifacts.charts / f"{chart}-{version}")
