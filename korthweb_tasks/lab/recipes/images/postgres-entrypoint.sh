@@ -89,9 +89,11 @@ move_cluster() {
 if [ "${1:0:1}" = - ]; then
     set -- postgres "$@"
 fi
-if [ "$1" != postgres ]; then
-    exec "$@"
-fi
+case " $* " in
+    " postgres "*" --version "* | " postgres "*" -V "* | " postgres "*" --help "*) exec "$@" ;;
+    " postgres "*) ;;
+    *) exec "$@" ;;
+esac
 
 if [ "$(id -u)" = 0 ]; then
     mkdir -p "$PGDATA" /run/postgresql
