@@ -15,9 +15,9 @@ TEMPLATE = Path(__file__).with_name("page.html.j2")
 TILES = (
     ("tls-https", "days_left", "certificate, days left", "{:.0f}"),
     ("echo", "echo_ms", "C-ECHO", "{:.0f} ms"),
-    ("store", "images_per_s", "C-STORE", "{:.0f} images/s"),
-    ("store", "mb_per_s", "C-STORE", "{:.1f} MB/s"),
-    ("pixels", "mb_per_s", "read back", "{:.1f} MB/s"),
+    ("store", "images_per_s", "C-STORE, images per second", "{:.0f}"),
+    ("store", "mb_per_s", "C-STORE, throughput", "{:.1f} MB/s"),
+    ("pixels", "mb_per_s", "read back, throughput", "{:.1f} MB/s"),
     ("replicas", "replicas", "replicas that agree", "{:.0f}"),
     ("survive", "back_s", "all pods deleted and back", "{:.1f} s"),
 )
@@ -55,7 +55,7 @@ def render(report: Report) -> str:
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters.update(spoken=spoken, ms=milliseconds, share=share)
+    environment.filters.update(spoken=spoken, ms=milliseconds, share=share, moment=moment)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         report=report,
@@ -109,9 +109,15 @@ def milliseconds(ms: float) -> str:
     return f"{ms:.1f} ms" if ms < 10 else f"{ms:.0f} ms" if ms < 10_000 else spoken(ms / 1000)
 
 
+def moment(iso: str) -> str:
+    """Return a time for a person: ``2026-11-22 16:51:02 UTC``."""
+    text = iso.replace("T", " ")
+    return f"{text[:-6]} UTC" if text.endswith("+00:00") else text
+
+
 def share(ms: float) -> float:
     """Return a latency as per cent of a bar, from 1 ms (0) to 100 s (100), each power of ten as wide as the others."""
     return round(20 * min(5.0, max(0.0, math.log10(max(ms, 1.0)))), 1)
 
 
-__all__ = ["Ladder", "Tile", "Timeline", "headline", "ladders", "milliseconds", "render", "share", "tiles"]
+__all__ = ["Ladder", "Tile", "Timeline", "headline", "ladders", "milliseconds", "moment", "render", "share", "tiles"]

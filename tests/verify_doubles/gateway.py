@@ -68,6 +68,7 @@ class Listener:
     async def _connection(self, connection: socket.socket, context: ssl.SSLContext) -> None:
         loop = asyncio.get_running_loop()
         connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await _readable(connection)
         first = connection.recv(1, socket.MSG_PEEK)
         if not first or (first != TLS_HANDSHAKE and not self.faults.plain):

@@ -71,13 +71,12 @@ class Orthanc:
         """Forget all images, as a server on a volume that ends with its pod does."""
         shutil.rmtree(self.folder / "db")
 
-    def damage(self, uid: str) -> None:
-        """Turn a bit of the last byte of one stored image, found by its SOPInstanceUID."""
+    def damage_all(self) -> None:
+        """Turn one bit in the middle of the pixel data of every stored image."""
         for file in (self.folder / "db").rglob("*"):
-            if file.is_file() and uid.encode() in (data := file.read_bytes()) and data[128:132] == b"DICM":
-                file.write_bytes(data[:-300] + bytes([data[-300] ^ 1]) + data[-299:])
-                return
-        raise AssertionError(f"no stored file of {uid}")
+            if file.is_file() and (data := file.read_bytes())[128:132] == b"DICM":
+                middle = len(data) - 4000
+                file.write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
 
     def forget_all(self) -> None:
         """Delete every image through the API."""

@@ -1,0 +1,332 @@
+"""The whole ladder against a real Orthanc on the loopback: green when all is well, and red where something is broken."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from korthweb_tasks.verify import certificates, ladder
+from korthweb_tasks.verify.images import MARK
+from korthweb_tasks.verify.model import Options, RungResult, Secret
+from tests.verify_doubles.cluster import LoopbackCluster
+from tests.verify_doubles.gateway import Faults
+from tests.verify_doubles.orthanc import PASSWORD, USER, Orthanc, root
+from tests.verify_doubles.pki import Authority
+from tests.verify_doubles.site import DICOM, QUICK, WEB, Site, a_study, red
+
+#: what a climb that was stopped by its first broken rung may still find green: nothing after it
+MAIN = [rung.name for rung in ladder.RUNGS if not rung.refusal]
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    return Authority()
+
+
+@pytest.fixture(scope="session")
+def packages() -> Path:
+    """The real cache, before each test gets an empty one of its own."""
+    return root()
+
+
+@pytest.fixture(scope="session")
+def shared(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    """One sound Orthanc for all tests that leave it as it was."""
+    server = Orthanc(tmp_path_factory.mktemp("orthanc"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def another(packages: Path, tmp_path: Path) -> Iterator[Callable[..., Orthanc]]:
+    """Start more servers, with a configuration of their own."""
+    made: list[Orthanc] = []
+
+    def start(**config: Any) -> Orthanc:
+        server = Orthanc(tmp_path / f"orthanc-{len(made)}", config=config)
+        made.append(server)
+        server.start()
+        return server
+
+    yield start
+    for server in made:
+        server.stop()
+
+
+@pytest.fixture
+def site(shared: Orthanc, authority: Authority) -> Site:
+    return Site(shared, authority)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Options:
+    """Options with one small image and no restart."""
+    return replace(QUICK, study=a_study(tmp_path / "study"))
+
+
+def test_all_is_well(another: Callable[..., Orthanc], authority: Authority) -> None:
+    server = another()
+    cluster = LoopbackCluster([server] * 3)
+    told: list[RungResult] = []
+    result = Site(server, authority, access=cluster).climb(Options(), told.append)
+    assert not_green(result) == []
+    assert [rung.name for rung in result.rungs] == [rung.name for rung in ladder.RUNGS]
+    assert tuple(told) == result.rungs
+    assert result.ok
+    assert result.broken is None
+    assert server.counts() == (0, 0)
+    assert len(cluster.deleted) == 3
+    measures = {rung.name: rung.measures for rung in result.rungs}
+    assert measures["store"]["images"] == 10
+    assert measures["store"]["mb_per_s"] > 0
+    assert measures["replicas"] == {"replicas": 3.0}
+    assert 89 < measures["tls-https"]["days_left"] <= 90
+    assert all(rung.ms > 0 for rung in result.rungs)
+    assert PASSWORD not in repr(result)
+
+
+def test_what_others_stored_stays(another: Callable[..., Orthanc], authority: Authority, small: Options) -> None:
+    server = another()
+    site = Site(server, authority)
+    kept: list[str] = []
+
+    def leave(result: RungResult) -> None:
+        # another verification climbs from its beginning to its end in the middle of this one
+        if result.name == "find" and not kept:
+            kept.append("once")
+            assert not_green(site.climb(small, leave)) == []
+
+    assert not_green(site.climb(small, leave)) == []
+    assert kept
+
+
+@dataclass
+class Mutation:
+    """One thing that is broken, and the rung that must say so."""
+
+    rung: str
+    site: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    says: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.rung}: {self.says or self.config or self.site}"
+
+
+LEAVES: dict[str, dict[str, float]] = {
+    "expired": {"begins": -30, "ends": -1},
+    "expires soon": {"ends": 2},
+    "not yet valid": {"begins": 2},
+}
+WRONG = Faults(any_password=b"Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()))
+MUTATIONS = [
+    Mutation("address", {"endpoint": {"address": ""}}, says="no address"),
+    Mutation("address", {"endpoint": {"address": "nobody.invalid"}}, says="does not resolve"),
+    Mutation("tcp-https", {"web_faults": Faults(closed=True)}, says="refused"),
+    Mutation("tcp-dicom", {"dicom_faults": Faults(closed=True)}, says="refused"),
+    Mutation("tls-https", {"endpoint": {"ca_pem": "no certificate"}}, says="no PEM certificate"),
+    Mutation("tls-https", {"endpoint": {"ca_pem": certificates.other_ca()}}, says="issuer"),
+    Mutation("old-tls-https", {"web_faults": Faults(old=True)}, says="accepts TLSv1"),
+    Mutation("old-tls-dicom", {"dicom_faults": Faults(old=True)}, says="accepts TLSv1"),
+    Mutation("no-password", config={"AuthenticationEnabled": False}, says="200 without a password"),
+    Mutation("login", {"endpoint": {"password": Secret("wrong")}}, says="is refused"),
+    Mutation("login", config={"Plugins": []}, says="DICOMweb"),
+    Mutation("wrong-password", {"web_faults": WRONG}, says="200, not 401"),
+    Mutation("wrong-name-https", {"web_faults": Faults(any_name=True, any_host=True)}, says="answered with 401"),
+    Mutation("wrong-name-https", {"web_faults": Faults(any_host=True)}, says="answered with 401"),
+    Mutation("echo", {"endpoint": {"aet": "MHR"}}, says="Called AE title not recognised"),
+    Mutation("wrong-name-dicom", {"dicom_faults": Faults(any_name=True)}, says="takes the name"),
+    Mutation("plain-dicom", {"dicom_faults": Faults(plain=True)}, says="without TLS"),
+    Mutation("wrong-aet", config={"DicomCheckCalledAet": False}, says="is accepted"),
+    Mutation("store", config={"AcceptedTransferSyntaxes": ["1.2.840.10008.1.2"]}, says="encodings offered"),
+    Mutation("clean", {"web_faults": Faults(keeps=True)}, says="left"),
+]
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
+def test_a_broken_rung_is_red(
+    mutation: Mutation, site: Site, another: Callable[..., Orthanc], authority: Authority, small: Options
+) -> None:
+    if mutation.config:
+        site = Site(another(**mutation.config), authority)
+    if mutation.rung == "clean":
+        site = Site(another(), authority)  # something is left in it
+    result = replace(site, **mutation.site).climb(small)
+    assert_red(result, mutation.rung, mutation.says)
+
+
+@pytest.mark.parametrize("port", ["https", "dicom"])
+@pytest.mark.parametrize("how", LEAVES)
+def test_a_certificate_out_of_its_time_is_red(how: str, port: str, site: Site, authority: Authority) -> None:
+    pem = authority.leaf(WEB, DICOM, **LEAVES[how])
+    changed = replace(site, **{"web_pem" if port == "https" else "dicom_pem": pem})
+    assert_red(changed.climb(QUICK), f"tls-{port}", "certificate")
+
+
+def test_a_certificate_for_another_name_is_red(site: Site, authority: Authority) -> None:
+    result = replace(site, dicom_pem=authority.leaf(WEB, "dicom.mhr.test")).climb(QUICK)
+    assert_red(result, "tls-dicom", "not for dicom.bhc.test")
+
+
+def test_a_certificate_of_another_authority_is_red(site: Site) -> None:
+    result = replace(site, dicom_pem=Authority("Another CA").leaf(WEB, DICOM)).climb(QUICK)
+    assert_red(result, "tls-dicom", "issuer")
+
+
+def test_a_wildcard_is_for_strangers_too(site: Site, authority: Authority, small: Options) -> None:
+    changed = replace(site, web_pem=authority.leaf("*.bhc.test"), web_faults=Faults(any_name=True))
+    assert_red(changed.climb(small), "wrong-name-https", "passes for stranger-")
+
+
+def test_a_client_that_trusts_anybody_is_red(site: Site, small: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tool checks itself: were its verification off, the untrusted CA would pass."""
+    monkeypatch.setattr(certificates, "other_ca", lambda: site.authority.pem)
+    assert red(site.climb(small)) == ["other-ca-https", "other-ca-dicom"]
+
+
+def test_an_image_that_is_not_found_is_red(
+    another: Callable[..., Orthanc], authority: Authority, small: Options
+) -> None:
+    server = another()
+    result = Site(server, authority).climb(small, lambda rung: server.forget_all() if rung.name == "store" else None)
+    assert_red(result, "find", "QIDO finds 0 studies")
+
+
+def test_an_altered_image_is_red(another: Callable[..., Orthanc], authority: Authority, small: Options) -> None:
+    server = another()
+
+    def alter(rung: RungResult) -> None:
+        if rung.name == "find":
+            server.damage_all()
+
+    result = Site(server, authority).climb(small, alter)
+    assert_red(result, "pixels", "the pixel data of image.dcm differ")
+    assert server.counts() == (0, 0)
+
+
+def test_a_replica_without_the_study_is_red(
+    site: Site, another: Callable[..., Orthanc], small: Options, shared: Orthanc
+) -> None:
+    result = replace(site, pods=[shared, another(), shared]).climb(small)
+    assert_red(result, "replicas", "sees 0 of 1 studies")
+
+
+def test_no_replica_is_not_all_replicas(site: Site, small: Options) -> None:
+    assert_red(replace(site, access=LoopbackCluster([])).climb(small), "replicas", "there is no Orthanc pod")
+
+
+def test_a_replica_without_the_file_is_red(
+    site: Site, another: Callable[..., Orthanc], authority: Authority, small: Options
+) -> None:
+    """Replicas that share the index and not the files: each lists everything, and can read only its own."""
+    server = another()
+
+    class FilesElsewhere(LoopbackCluster):
+        def get(self, pod: Any, path: str, accept: str) -> tuple[int, str, bytes]:
+            if "/instances/" in path and pod == self.pods()[1]:
+                return 404, "", b""
+            return super().get(pod, path, accept)
+
+    result = Site(server, authority, access=FilesElsewhere([server] * 3)).climb(small)
+    assert_red(result, "replicas", "answers 404 for its file")
+
+
+def test_images_lost_with_the_pods_are_red(
+    another: Callable[..., Orthanc], authority: Authority, small: Options
+) -> None:
+    server = another()
+    cluster = LoopbackCluster([server] * 3, on_delete=server.lose_everything)
+    result = Site(server, authority, access=cluster).climb(replace(small, restart=True))
+    assert_red(result, "survive", "sees 0 of 1 studies")
+
+
+def test_pods_that_do_not_come_back_are_red(
+    another: Callable[..., Orthanc], authority: Authority, small: Options
+) -> None:
+    server = another()
+    cluster = LoopbackCluster([server] * 3, never_ready=True)
+    result = Site(server, authority, access=cluster).climb(replace(small, restart=True))
+    assert_red(result, "survive", "0 of 3 new pods are ready")
+    assert server.counts() == (0, 0)
+    assert "deleted all the same" in result.rungs[-1].detail
+
+
+def test_ctrl_c_leaves_nothing_behind(another: Callable[..., Orthanc], authority: Authority, small: Options) -> None:
+    server = another()
+
+    def interrupt(rung: RungResult) -> None:
+        if rung.name == "store":
+            assert server.counts() == (1, 1)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Site(server, authority).climb(small, interrupt)
+    assert server.counts() == (0, 0)
+
+
+def test_without_restart_that_rung_is_left_out_and_the_rest_is_green(site: Site, small: Options) -> None:
+    result = site.climb(small)
+    assert result.ok
+    assert [rung.name for rung in result.rungs if rung.status == "left out"] == ["survive"]
+
+
+@pytest.mark.parametrize("only", [ladder.HTTPS, ladder.DICOM, ladder.CERTIFICATES])
+def test_a_part_of_the_ladder_holds_by_itself(only: tuple[str, ...], site: Site, small: Options) -> None:
+    result = site.climb(replace(small, only=only))
+    assert result.ok
+    names = [rung.name for rung in result.rungs]
+    assert set(only) <= set(names)
+    assert "replicas" not in names
+
+
+def test_https_and_certificates_send_no_image() -> None:
+    for only in (ladder.HTTPS, ladder.CERTIFICATES):
+        assert "store" not in [rung.name for rung in ladder.chosen(only)]
+
+
+def test_whoever_stores_cleans_up() -> None:
+    assert "clean" in ladder.DICOM
+    assert ladder.RUNGS[-1].name == "clean"
+
+
+def test_needs_come_before() -> None:
+    seen: set[str] = set()
+    for rung in ladder.RUNGS:
+        assert set(rung.needs) <= seen, rung.name
+        seen.add(rung.name)
+
+
+def test_a_climb_of_nothing_is_not_green() -> None:
+    nothing = {"tenant": "", "address": "", "web_host": "", "dicom_host": "", "seconds": 0.0}
+    assert not ladder.LadderResult(rungs=(), **nothing).ok  # type: ignore[arg-type]
+
+
+def test_the_mark_is_the_only_thing_deleted(site: Site) -> None:
+    from korthweb_tasks.verify import dicomweb
+    from korthweb_tasks.verify.climb import Climb
+    from korthweb_tasks.verify.images import Consignment
+
+    with site.open() as endpoint, pytest.raises(ValueError, match="not a PatientID of a verification"):
+        dicomweb.sweep(Climb(endpoint, None, QUICK), Consignment("1CT1", ()))
+    assert MARK.startswith("KORTHWEB")
+
+
+def not_green(result: ladder.LadderResult) -> list[tuple[str, str]]:
+    return [(rung.name, rung.detail) for rung in result.rungs if rung.status not in ("passed", "left out")]
+
+
+def assert_red(result: ladder.LadderResult, name: str, says: str) -> None:
+    """Assert that just this rung is broken, and that a main rung's break leaves nothing green after it."""
+    assert red(result) == [name]
+    assert not result.ok
+    assert result.broken is not None
+    assert says in result.broken.detail
+    if name in MAIN:
+        at = [rung.name for rung in result.rungs].index(name)
+        assert {rung.status for rung in result.rungs[at + 1 :]} <= {"not reached", "left out"}

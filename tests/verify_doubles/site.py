@@ -1,0 +1,82 @@
+"""A hospital site on the loopback: a real Orthanc behind the gateway double, sound or with one fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from korthweb_tasks.verify.climb import ClusterAccess
+from korthweb_tasks.verify.ladder import verify
+from korthweb_tasks.verify.model import Endpoint, LadderResult, Options, RungResult, Secret
+from tests.verify_doubles.cluster import LoopbackCluster
+from tests.verify_doubles.gateway import Faults, Gateway, Listener
+from tests.verify_doubles.orthanc import PASSWORD, USER, Orthanc
+from tests.verify_doubles.pki import Authority
+
+WEB, DICOM = "web.bhc.test", "dicom.bhc.test"
+#: ends a wait for what will never come
+QUICK = Options(restart=False, settle=0.2, timeout=5.0)
+
+
+@dataclass
+class Site:
+    """What to verify. ``web_pem`` and ``dicom_pem`` are keys with certificates; None means sound ones."""
+
+    orthanc: Orthanc
+    authority: Authority
+    pods: list[Orthanc] = field(default_factory=list)
+    web_faults: Faults = Faults()
+    dicom_faults: Faults = Faults()
+    web_pem: bytes | None = None
+    dicom_pem: bytes | None = None
+    access: ClusterAccess | None = None
+    endpoint: dict[str, Any] = field(default_factory=dict)
+
+    def climb(
+        self,
+        options: Options = QUICK,
+        on_rung: Callable[[RungResult], None] = lambda _: None,
+    ) -> LadderResult:
+        """Verify the site."""
+        access = self.access or LoopbackCluster(self.pods or [self.orthanc] * 3)
+        with self.open() as endpoint:
+            return verify(endpoint, access, options, on_rung)
+
+    @contextmanager
+    def open(self) -> Iterator[Endpoint]:
+        """Give the endpoint while the gateway runs."""
+        sound = self.authority.leaf(WEB, DICOM)
+        web = Listener(self.orthanc.http, WEB, self.web_pem or sound, http=True, faults=self.web_faults)
+        dicom = Listener(self.orthanc.dicom, DICOM, self.dicom_pem or sound, http=False, faults=self.dicom_faults)
+        with Gateway((web, dicom)):
+            endpoint = Endpoint(
+                tenant="BHC",
+                address="127.0.0.1",
+                web_host=WEB,
+                dicom_host=DICOM,
+                aet="BHC",
+                ca_pem=self.authority.pem,
+                username=USER,
+                password=Secret(PASSWORD),
+                https_port=web.port,
+                dicom_port=dicom.port,
+            )
+            yield replace(endpoint, **self.endpoint)
+
+
+def a_study(folder: Path) -> Path:
+    """Write one small image into ``folder``."""
+    import pydicom.data
+
+    source = Path(pydicom.data.__file__).parent / "test_files/MR_small.dcm"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "image.dcm").write_bytes(source.read_bytes())
+    return folder
+
+
+def red(result: LadderResult) -> list[str]:
+    """Return the names of the broken rungs."""
+    return [rung.name for rung in result.rungs if rung.status == "broken"]
