@@ -26,14 +26,13 @@ LABS = ("simulated", "lab")
 )
 def test(session: Session, only: str = "") -> None:  # noqa: PT028 - a task, not a test
     """Run ruff, mypy, the unit tests, the simulated tests and the real lab end to end, in a checkout."""
-    from korthweb_tasks import paths
     from korthweb_tasks.collections import checks_run
 
     kinds = _kinds(only)
     if not (checks_run.ROOT / "tests" / "conftest.py").is_file():
         raise UsageError("the tests are not in an installed package", hint="./korthweb test in a checkout")
     chosen = [check for check in checks_run.all_checks() if check.kind in kinds]
-    folder = paths.work_dir() / "tests"
+    folder = checks_run.ROOT / ".korthweb" / "tests"
     needs = {kind: prepare(kind, more="lab" in kinds and kind != "lab") for kind in LABS}
     checks = checks_run.Checks(chosen, session.console, folder, impossible, needs)
     with session.console.table("Checks"):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import invoke
@@ -201,3 +204,22 @@ def test_a_completion_script_calls_the_launcher(
     said = capsys.readouterr().out
     assert "'/opt/my clone/korthweb' " in said
     assert "korthweb --complete" not in said.replace("clone/korthweb' --complete", "")
+
+
+def test_bash_completes_tasks_of_a_group_and_their_flags(tmp_path: Path, repository: Path) -> None:
+    """The real namespace, in a real bash, through a launcher whose path has a space."""
+    launcher = tmp_path / "my korthweb"
+    launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m korthweb_tasks.main "$@"\n', encoding="utf-8")
+    launcher.chmod(0o755)
+    script = """
+        source <("$KORTHWEB_LAUNCHER" --print-completion-script bash)
+        complete -p ./korthweb korthweb
+        COMP_WORDS=(./korthweb tools.); _complete_korthweb ./korthweb tools.; echo "${COMPREPLY[@]}"
+        COMP_WORDS=(korthweb tools.list --); _complete_korthweb korthweb --; echo "${COMPREPLY[@]}"
+    """
+    environment = {**os.environ, "KORTHWEB_LAUNCHER": str(launcher), "PYTHONPATH": str(repository)}
+    words = ["bash", "-c", script]
+    said = subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert said[0].endswith("_complete_korthweb ./korthweb")
+    assert said[2] == "tools.install tools.list"
+    assert "--output" in said[3].split()
