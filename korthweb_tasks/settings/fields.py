@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 _LABEL = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
 _NAME = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
 _USER = re.compile(r"^[A-Za-z][A-Za-z0-9._-]*$")
+_SQL = re.compile(r"^[a-z_][a-z0-9_]{0,62}$")
 _QUANTITY = re.compile(r"^\d+(\.\d+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$")
 _IMAGE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9./_:@-]*$")
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(s|m|h)$")
@@ -28,6 +29,22 @@ def dns_label(value: str) -> str:
     """Return ``value`` if Kubernetes takes it as a name."""
     if not _LABEL.match(value):
         raise ValueError(f"{value!r} is not a DNS label (a-z, 0-9 and -, at most 63 characters, no - at the ends)")
+    return value
+
+
+def dns_name(value: str) -> str:
+    """Return ``value`` if Kubernetes takes it as the name of a thing that may hold dots."""
+    if len(value) > 253 or not all(_LABEL.match(label) for label in value.split(".")):
+        raise ValueError(f"{value!r} is not a name of Kubernetes (a-z, 0-9, - and .)")
+    return value
+
+
+def sql_name(value: str) -> str:
+    """Return ``value`` if PostgreSQL takes it as a name without quotes."""
+    if not _SQL.match(value) or value.startswith("pg_"):
+        raise ValueError(f"{value!r} is not a name for PostgreSQL (a-z, 0-9 and _, no pg_ first)")
+    if value in ("postgres", "template0", "template1"):
+        raise ValueError(f"{value!r} is kept for PostgreSQL itself")
     return value
 
 
@@ -110,6 +127,8 @@ def variable(name: str) -> str:
 
 
 DnsLabel = Annotated[str, AfterValidator(dns_label)]
+DnsName = Annotated[str, AfterValidator(dns_name)]
+SqlName = Annotated[str, AfterValidator(sql_name)]
 Domain = Annotated[str, AfterValidator(domain_name)]
 AeTitle = Annotated[str, AfterValidator(ae_title)]
 Quantity = Annotated[str, AfterValidator(quantity)]

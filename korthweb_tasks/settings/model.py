@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from korthweb_tasks.settings.fields import DnsLabel, Model, PlainName, Seconds
+from korthweb_tasks.settings.fields import DnsName, Model, PlainName, Seconds
 from korthweb_tasks.settings.merge import deep_merge
 from korthweb_tasks.settings.parts import (
     CHARTS,
@@ -80,7 +80,7 @@ class Settings(Model):
     versions: dict[str, str] = Field(
         default_factory=dict, description="version of each component; charts and image tags follow unless they are set"
     )
-    storage_class: DnsLabel | None = Field(
+    storage_class: DnsName | None = Field(
         None, description="StorageClass of the databases; none: the cluster's default"
     )
     storage_volumes: int = Field(12, ge=0, le=200, description="volumes that lab.up makes beforehand")

@@ -17,6 +17,7 @@ from korthweb_tasks.settings.fields import (
     Network,
     PlainName,
     Quantity,
+    SqlName,
     UserName,
     dns_label,
     variable,
@@ -166,8 +167,8 @@ class OrthancSettings(Model):
 class PostgresSettings(Model):
     """PostgreSQL, one per tenant."""
 
-    database: DnsLabel = Field("orthanc", description="name of the database")
-    user: DnsLabel = Field("orthanc", description="owner of the database")
+    database: SqlName = Field("orthanc", description="name of the database")
+    user: SqlName = Field("orthanc", description="owner of the database")
     resources: Resources = Field(
         default_factory=lambda: _resources("250m", "512Mi", "2Gi"), description="requests and limits of its pod"
     )

@@ -233,6 +233,18 @@ BAD_FILES: dict[str, tuple[str | bytes, str]] = {
         "orthanc: {config: {PostgreSQL: yes}}\n",
         "korthweb.yaml:1: orthanc.config: PostgreSQL must be a section of settings, not True",
     ),
+    "database": (
+        "postgres: {database: orthanc-db}\n",
+        "korthweb.yaml:1: postgres.database: 'orthanc-db' is not a name for PostgreSQL (a-z, 0-9 and _, no pg_ first)",
+    ),
+    "database's owner": (
+        "postgres: {user: postgres}\n",
+        "korthweb.yaml:1: postgres.user: 'postgres' is kept for PostgreSQL itself",
+    ),
+    "storage class": (
+        "storage_class: Fast\n",
+        "korthweb.yaml:1: storage_class: 'Fast' is not a name of Kubernetes (a-z, 0-9, - and .)",
+    ),
     "amount": (
         "postgres:\n  resources:\n    limits:\n      memory: 2GB\n",
         "korthweb.yaml:4: postgres.resources.limits.memory: '2GB' is not an amount like 500m, 512Mi or 10Gi",
@@ -459,7 +471,7 @@ def test_charts_and_images_follow_versions(tmp_path: Path) -> None:
     assert settings.charts["cert-manager"].version == "v1.20.0"
     assert settings.charts["istiod"].version == "1.32.0"
     assert settings.images.orthanc == "docker.io/orthancteam/orthanc:26.9.0"
-    assert settings.images.postgres == "docker.io/library/postgres:17.6"
+    assert settings.images.postgres == "docker.io/library/postgres:17.11"
 
 
 def test_the_lab_profile_has_what_the_lab_needs(tmp_path: Path) -> None:
