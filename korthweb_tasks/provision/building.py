@@ -66,7 +66,7 @@ def fetch(component: str, stop: threading.Event | None = None) -> None:
     wanted = recipe(component)
     if wanted.patched:
         return  # Its packages are not complete before the files are generated; its build downloads by itself.
-    with _work_folder(wanted) as work:
+    with _work_folder(wanted, "fetch-") as work:
         compiling.download(wanted, gotool.find(wanted.go), work, stop or threading.Event())
 
 
@@ -84,10 +84,12 @@ def check_space(components: Iterable[str]) -> None:
 def _make(wanted: Recipe, go: gotool.Go, target: Path, progress: Progress, stop: threading.Event) -> None:
     began = time.monotonic()
     target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob(f".{wanted.name}-????????"):
+        prune.remove(left)  # of a build that was killed: we hold the lock, so nobody works there
     try:
         with _work_folder(wanted) as work:
             patching.patch(wanted, go, work, stop)
-            compiling.compiled(wanted, go, work, _reporter(wanted.name, began, progress), stop)
+            packages = compiling.compiled(wanted, go, work, _reporter(wanted.name, began, progress), stop)
             out = work / "out"
             compiling.copy_extras(wanted, go, work, out / "share")
             absent = [name for name in wanted.binaries if not (out / name).is_file()]
@@ -98,7 +100,7 @@ def _make(wanted: Recipe, go: gotool.Go, target: Path, progress: Progress, stop:
         if error.errno == errno.ENOSPC:
             raise _full(f"building {wanted.name}") from error
         raise
-    remember(wanted.name, time.monotonic() - began)
+    remember(wanted.name, time.monotonic() - began, packages)
 
 
 def _reporter(name: str, began: float, progress: Progress) -> Progress:
@@ -108,11 +110,11 @@ def _reporter(name: str, began: float, progress: Progress) -> Progress:
 
 
 @contextmanager
-def _work_folder(wanted: Recipe) -> Iterator[Path]:
+def _work_folder(wanted: Recipe, prefix: str = "") -> Iterator[Path]:
     """Give a private copy of the pins, on the same disk as the result so that the last step is a rename."""
     parent = paths.cache_dir() / "bin"
     parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{wanted.name}-", dir=parent))
+    work = Path(tempfile.mkdtemp(prefix=f".{prefix}{wanted.name}-", dir=parent))
     try:
         for path in wanted.sources:
             copy = work / path.relative_to(wanted.folder)
@@ -120,7 +122,7 @@ def _work_folder(wanted: Recipe) -> Iterator[Path]:
             shutil.copyfile(path, copy)
         yield work
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        prune.remove(work)
 
 
 @contextmanager

@@ -38,12 +38,16 @@ def download(wanted: Recipe, go: gotool.Go, work: Path, stop: threading.Event) -
     run(argv, wanted.name, work, "download", lambda _: None, stop)
 
 
-def compiled(wanted: Recipe, go: gotool.Go, work: Path, progress: Callable[[str], None], stop: threading.Event) -> None:
-    """Compile ``wanted`` into ``work/out``. Raises BuildFailed, NoSpace or Interrupted."""
+def compiled(wanted: Recipe, go: gotool.Go, work: Path, progress: Callable[[str], None], stop: threading.Event) -> int:
+    """Compile ``wanted`` into ``work/out`` and return how many packages that took.
+
+    Raises BuildFailed, NoSpace or Interrupted.
+    """
     (work / "out").mkdir()
     argv = [str(go.path), "build", "-v", "-o", f"out{os.sep}", *wanted.arguments]
     count = _Count(progress)
     run(argv, wanted.name, work, "build", count.line, stop, count.tick)
+    return count.packages
 
 
 def copy_extras(wanted: Recipe, go: gotool.Go, work: Path, share: Path) -> None:
@@ -127,10 +131,13 @@ def _watched(
     tick: Callable[[], None],
 ) -> tuple[int, bool]:
     """Run ``argv`` with its output in ``log``, reading along; return its exit code and whether it was stopped."""
+    # Go's own scratch folder goes where ours is: one that is killed leaves gigabytes behind.
+    (work / "tmp").mkdir(exist_ok=True)
+    env = {**gotool.environment(), "GOTMPDIR": str(work / "tmp")}
     # Output of `go list` itself is of no use to anybody; what it says on stderr is.
     out = handle if argv[1] == "build" else subprocess.DEVNULL
     child = subprocess.Popen(
-        _tied(argv), cwd=work, env=gotool.environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=handle,
+        _tied(argv), cwd=work, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=handle,
         start_new_session=True,
     )  # fmt: skip
     try:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from korthweb_tasks.errors import BuildFailed, Interrupted, NoSpace
-from korthweb_tasks.provision import builder, building, compiling, gotool, recipes
+from korthweb_tasks.provision import builder, building, compiling, estimates, gotool, recipes
 
 REPOSITORY = Path(__file__).parents[2]
 HELLO = 'package main\n\nvar version = "none"\n\nfunc main() { println(version) }\n'
@@ -78,7 +78,7 @@ def test_a_module_is_built_for_real_once(place: Path) -> None:
     assert program.parent == builder.folder("hello")
     assert program.parent.parent == place / "cache" / "bin"
     assert (place / "cache" / "logs" / "build-hello.log").is_file()
-    assert json.loads((place / "cache" / "estimates.json").read_text())["hello"] > 0
+    assert json.loads((place / "cache" / "estimates.json").read_text())["hello"][0] > 0
 
     made = program.stat().st_mtime_ns
     assert builder.binary("hello", "hello").stat().st_mtime_ns == made, "the second time nothing is built"
@@ -190,9 +190,32 @@ def test_an_estimate_is_told_from_the_second_time_on(place: Path) -> None:
     told: list[str] = []
     building._reporter("hello", time.monotonic(), told.append)("compiling")
     (place / "cache").mkdir()
-    (place / "cache" / "estimates.json").write_text('{"hello": 130}')
+    (place / "cache" / "estimates.json").write_text('{"hello": [130, 700]}')
     building._reporter("hello", time.monotonic(), told.append)("compiling")
     assert told == ["compiling, 0 s", "compiling, 0 s of about 2 min 10 s"]
+
+
+def test_a_build_that_only_went_on_does_not_spoil_the_estimate(place: Path) -> None:
+    for seconds, packages in ((300.0, 1000), (10.0, 3)):
+        estimates.remember("hello", seconds, packages)
+    assert estimates.estimate("hello") == 300.0
+    estimates.remember("hello", 200.0, 990)
+    assert estimates.estimate("hello") == 200.0
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"hello": 12}', '{"hello": ["x", 1]}'])
+def test_a_damaged_note_is_no_estimate(place: Path, text: str) -> None:
+    (place / "cache").mkdir()
+    (place / "cache" / "estimates.json").write_text(text)
+    assert estimates.estimate("hello") is None
+
+
+def test_what_a_killed_build_left_is_swept_up_by_the_next(stand_in: Path, place: Path) -> None:
+    stand_in.write_text("echo x > out/hello")
+    left = place / "cache" / "bin" / ".hello-0a1b2c3d"
+    left.mkdir(parents=True)
+    builder.build("hello")
+    assert not left.exists()
 
 
 def test_builds_are_static_and_use_caches_of_our_own(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

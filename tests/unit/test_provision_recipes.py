@@ -20,7 +20,7 @@ def test_a_recipe_has_pins_and_says_what_comes_out(name: str) -> None:
     assert {"go.mod", "go.sum"} <= {path.name for path in one.sources}
     assert one.binaries
     assert len(one.packages) in (1, len(one.binaries))
-    assert ("." in one.packages) == any(path.suffix == ".go" for path in one.sources)
+    assert ("." in one.packages) == any(path.parent == one.folder and path.suffix == ".go" for path in one.sources)
     assert f"module korthweb.lab/build/{one.folder.name}\n" in (one.folder / "go.mod").read_text()
 
 
@@ -64,6 +64,13 @@ def test_the_key_changes_with_pins_recipe_and_toolchain_and_with_nothing_else(tm
     assert len({key, one.key("1.26.9"), replace(one, tags=("x",)).key("1.26.8")}) == 3
     (tmp_path / "go.sum").write_text("x\n")
     assert one.key("1.26.8") != key
+
+
+def test_a_patched_module_has_a_generator_and_sums_for_what_it_is_made_from() -> None:
+    for one in recipes.recipes().values():
+        assert bool(one.patched) == (one.folder / "generate" / "main.go").is_file() == bool(one.inputs)
+        sums = (one.folder / "go.sum").read_text()
+        assert all(f"{module.replace('@', ' ')} h1:" in sums for _, module in one.inputs)
 
 
 def test_an_unknown_component_is_refused_with_the_known_ones() -> None:
