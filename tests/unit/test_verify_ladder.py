@@ -1,4 +1,4 @@
-"""The whole ladder against a real Orthanc on the loopback: green when all is well, and red where something is broken."""
+"""The whole ladder against a real Orthanc on the loopback: green when all is well, red where something is broken."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from korthweb_tasks.verify import certificates, ladder
 from korthweb_tasks.verify.images import MARK
-from korthweb_tasks.verify.model import Options, RungResult, Secret
+from korthweb_tasks.verify.model import LadderResult, Options, RungResult, Secret
 from tests.verify_doubles.cluster import LoopbackCluster
 from tests.verify_doubles.gateway import Faults
 from tests.verify_doubles.orthanc import PASSWORD, USER, Orthanc, root
@@ -165,7 +165,7 @@ def test_a_broken_rung_is_red(
 @pytest.mark.parametrize("how", LEAVES)
 def test_a_certificate_out_of_its_time_is_red(how: str, port: str, site: Site, authority: Authority) -> None:
     pem = authority.leaf(WEB, DICOM, **LEAVES[how])
-    changed = replace(site, **{"web_pem" if port == "https" else "dicom_pem": pem})
+    changed = replace(site, web_pem=pem) if port == "https" else replace(site, dicom_pem=pem)
     assert_red(changed.climb(QUICK), f"tls-{port}", "certificate")
 
 
@@ -303,8 +303,7 @@ def test_needs_come_before() -> None:
 
 
 def test_a_climb_of_nothing_is_not_green() -> None:
-    nothing = {"tenant": "", "address": "", "web_host": "", "dicom_host": "", "seconds": 0.0}
-    assert not ladder.LadderResult(rungs=(), **nothing).ok  # type: ignore[arg-type]
+    assert not LadderResult(tenant="", address="", web_host="", dicom_host="", rungs=(), seconds=0.0).ok
 
 
 def test_the_mark_is_the_only_thing_deleted(site: Site) -> None:
@@ -317,11 +316,11 @@ def test_the_mark_is_the_only_thing_deleted(site: Site) -> None:
     assert MARK.startswith("KORTHWEB")
 
 
-def not_green(result: ladder.LadderResult) -> list[tuple[str, str]]:
+def not_green(result: LadderResult) -> list[tuple[str, str]]:
     return [(rung.name, rung.detail) for rung in result.rungs if rung.status not in ("passed", "left out")]
 
 
-def assert_red(result: ladder.LadderResult, name: str, says: str) -> None:
+def assert_red(result: LadderResult, name: str, says: str) -> None:
     """Assert that just this rung is broken, and that a main rung's break leaves nothing green after it."""
     assert red(result) == [name]
     assert not result.ok

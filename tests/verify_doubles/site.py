@@ -18,6 +18,7 @@ from tests.verify_doubles.pki import Authority
 
 WEB, DICOM = "web.bhc.test", "dicom.bhc.test"
 #: ends a wait for what will never come
+SOUND = Faults()
 QUICK = Options(restart=False, settle=0.2, timeout=5.0)
 
 
@@ -28,8 +29,8 @@ class Site:
     orthanc: Orthanc
     authority: Authority
     pods: list[Orthanc] = field(default_factory=list)
-    web_faults: Faults = Faults()
-    dicom_faults: Faults = Faults()
+    web_faults: Faults = SOUND
+    dicom_faults: Faults = SOUND
     web_pem: bytes | None = None
     dicom_pem: bytes | None = None
     access: ClusterAccess | None = None

@@ -1,0 +1,112 @@
+"""Where a tenant answers, read from a scripted cluster; and the table against the names that the approach uses."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from korthweb_tasks.core.command import Command
+from korthweb_tasks.core.target import Target
+from korthweb_tasks.errors import ClusterUnreachable, UsageError, VerifyFailed
+from korthweb_tasks.settings.parts import Tenant
+from korthweb_tasks.tools.kubectl import Kubectl
+from korthweb_tasks.verify.endpoints import LOOKUPS, address_of, find_endpoint, lookup_of
+from tests.fakes import Answer, ScriptedRunner
+
+BHC = Tenant(name="BHC", domain="bhc.orthweb.com")
+KUBECTL = Kubectl(Target("korthweb-test"))
+
+
+def service(*ingress: dict[str, str]) -> str:
+    return json.dumps({"kind": "Service", "status": {"loadBalancer": {"ingress": list(ingress)}}})
+
+
+def cluster(*, ip: str = "198.18.64.2", ca: str = "THE CA", password: str = "s3same") -> ScriptedRunner:
+    def secret(command: Command) -> Answer:
+        texts = {"bhc-orthweb-ca": ca, "orthanc-users": password}
+        name = command.argv[command.argv.index("secret") + 1]
+        return Answer(base64.b64encode(texts.get(name, "").encode()).decode())
+
+    return ScriptedRunner({("service",): Answer(service({"ip": ip} if ip else {})), ("secret",): secret})
+
+
+def test_everything_is_found() -> None:
+    runner = cluster()
+    endpoint = find_endpoint(runner.run, KUBECTL, BHC, "manual")
+    assert endpoint.address == "198.18.64.2"
+    assert (endpoint.web_host, endpoint.dicom_host) == ("web.bhc.orthweb.com", "dicom.bhc.orthweb.com")
+    assert (endpoint.https_port, endpoint.dicom_port, endpoint.aet) == (443, 11112, "BHC")
+    assert endpoint.ca_pem == "THE CA"
+    assert endpoint.username == "admin"
+    assert endpoint.password.reveal() == "s3same"
+    assert "s3same" not in repr(endpoint)
+    assert "THE CA" not in repr(endpoint)
+
+
+def test_only_what_is_needed_of_a_secret_is_read() -> None:
+    runner = cluster()
+    find_endpoint(runner.run, KUBECTL, BHC, "manual")
+    read = [command.argv for command in runner.calls if "secret" in command.argv]
+    assert read
+    for argv in read:
+        assert any(word.startswith("--output=jsonpath={.data.") for word in argv)
+        assert not any("tls\\.key" in word for word in argv)
+
+
+def test_no_address_yet_is_left_to_its_rung() -> None:
+    assert find_endpoint(cluster(ip="").run, KUBECTL, BHC, "manual").address == ""
+
+
+@pytest.mark.parametrize("missing", ["ca", "password"])
+def test_a_tenant_that_is_not_deployed_is_said_so(missing: str) -> None:
+    with pytest.raises(VerifyFailed, match="BHC is not deployed") as caught:
+        find_endpoint(cluster(**{missing: ""}).run, KUBECTL, BHC, "manual")
+    assert "manual.deploy --tenant BHC" in caught.value.hint
+
+
+def test_unknown_is_not_absent() -> None:
+    refused = Answer(
+        stderr="The connection to the server 127.0.0.1:1 was refused - did you specify the right host or port?", code=1
+    )
+    with pytest.raises(ClusterUnreachable):
+        find_endpoint(ScriptedRunner({("get",): refused}).run, KUBECTL, BHC, "manual")
+
+
+def test_an_approach_without_a_table_is_refused() -> None:
+    with pytest.raises(UsageError, match="no verification for the approach x"):
+        lookup_of("x")
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ([{"ip": "1.2.3.4"}], "1.2.3.4"),
+        ([{"hostname": "lb.example.org"}], "lb.example.org"),
+        ([{"ip": "1.2.3.4", "hostname": "lb.example.org"}, {"ip": "5.6.7.8"}], "1.2.3.4"),
+        ([], ""),
+    ],
+)
+def test_address_of_a_load_balancer(given: list[dict[str, str]], address: str) -> None:
+    assert address_of(json.loads(service(*given))) == address
+
+
+def test_address_of_a_service_without_status() -> None:
+    plain: dict[str, Any] = {"kind": "Service"}
+    assert address_of(plain) == ""
+
+
+def test_the_table_has_the_names_of_the_approach() -> None:
+    from korthweb_tasks.approaches import common
+
+    manual = LOOKUPS["manual"]
+    assert manual.ingress == (common.ISTIO, common.GATEWAY)
+    cas = [key.named(BHC, "admin") for key in manual.cas]
+    assert [(key.namespace, key.secret) for key in cas] == [
+        (common.ISTIO, common.ca_secret(BHC)),
+        (common.ISTIO, common.tls_secret(BHC)),
+    ]
+    password = manual.password.named(BHC, "admin")
+    assert (password.namespace, password.secret) == (BHC.namespace, common.USERS_SECRET)
