@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
+#: what the manual approach calls
+CLIS = ("kubectl", "helm", "istioctl")
+
 
 def main(kind: str, keep: str = "") -> int:
     """Build what is missing for the tests of ``kind`` (simulated, lab); return the exit code.
@@ -33,18 +36,25 @@ def _simulated(keep: bool) -> None:
 
 def _lab() -> None:
     from korthweb_tasks.lab import images, packages, programs
+    from korthweb_tasks.provision import prune, tools
+    from korthweb_tasks.settings.load import load
 
     names = list(images.image_names())
-    _build((*programs.REAL, *programs.of_images(names, packages.RECIPES / "images")))
+    built = _build((*programs.REAL, *programs.of_images(names, packages.RECIPES / "images")), keep=True)
+    tools.install(CLIS, progress=lambda name, line: print(f"{name}: {line}"))
+    if built and not load().settings.lab.keep_build_caches:
+        prune.prune_build_caches()
     packages.host_tools(print)
     images.image_archives(print)
 
 
-def _build(components: Iterable[str], *, keep: bool = False) -> None:
+def _build(components: Iterable[str], *, keep: bool) -> bool:
+    """Build what is missing; say whether anything was."""
     from korthweb_tasks.provision import builder
 
-    names = list(dict.fromkeys(components))
-    builder.build_all(names, progress=lambda name, line: print(f"{name}: {line}"), keep_caches=keep)
+    missing = builder.missing(list(dict.fromkeys(components)))
+    builder.build_all(missing, progress=lambda name, line: print(f"{name}: {line}"), keep_caches=keep)
+    return bool(missing)
 
 
 if __name__ == "__main__":
