@@ -52,9 +52,9 @@ def show(
 def check(session: Session, context: str | None = None) -> None:
     """Validate the settings without a cluster, the database connections included; exit code 2 if they are wrong."""
     from korthweb_tasks.settings.check import findings
-    from korthweb_tasks.settings.load import refusal
+    from korthweb_tasks.settings.load import load, refusal
 
-    loaded = _load(session, context)
+    loaded = load(context=context)
     found = findings(loaded)
     if found.faults:
         raise refusal(found.faults)
@@ -76,12 +76,14 @@ def init(session: Session) -> None:
     target = folder / "korthweb.yaml"
     if target.exists():
         raise UsageError(f"{target} is there already", hint="inv config.check")
-    target.write_text(yaml_example(), "utf-8")
-    written = [target]
+    texts = {target: yaml_example()}
     if not (env := folder / ".env.example").exists():
-        env.write_text(env_example(), "utf-8")
-        written.append(env)
-    session.emit({"written": [str(path) for path in written]}, "\n".join(f"written: {path}" for path in written))
+        texts[env] = env_example()
+    for path, text in texts.items():
+        if not session.dry_run:
+            path.write_text(text, "utf-8")
+    word = "would be written" if session.dry_run else "written"
+    session.emit({word: [str(path) for path in texts]}, "\n".join(f"{word}: {path}" for path in texts))
 
 
 def _load(session: Session, context: str | None) -> Loaded:

@@ -52,15 +52,13 @@ def use(session: Session, name: str, accept: bool = False) -> None:
 
     reference = named(session.loaded, name)
     data = {"name": reference.name, "context": reference.target.context, "server": reference.server}
-    text = f"chosen: {reference.name} (context {reference.target.context}, {reference.server})"
+    word = "would choose" if session.dry_run else "chosen"
+    text = f"{word}: {reference.name} (context {reference.target.context}, {reference.server})"
     if accept:
-        from korthweb_tasks.run import guard
-
-        identity = guard.ask(reference, session.runner.run)
-        guard.record(reference, identity)
-        data["uid"] = identity.uid
-        text += f"\nrecorded: kube-system UID {identity.uid}"
-    choose_context(reference.name, session.loaded.project)
+        data["uid"], line = _accept(session, reference)
+        text += f"\n{line}"
+    if not session.dry_run:
+        choose_context(reference.name, session.loaded.project)
     default = session.settings.context
     if default and default != reference.name:
         session.console.line(f"warning: {session.loaded.origin('context')}: context {default} comes before this choice")
@@ -99,6 +97,27 @@ def show(session: Session, context: str | None = None) -> None:
         "recorded UID": known.uid if known else "none yet",
     }
     session.emit(data, columns([(key, str(value)) for key, value in data.items()]))
+
+
+def _accept(session: Session, reference: ClusterRef) -> tuple[str, str]:
+    """Record the cluster as it is now; return its UID, and what to say. A bastion is gone through."""
+    from contextlib import nullcontext
+    from dataclasses import replace
+
+    from korthweb_tasks import paths
+    from korthweb_tasks.run import guard
+    from korthweb_tasks.run.bastion import through
+
+    run, bastion = session.runner.run, reference.settings.bastion
+    way = through(bastion, reference.target, run, paths.work_dir()) if bastion else nullcontext(reference.target)
+    with way as target:
+        identity = guard.ask(replace(reference, target=target), run)
+    before = guard.recorded(reference)
+    if not session.dry_run:
+        guard.record(reference, identity)
+    word = "would record" if session.dry_run else "recorded"
+    was = f" (was {before.uid}, {before.server})" if before and before != identity else ""
+    return identity.uid, f"{word}: kube-system UID {identity.uid}{was}"
 
 
 def _current(loaded: Loaded) -> str | None:

@@ -24,7 +24,7 @@ from korthweb_tasks.settings.source import Document, decode, read_yaml
 
 FILE = "korthweb.yaml"
 PREFIX = "KORTHWEB__"
-_HINT = "docs/settings.md and korthweb.example.yaml have every key"
+_HINT = "inv config.show lists every key, docs/settings.md explains them"
 PROFILES = ("production", "lab")
 
 

@@ -385,6 +385,14 @@ def test_accepting_records_the_cluster_as_it_is(home: Path, cli: Type) -> None:
     assert (shown["recorded UID"], shown["chosen by"], shown["cluster"]) == ("uid-1", "context.use", "admin")
 
 
+def test_a_dry_run_chooses_and_records_nothing(home: Path, cli: Type) -> None:
+    code, out, _ = cli("--dry", "context.use", "admin", "--accept")
+    assert (code, [line.partition(":")[0] for line in out.splitlines()]) == (0, ["would choose", "would record"])
+    assert chosen_context() is None
+    cli("--dry", "config.init")
+    assert list((home / "project").iterdir()) == []
+
+
 def test_a_wrong_name_is_one_error_and_no_choice(home: Path, cli: Type) -> None:
     code, out, err = cli("context.use", "vewer")
     assert (code, out) == (2, "")
@@ -442,6 +450,10 @@ def test_config_show_refuses_what_it_does_not_know(words: tuple[str, ...], messa
 def test_config_check_says_fine_or_ends_with_two(home: Path, cli: Type) -> None:
     code, out, _ = cli("config.check")
     assert (code, out.splitlines()[-1]) == (0, "settings: fine")
+    settings(home, "orthanc: {config: {RegisteredUsers: {eve: geheimnis}}}\n")
+    code, out, err = cli("config.check")
+    assert (code, err) == (0, "")
+    assert "warning: korthweb.yaml:1: orthanc.config.RegisteredUsers.eve is a password in clear" in out
     settings(home, "orthanc: {connections: 50}\n")
     code, out, err = cli("config.check")
     assert (code, out) == (2, "")
