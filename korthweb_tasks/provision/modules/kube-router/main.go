@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/cloudnativelabs/kube-router/v2/pkg/controllers/netpol"
 	"github.com/cloudnativelabs/kube-router/v2/pkg/healthcheck"
@@ -91,17 +92,23 @@ func controller(client kubernetes.Interface, config *options.KubeRouterConfig, s
 	pods := factory.Core().V1().Pods().Informer()
 	namespaces := factory.Core().V1().Namespaces().Informer()
 	policies := factory.Networking().V1().NetworkPolicies().Informer()
-	// Its constructor looks for this node, through the client and not through an informer.
 	iptables, ipsets, err := netpol.NewIPTablesHandlers(config)
 	if err != nil {
 		return nil, fmt.Errorf("iptables can not be used: %w", err)
 	}
 	factory.Start(stop)
 	factory.WaitForCacheSync(stop)
-	controller, err := netpol.NewNetworkPolicyController(
-		client, config, pods, policies, namespaces, &sync.Mutex{}, nil, iptables, ipsets)
-	if err != nil {
-		return nil, fmt.Errorf("no policy controller: %w", err)
+	// The kubelet may register this node only after we started.
+	var controller *netpol.NetworkPolicyController
+	for end := time.Now().Add(config.CacheSyncTimeout); ; time.Sleep(time.Second / 2) {
+		controller, err = netpol.NewNetworkPolicyController(
+			client, config, pods, policies, namespaces, &sync.Mutex{}, nil, iptables, ipsets)
+		if err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			return nil, fmt.Errorf("no policy controller: %w", err)
+		}
 	}
 	for informer, handler := range map[cache.SharedIndexInformer]cache.ResourceEventHandler{
 		pods:       controller.PodEventHandler,
