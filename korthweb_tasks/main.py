@@ -102,7 +102,7 @@ class Korthweb(Program):
             if error.message:
                 raise exit_for(UsageError(error.message, hint="korthweb --list")) from error
             raise
-        except KeyboardInterrupt as error:
+        except (KeyboardInterrupt, BrokenPipeError) as error:
             raise exit_for(error) from error
 
     def _explained(self, error: ParseError) -> UsageError:
