@@ -14,8 +14,9 @@ from pydantic.fields import FieldInfo
 
 from korthweb_tasks.settings.fields import Model
 from korthweb_tasks.settings.model import DEFAULT_TENANTS, Settings
-from korthweb_tasks.settings.parts import BastionSettings, Chart, ClusterSettings, Replicas, Tenant
+from korthweb_tasks.settings.parts import BastionSettings, ClusterSettings, Replicas, Tenant
 from korthweb_tasks.settings.secrets import secret_names
+from korthweb_tasks.settings.supply import Chart
 from korthweb_tasks.settings.versions import PINS
 
 _HEAD = """\

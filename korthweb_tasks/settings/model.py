@@ -12,18 +12,14 @@ from pydantic import Field, field_validator, model_validator
 from korthweb_tasks.settings.fields import DnsName, Model, PlainName, Seconds
 from korthweb_tasks.settings.merge import deep_merge
 from korthweb_tasks.settings.parts import (
-    CHARTS,
-    Chart,
     ClusterSettings,
-    Images,
     IstioSettings,
-    LabSettings,
     ObservabilitySettings,
     OrthancSettings,
     PostgresSettings,
     Tenant,
-    ToolSettings,
 )
+from korthweb_tasks.settings.supply import CHARTS, Chart, Images, LabSettings, ToolSettings
 from korthweb_tasks.settings.versions import PINS
 
 #: what a project without a korthweb.yaml deploys: two fictitious facilities

@@ -1,9 +1,8 @@
-"""The parts that Settings is made of: clusters, tenants, Orthanc, images, charts, the lab."""
+"""The parts that Settings is made of: clusters, tenants, Orthanc, PostgreSQL, Istio."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -12,10 +11,7 @@ from korthweb_tasks.settings.fields import (
     AeTitle,
     DnsLabel,
     Domain,
-    ImageName,
     Model,
-    Network,
-    PlainName,
     Quantity,
     SqlName,
     UserName,
@@ -200,105 +196,6 @@ class ObservabilitySettings(Model):
 
     prometheus: bool = Field(True, description="Prometheus, scraping the mesh and Orthanc")
     kiali: bool = Field(True, description="Kiali")
-
-
-class Images(Model):
-    """Container images. ``registry`` puts a private mirror in the place of each image's own registry."""
-
-    registry: ImageName | None = Field(
-        None, description="private mirror: replaces the registry's name in every image, for example mirror.hospital/ext"
-    )
-    pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field("IfNotPresent", description="when nodes pull")
-    orthanc: ImageName = Field(
-        "docker.io/orthancteam/orthanc", description="Orthanc, with PostgreSQL and DICOMweb plugins"
-    )
-    postgres: ImageName = Field("docker.io/library/postgres", description="PostgreSQL")
-    prometheus: ImageName = Field("docker.io/prom/prometheus", description="Prometheus of the lite observability")
-    kiali: ImageName = Field("quay.io/kiali/kiali", description="Kiali")
-    istio_hub: ImageName = Field("docker.io/istio", description="where pilot and proxyv2 are")
-    cert_manager_hub: ImageName = Field(
-        "quay.io/jetstack", description="where cert-manager-controller and the others are"
-    )
-
-    def mirrored(self, image: str) -> str:
-        """Return ``image`` as nodes pull it: through the mirror, if there is one."""
-        if self.registry is None:
-            return image
-        first, _, rest = image.partition("/")
-        has_host = bool(rest) and ("." in first or ":" in first or first == "localhost")
-        return f"{self.registry}/{rest if has_host else image}"
-
-
-class Chart(Model):
-    """A Helm chart."""
-
-    source: str = Field(min_length=1, description="oci://…, https://… of a repository, a path, or lab: made by lab.up")
-    version: str = Field("", description="version; none: the component's, of versions")
-    values: dict[str, Any] = Field(default_factory=dict, description="free values, merged over korthweb's; yours win")
-
-    @field_validator("source")
-    @classmethod
-    def _scheme(cls, source: str) -> str:
-        scheme, separator, _ = source.partition("://")
-        if separator and scheme not in ("oci", "https", "http", "file"):
-            raise ValueError(f"{source!r} must begin with oci:// or https://, or be a path")
-        return source
-
-
-class ToolSettings(Model):
-    """Where the CLIs come from."""
-
-    source: Literal["auto", "path", "download", "build"] = Field(
-        "auto", description="auto: PATH, then a release download, then a build from Go modules; or only one of them"
-    )
-
-
-class LabSettings(Model):
-    """The one-node Kubernetes on this machine."""
-
-    name: PlainName = Field("lab", description="name; its context is korthweb-<name>")
-    images: Literal["auto", "build", "pull"] = Field(
-        "auto", description="auto: pull where a registry answers, else build from packages; or only one of them"
-    )
-    keep_build_caches: bool = Field(False, description="keep the Go caches (tens of GB) after the binaries are made")
-    subnet: Network | None = Field(None, description="IPv4 network of the lab; none: a free one of 198.18.0.0/15")
-    volume_size: Quantity = Field("20Gi", description="size that each prepared volume claims to have")
-
-    @field_validator("name")
-    @classmethod
-    def _label(cls, name: str) -> str:
-        return dns_label(name)
-
-
-@dataclass(frozen=True, slots=True)
-class ChartPin:
-    """Where a chart is by default, and the component whose version it follows."""
-
-    component: str
-    source: str
-    prefix: str = ""
-    values: dict[str, Any] = field(default_factory=dict)
-
-    def tag(self, versions: Mapping[str, Any]) -> str:
-        """Return the chart's version, written as its publisher does."""
-        return f"{self.prefix}{versions[self.component]}"
-
-
-_ISTIO = "https://blob.istio.io/istio-release/charts"
-CHARTS: dict[str, ChartPin] = {
-    "cert-manager": ChartPin(
-        "cert-manager", "oci://quay.io/jetstack/charts/cert-manager", "v", {"crds": {"enabled": True}}
-    ),
-    "istio-base": ChartPin("istio", _ISTIO),
-    "istiod": ChartPin("istio", _ISTIO),
-    "istio-gateway": ChartPin("istio", _ISTIO),
-    "traefik": ChartPin("traefik", "oci://ghcr.io/traefik/helm/traefik"),
-    "cloudnative-pg": ChartPin("cnpg-chart", "https://cloudnative-pg.github.io/charts"),
-    "kube-prometheus-stack": ChartPin(
-        "kube-prometheus-stack", "oci://ghcr.io/prometheus-community/charts/kube-prometheus-stack"
-    ),
-    "kiali": ChartPin("kiali", "https://kiali.org/helm-charts"),
-}
 
 
 def _resources(cpu: str, memory: str, limit: str) -> Resources:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from korthweb_tasks.settings.model import Settings
-from korthweb_tasks.settings.parts import CHARTS
+from korthweb_tasks.settings.supply import CHARTS
 from korthweb_tasks.settings.versions import PINS
 
 #: where a value is: ("tenants", 0, "aet")
