@@ -59,6 +59,15 @@ def processes(tag: str) -> set[int]:
     return found
 
 
+def memory(tag: str) -> int:
+    """Return the bytes that the whole lab uses, pods and page cache included; 0 where it is not known."""
+    for mount in everywhere():
+        for name in ("memory.usage_in_bytes", "memory.current"):
+            with suppress(OSError, ValueError):
+                return int((mount / tag / name).read_text())
+    return 0
+
+
 def remove(tag: str) -> None:
     """Remove the lab's subtrees; what is still in use stays and is found by :func:`remaining`."""
     for folder in _folders(tag):

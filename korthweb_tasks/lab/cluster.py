@@ -5,10 +5,9 @@ from __future__ import annotations
 import shlex
 import time
 from dataclasses import asdict, dataclass
-from ipaddress import IPv4Network
 
 from korthweb_tasks.errors import LabImpossible, NotReady
-from korthweb_tasks.lab import namespaces, objects, preflight, process, store, teardown
+from korthweb_tasks.lab import cgroups, namespaces, objects, preflight, process, store, teardown
 from korthweb_tasks.lab.layout import API_PORT, Layout, blocks
 from korthweb_tasks.lab.raising import Options, Raising
 from korthweb_tasks.lab.site import Site
@@ -31,6 +30,10 @@ class LabInfo:
     changed: bool
     seconds: float
 
+    def as_dict(self) -> dict[str, object]:
+        """Return it as plain data."""
+        return asdict(self)
+
 
 @dataclass(frozen=True, slots=True)
 class ComponentStatus:
@@ -46,7 +49,7 @@ class ComponentStatus:
 
 @dataclass(frozen=True, slots=True)
 class LabStatus:
-    """A lab. ``state``: running, degraded (something is not running), stopped or absent."""
+    """A lab. ``state``: running, degraded (something is not running), stopped or absent; ``memory``: pods included."""
 
     name: str
     state: str
@@ -55,6 +58,7 @@ class LabStatus:
     kubeconfig: str = ""
     server: str = ""
     age: float = 0.0
+    memory: int = 0
     components: tuple[ComponentStatus, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
@@ -88,6 +92,24 @@ def up(
     layout = lab.layout
     export = f"export KUBECONFIG={shlex.quote(str(layout.kubeconfig))}"
     return LabInfo(name, layout.context, str(layout.kubeconfig), export, changed, time.monotonic() - began)
+
+
+def preview(name: str, *, simulated: bool = False, options: Options | None = None) -> dict[str, object]:
+    """Return what ``up`` would do, changing nothing. Raises LabImpossible and NoSpace as ``up`` would."""
+    from korthweb_tasks.lab.raising import needed
+    from korthweb_tasks.provision import builder
+
+    preflight.check(simulated)
+    before = status(name)
+    missing = builder.missing(needed(options or Options(), simulated))
+    stopped = [component.name for component in before.components if component.state != "running"]
+    return {
+        "lab": name,
+        "state": before.state,
+        "binaries to build": ", ".join(missing) or "none",
+        "components to start": "all" if before.state == "absent" else ", ".join(stopped) or "none",
+        "folder": str(lab_dir(name)),
+    }
 
 
 def down(name: str, *, console: Console | None = None, runner: Runner | None = None) -> bool:
@@ -125,7 +147,8 @@ def status(name: str) -> LabStatus:
     state = "running" if alive == len(found) else "degraded" if alive else "stopped"
     server = f"https://{layout.address}:{lab.port or API_PORT}"
     age = time.time() - lab.created
-    return LabStatus(name, state, layout.simulated, layout.context, str(layout.kubeconfig), server, age, found)
+    memory = sum(component.memory for component in found) if layout.simulated else cgroups.memory(layout.tag)
+    return LabStatus(name, state, layout.simulated, layout.context, str(layout.kubeconfig), server, age, memory, found)
 
 
 def _component(address: str, port: int, name: str, found: process.Process | None) -> ComponentStatus:

@@ -16,6 +16,8 @@ from korthweb_tasks.lab.pki import ADMIN
 
 INSIDE = Path("/run/lab")
 CA = "ca.crt"
+#: how kwok plays nodes and pods; given any stage at all, it has none of its own
+STAGES = Path(__file__).with_name("stages.yaml")
 
 ADDRESS_STAGE = {
     "apiVersion": "kwok.x-k8s.io/v1alpha1",
@@ -59,7 +61,8 @@ def kwokctl(layout: Layout, programs: Mapping[str, Path], port: int = API_PORT) 
         "options": options,
         "componentsPatches": patches(layout),
     }
-    return "\n---\n".join(json.dumps(document, indent=1) for document in (configuration, ADDRESS_STAGE)) + "\n"
+    documents = [json.dumps(document, indent=1) for document in (configuration, ADDRESS_STAGE)]
+    return "\n---\n".join([*documents, STAGES.read_text()] if layout.simulated else documents) + "\n"
 
 
 def patches(layout: Layout) -> list[dict[str, Any]]:

@@ -7,9 +7,7 @@ that the kubelet insists on are covered by files that already say what it wants,
 
 from __future__ import annotations
 
-import os
 import shlex
-import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from ipaddress import IPv4Network
@@ -157,26 +155,24 @@ def taken(runner: Runner, subnet: IPv4Network) -> set[int]:
             with suppress(ValueError):
                 network = IPv4Network(word, strict=False)
                 used.update(i for i in range(blocks(subnet)) if Layout("", Path(), i, subnet).block.overlaps(network))
-    names = (name.removeprefix("kw").removesuffix("-host") for name in os.listdir("/sys/class/net"))
+    names = (
+        name.removeprefix("kw").removesuffix("-host")
+        for name in (path.name for path in Path("/sys/class/net").iterdir())
+    )
     return used | {int(name) for name in names if name.isdigit()}
 
 
-def inode(path: Path) -> int:
-    """Return the inode behind a namespace file, 0 where there is none."""
-    with suppress(OSError):
-        status = path.stat()
-        return status.st_ino if stat.S_ISREG(status.st_mode) else 0
-    return 0
-
-
-def members(kind: str, namespace: int) -> list[int]:
-    """Return the processes in a namespace (``kind``: net or mnt), given its inode."""
+def members(netns: Path) -> list[int]:
+    """Return the processes in a network namespace, whoever started them."""
+    try:
+        wanted = f"net:[{netns.stat().st_ino}]"
+    except OSError:
+        return []
     found = []
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit() and namespace:
-            with suppress(OSError, ValueError):
-                if int(os.readlink(f"/proc/{entry.name}/ns/{kind}").partition("[")[2].rstrip("]")) == namespace:
-                    found.append(int(entry.name))
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit() and str((entry / "ns/net").readlink()) == wanted:
+                found.append(int(entry.name))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import struct
 from collections.abc import Callable, Mapping
@@ -148,13 +149,24 @@ def metrics_server(site: Site, program: Path) -> bool:
 
 def node_ready(site: Site) -> bool:
     """Say whether the node is Ready and takes pods."""
+    return ready_nodes(site) > 0
+
+
+def ready_nodes(site: Site) -> int:
+    """Return how many nodes are Ready and take pods; none where the API server does not say."""
     try:
-        node = site.api.get(f"/api/v1/nodes/{NODE}")
+        nodes = (site.api.get("/api/v1/nodes") or {}).get("items", ())
     except (ClusterUnreachable, CommandFailed):
+        return 0
+    return sum(takes_pods(one) for one in nodes)
+
+
+def takes_pods(item: Mapping[str, Any]) -> bool:
+    """Say whether a Node is Ready and not tainted against pods."""
+    if any(taint["effect"] == "NoSchedule" for taint in item["spec"].get("taints", ())):
         return False
-    if not node or any(taint["effect"] == "NoSchedule" for taint in node["spec"].get("taints", ())):
-        return False
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in node.get("status", {}).get("conditions", ()))
+    conditions = item.get("status", {}).get("conditions", ())
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
 def metrics_ready(site: Site) -> bool:
@@ -182,8 +194,6 @@ def dns_ready(layout: Layout) -> bool:
 
 def recycle(site: Site) -> int:
     """Make volumes whose claim was deleted ready for another, with nothing in them; return how many."""
-    import shutil
-
     count = 0
     for volume in (site.api.get("/api/v1/persistentvolumes") or {}).get("items", ()):
         name = volume["metadata"]["name"]
@@ -199,7 +209,7 @@ def make_volume(layout: Layout, name: str) -> None:
     """Make a volume's folder; any user may write to it, as containers have users of their own."""
     folder = layout.volumes / name
     folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o777)  # noqa: S103
+    folder.chmod(0o777)
 
 
 def _ctr(site: Site, tools: Path, *args: str, timeout: float = 10) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Network
@@ -39,8 +39,7 @@ class Raising:
         self.site, self.console, self.options = site, console, options
         self.layout = site.layout
         self.images: dict[str, str] = {} if self.layout.simulated else chosen_images(options)
-        self.components = list(SIMULATED if self.layout.simulated else REAL)
-        self.components += [name for name in _components_of(self.images) if name not in self.components]
+        self.components = needed(options, self.layout.simulated)
         self.programs = Programs(self.components, self._tell_build, keep_caches=options.keep_build_caches)
         self.tools = Path()
 
@@ -61,8 +60,16 @@ class Raising:
         items = objects.of_simulation(self.layout, options.volume_size, options.volumes, options.fake_nodes)
         return [
             Work("control-plane", "control plane", self._control, ("tools",)),
-            Work("objects", "nodes and volumes", lambda _: self.site.api.apply(items), ("control-plane",)),
+            Work("objects", "nodes and volumes", lambda _: self._play(items), ("control-plane",)),
         ]
+
+    def _play(self, items: list[objects.Object]) -> bool:
+        made = self.site.api.apply(items)
+        number = self.options.fake_nodes
+        self.site.until(
+            "fake nodes", lambda: node.ready_nodes(self.site) >= number, seconds=60, needs=("kwok-controller",)
+        )
+        return made
 
     def _real(self) -> list[Work]:
         proxy, names, policies = node.kube_proxy, node.coredns, node.kube_router
@@ -171,7 +178,11 @@ def chosen_images(options: Options) -> dict[str, str]:
     }
 
 
-def _components_of(images: Sequence[str] | dict[str, str]) -> list[str]:
+def needed(options: Options, simulated: bool) -> list[str]:
+    """Return the components whose binaries a lab needs, in the order in which it needs them."""
     from korthweb_tasks.lab.packages import RECIPES
 
-    return of_images(list(images), RECIPES / "images")
+    if simulated:
+        return list(SIMULATED)
+    inside = of_images(list(chosen_images(options)), RECIPES / "images")
+    return list(dict.fromkeys([*REAL, *inside]))

@@ -1,0 +1,164 @@
+"""A real one-node Kubernetes on this machine, or a simulated one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from korthweb_tasks.collections.flags import task
+
+if TYPE_CHECKING:
+    from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.lab.cluster import LabInfo, LabStatus
+    from korthweb_tasks.lab.raising import Options
+
+_NAME = {"name": "which lab, where there are several (lab.name of the settings)"}
+
+
+@task(
+    example="korthweb lab.up",
+    cluster=False,
+    help={**_NAME, "simulated": "a control plane with pretended nodes: no root, no pods that do anything, seconds"},
+)
+def up(session: Session, name: str | None = None, simulated: bool = False) -> None:
+    """Bring up a Kubernetes on this machine; what is running already is left as it is."""
+    from korthweb_tasks.lab import cluster
+
+    name = name or session.settings.lab.name
+    if session.dry_run:
+        data = cluster.preview(name, simulated=simulated, options=options(session))
+        session.emit(data, "\n".join(f"{key}: {value}" for key, value in data.items()))
+        return
+    info = cluster.up(name, simulated=simulated, console=session.console, options=options(session))
+    chosen = choose(session, info.context)
+    session.emit({**info.as_dict(), "chosen": chosen}, _told(info, chosen))
+
+
+@task(example="korthweb lab.status", cluster=False, changes=False, help=_NAME)
+def status(session: Session, name: str | None = None) -> None:
+    """Show what each lab runs: components, pids, memory, addresses, age."""
+    from korthweb_tasks.lab import cluster, store
+
+    wanted = [name] if name else sorted({session.settings.lab.name, *store.names()})
+    found = [cluster.status(one) for one in wanted]
+    session.emit([one.as_dict() for one in found], "\n\n".join(map(_table, found)))
+
+
+@task(example="korthweb lab.down --yes", cluster=False, destructive=True, help=_NAME)
+def down(session: Session, name: str | None = None) -> None:
+    """Remove a lab with all its data: processes, namespaces, volumes, files. Caches stay (lab.prune)."""
+    from korthweb_tasks.lab import cluster
+    from korthweb_tasks.settings.contexts import forget_context
+
+    name = name or session.settings.lab.name
+    before = cluster.status(name)
+    if session.dry_run:
+        session.emit(
+            {"name": name, "would": "be removed", "state": before.state}, f"would be removed:\n{_table(before)}"
+        )
+        return
+    if before.state != "absent":
+        session.confirm(f"Remove the lab '{name}' with all its data?")
+    there = cluster.down(name, console=session.console)
+    forget_context(f"korthweb-{name}")
+    session.emit({"name": name, "removed": there}, f"lab '{name}' is removed" if there else f"there is no lab '{name}'")
+
+
+@task(
+    example="korthweb lab.logs kubelet --follow",
+    cluster=False,
+    changes=False,
+    positional=("component",),
+    help={
+        **_NAME,
+        "component": "etcd, kube-apiserver, kubelet, containerd, coredns, ... (lab.status lists them)",
+        "follow": "go on as lines come, until Ctrl-C",
+        "lines": "how many of the last lines",
+    },
+)
+def logs(session: Session, component: str, name: str | None = None, follow: bool = False, lines: int = 200) -> None:
+    """Show the log of one component of a lab."""
+    from korthweb_tasks.lab import logs as reader
+
+    path = reader.find(name or session.settings.lab.name, component)
+    if session.output == "json":
+        session.emit({"component": component, "path": str(path), "lines": reader.last(path, lines)}, "")
+        return
+    for line in reader.last(path, lines):
+        print(line)
+    if follow:
+        reader.follow(path)
+
+
+@task(
+    example="korthweb lab.prune --yes",
+    cluster=False,
+    destructive=True,
+    help={"builds": "only what builds need: sources and compiled packages of Go"},
+)
+def prune(session: Session, builds: bool = False) -> None:
+    """Remove the caches: binaries, images, packages. The next lab.up makes them again."""
+    from korthweb_tasks.errors import GuardRefused
+    from korthweb_tasks.lab import store
+    from korthweb_tasks.provision import prune as caches
+
+    parts = caches.BUILD_CACHES if builds else None
+    found = caches.prune(parts, dry_run=True)
+    data = [{"part": part.name, "what": part.title, "bytes": part.size} for part in found]
+    text = (
+        "\n".join(f"{caches.human(part.size):>9}  {part.title} ({part.path})" for part in found) or "nothing is cached"
+    )
+    if session.dry_run or not found:
+        session.emit(data, text)
+        return
+    if not builds and (labs := store.names()):
+        raise GuardRefused(f"lab {', '.join(labs)} runs from these caches", hint=f"korthweb lab.down --name {labs[0]}")
+    session.console.line(text)
+    session.confirm("Remove them?")
+    caches.prune(parts)
+    session.emit(data, f"{caches.human(sum(part.size for part in found))} removed")
+
+
+def options(session: Session) -> Options:
+    """Return what the settings say about labs."""
+    from ipaddress import IPv4Network
+
+    from korthweb_tasks.lab.layout import DEFAULT_SUBNET
+    from korthweb_tasks.lab.raising import Options
+
+    lab = session.settings.lab
+    subnet = IPv4Network(str(lab.subnet)) if lab.subnet else DEFAULT_SUBNET
+    return Options(subnet=subnet, volume_size=lab.volume_size, keep_build_caches=lab.keep_build_caches)
+
+
+def choose(session: Session, context: str) -> bool:
+    """Make a lab the project's choice where there is none yet; say whether it is the choice now."""
+    from korthweb_tasks.settings.contexts import choose_context, chosen_context
+
+    project = session.loaded.project
+    if chosen_context(project) is None and session.settings.context is None:
+        choose_context(context, project)
+    return chosen_context(project) == context
+
+
+def _told(info: LabInfo, chosen: bool) -> str:
+    how = f"up after {info.seconds:.1f} s" if info.changed else "up already, nothing was changed"
+    choice = "the project's choice" if chosen else f"korthweb context.use {info.context} makes it the project's choice"
+    return f"lab '{info.name}' is {how}; context {info.context}: {choice}\nfor plain kubectl: {info.export_line}"
+
+
+def _table(lab: LabStatus) -> str:
+    from korthweb_tasks.lab.logs import age, size
+
+    if lab.state == "absent":
+        return f"there is no lab '{lab.name}': korthweb lab.up"
+    kind = "simulated, " if lab.simulated else ""
+    used = f", {size(lab.memory)} in all" if lab.memory else ""
+    head = f"lab '{lab.name}': {kind}{lab.state}, {age(lab.age)} old{used}, {lab.server}, context {lab.context}"
+    rows: list[tuple[Any, ...]] = [("COMPONENT", "STATE", "PID", "MEMORY", "AGE", "ADDRESS")]
+    rows += [
+        (c.name, c.state, c.pid or "", size(c.memory) if c.pid else "", age(c.age) if c.pid else "", c.address)
+        for c in lab.components
+    ]
+    widths = [max(len(str(row[column])) for row in rows) for column in range(len(rows[0]))]
+    lines = ("  ".join(f"{cell!s:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join([head, *lines])

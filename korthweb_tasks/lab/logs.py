@@ -1,0 +1,68 @@
+"""The components' logs, and how numbers about them are written."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from pathlib import Path
+
+from korthweb_tasks.errors import UsageError
+from korthweb_tasks.lab import process, store
+
+
+def find(name: str, component: str) -> Path:
+    """Return the log of a component; raises UsageError where the lab, or the log, is not there."""
+    lab = store.load(name)
+    if lab is None:
+        raise UsageError(f"there is no lab '{name}'", hint="korthweb lab.up")
+    layout = lab.layout
+    logs = {path.stem: path for folder in (layout.logs, layout.kwok / "logs") for path in sorted(folder.glob("*.log"))}
+    alias = {"apiserver": "kube-apiserver", "scheduler": "kube-scheduler", "kwok": "kwok-controller", "dns": "coredns"}
+    found = logs.get(alias.get(component, component))
+    if found is None:
+        known = sorted(logs) or list(process.CONTROL_PLANE)
+        raise UsageError(f"the lab '{name}' has no log of '{component}'", hint=f"one of {', '.join(known)}")
+    return found
+
+
+def last(path: Path, lines: int) -> list[str]:
+    """Return the last lines of a file."""
+    with path.open(errors="replace") as stream:
+        return [line.rstrip("\n") for line in deque(stream, maxlen=max(0, lines))]
+
+
+def follow(path: Path) -> None:
+    """Print what is added to a file, until Ctrl-C."""
+    with path.open(errors="replace") as stream:
+        stream.seek(0, 2)
+        try:
+            while True:
+                if line := stream.readline():
+                    sys.stdout.write(line)
+                    sys.stdout.flush()
+                else:
+                    time.sleep(0.2)
+        except KeyboardInterrupt:
+            return
+
+
+def size(number: float) -> str:
+    """Return bytes as a person reads them: ``430 MiB``."""
+    for unit in ("B", "KiB", "MiB"):
+        if number < 1024:
+            return f"{number:.0f} {unit}"
+        number /= 1024
+    return f"{number:.1f} GiB"
+
+
+def age(seconds: float) -> str:
+    """Return a time as a person reads it: ``45s``, ``12m``, ``3h05m``, ``2d``."""
+    whole = int(max(0, seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d"
