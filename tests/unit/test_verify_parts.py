@@ -1,0 +1,261 @@
+"""The parts of the verification by themselves: old TLS, images, multipart answers, certificates, the tasks' words."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pydicom
+import pytest
+from cryptography import x509
+
+from korthweb_tasks.collections import verify as tasks
+from korthweb_tasks.errors import UsageError, VerifyFailed
+from korthweb_tasks.verify import certificates, dicom, dicomweb, images, tls
+from korthweb_tasks.verify.climb import quiet_dicom
+from korthweb_tasks.verify.images import MARK, SHIPPED, prepare
+from korthweb_tasks.verify.model import Broken, LadderResult, Options, RungResult, Secret
+from tests.verify_doubles.pki import Authority, server_context
+from tests.verify_doubles.site import a_study
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[int]:
+    """Listen once, read a little, send ``answer`` and close; gives the port."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        thread.join(5)
+
+
+SERVER_HELLO = struct.pack("!BHH", 22, 0x0302, 6) + b"\x02\x00\x00\x26"
+
+
+@pytest.mark.parametrize(
+    ("answer", "meaning"),
+    [
+        (b"", "closed"),
+        (b"\x15\x03\x02\x00\x02\x02\x46", "alert 70"),
+        (SERVER_HELLO + b"\x03\x02", "accepted"),
+        (SERVER_HELLO + b"\x03\x01", "another version"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "record type 72"),
+    ],
+)
+def test_what_a_server_says_to_an_old_version(answer: bytes, meaning: str) -> None:
+    with answering(answer) as port:
+        assert tls.answer_to_version("127.0.0.1", port, "web.bhc.test", 0x0302, 5) == meaning
+
+
+@pytest.mark.parametrize("version", [0x0301, 0x0302, 0x0303])
+@pytest.mark.parametrize("old", [True, False])
+def test_the_hello_made_by_hand_is_one_that_servers_take(version: int, old: bool) -> None:
+    """The control of the refusals: a server that allows the version does answer."""
+    context = server_context(Authority().leaf("web.bhc.test"), old=old)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection, pytest.raises((ssl.SSLError, OSError)):
+                context.wrap_socket(connection, server_side=True)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        answer = tls.answer_to_version("127.0.0.1", listening.getsockname()[1], "web.bhc.test", version, 5)
+        thread.join(5)
+    taken = old or version == 0x0303
+    assert (answer == "accepted") == taken, answer
+
+
+@pytest.mark.parametrize(
+    ("pattern", "host", "covered"),
+    [
+        ("web.bhc.test", "WEB.bhc.test", True),
+        ("*.bhc.test", "web.bhc.test", True),
+        ("*.bhc.test", "a.web.bhc.test", False),
+        ("*.test", "web.bhc.test", False),
+        ("bhc.test", "web.bhc.test", False),
+    ],
+)
+def test_what_a_name_in_a_certificate_covers(pattern: str, host: str, covered: bool) -> None:
+    assert certificates.matches(pattern, host) is covered
+
+
+def test_a_common_name_is_no_name() -> None:
+    leaf = x509.load_pem_x509_certificate(Authority().leaf().split(b"-----END PRIVATE KEY-----\n")[1])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    with pytest.raises(Broken, match="for no name, not for nobody"):
+        certificates.judge(leaf, "nobody", now, 7)
+
+
+def test_shipped_images_are_in_the_wheel_and_of_many_encodings() -> None:
+    consignment = prepare(None)
+    assert [image.source for image in consignment.images] == list(SHIPPED)
+    assert len({image.transfer_syntax for image in consignment.images}) == 8
+    assert len({image.dataset.SOPClassUID for image in consignment.images}) >= 4
+    assert len(consignment.studies) == 1
+    assert consignment.size == sum(len(image.dataset.PixelData) for image in consignment.images)
+
+
+def test_each_run_has_identifiers_of_its_own() -> None:
+    one, other = prepare(None), prepare(None)
+    assert one.patient != other.patient
+    assert one.patient.startswith(MARK)
+    assert len(one.patient) <= 64
+    for kind in ("study", "series", "instance"):
+        mine, theirs = ({getattr(image, kind) for image in run.images} for run in (one, other))
+        assert not mine & theirs
+        assert all(re.fullmatch(r"2\.25\.\d+", uid) and len(uid) <= 64 for uid in mine)
+
+
+def test_the_pixel_data_is_left_as_it_was() -> None:
+    folder = Path(pydicom.data.__file__).parent / "test_files"
+    for image in prepare(None).images:
+        with quiet_dicom():
+            assert images.digest_of(pydicom.dcmread(folder / image.source)) == image.digest
+
+
+def test_a_study_of_the_user_keeps_its_order(tmp_path: Path) -> None:
+    source = Path(pydicom.data.__file__).parent / "test_files"
+    for number, (study, series) in enumerate([("1.1", "1.1.1"), ("1.1", "1.1.1"), ("1.1", "1.1.2"), ("1.2", "1.2.1")]):
+        dataset = pydicom.dcmread(source / "MR_small.dcm")
+        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, series
+        (tmp_path / f"deep/{number}").mkdir(parents=True)
+        dataset.save_as(tmp_path / f"deep/{number}/image")
+    (tmp_path / "README.txt").write_text("no image")
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "plan.dcm").write_bytes((source / "rtplan.dcm").read_bytes())
+    found = prepare(tmp_path).images
+    assert [image.source for image in found] == [f"deep/{n}/image" for n in range(4)]
+    assert [image.study for image in found] == [found[0].study] * 3 + [found[3].study]
+    assert [image.series for image in found] == [found[0].series] * 2 + [found[2].series, found[3].series]
+    assert len({image.instance for image in found}) == 4
+    assert {str(image.dataset.PatientName) for image in found} == {"Korthweb^Verify"}
+
+
+@pytest.mark.parametrize("make", [True, False])
+def test_a_folder_without_images_is_refused(tmp_path: Path, make: bool) -> None:
+    folder = tmp_path / "study"
+    if make:
+        folder.mkdir()
+    with pytest.raises(UsageError, match=r"no DICOM image|is no folder"):
+        prepare(folder)
+
+
+def test_no_batch_needs_more_contexts_than_an_association_has(tmp_path: Path) -> None:
+    image = prepare(a_study(tmp_path / "study")).images[0]
+
+    def of_kind(number: int) -> images.Image:
+        dataset = pydicom.Dataset()
+        dataset.SOPClassUID = f"1.2.3.{number}"
+        return replace(image, dataset=dataset)
+
+    kinds = [of_kind(number % 300) for number in range(600)]
+    parts = list(dicom.batches(kinds))
+    assert [one for part in parts for one in part] == kinds
+    assert all(len({one.dataset.SOPClassUID for one in part}) <= 128 for part in parts)
+    assert list(dicom.batches([])) == []
+
+
+@pytest.mark.parametrize("quote", ['"', ""])
+def test_multipart_answers_are_split(quote: str) -> None:
+    kind = f"multipart/related; type=application/dicom; boundary={quote}a-b{quote}"
+    body = b"--a-b\r\nContent-Type: x\r\n\r\none\r\n\r\nstill\r\n--a-b\r\nContent-Type: x\r\n\r\n\x00\r\n--a-b--\r\n"
+    assert dicomweb.multipart(kind, body) == [b"one\r\n\r\nstill", b"\x00"]
+
+
+@pytest.mark.parametrize("kind", ["", "application/json", "multipart/related"])
+def test_what_is_no_multipart_answer_is_said_so(kind: str) -> None:
+    with pytest.raises(Broken, match="WADO answers with"):
+        dicomweb.multipart(kind, b"")
+
+
+def test_a_secret_shows_itself_only_when_asked() -> None:
+    secret = Secret("s3same")
+    assert "s3same" not in f"{secret} {secret!r}"
+    assert secret.reveal() == "s3same"
+
+
+class FakeConsole:
+    """Takes lines."""
+
+    terminal = False
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def line(self, text: str, style: str = "") -> None:
+        self.lines.append(text)
+
+
+def a_session(**more: Any) -> Any:
+    settings = SimpleNamespace(approach="manual", timeouts=SimpleNamespace(step=600))
+    plain = {"settings": settings, "dry_run": False, "console": FakeConsole(), "timeout": None, "tenants": ()}
+    return SimpleNamespace(**{**plain, "contact": lambda: None, **more})
+
+
+def test_a_dry_run_contacts_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    tasks._verify(a_session(dry_run=True), Options(restart=False), None, None, "text")
+    text = capsys.readouterr().out
+    assert "Nothing is contacted" in text
+    assert "images survive the deletion of every pod (left out)" in text
+
+
+def test_words_that_mean_nothing_are_refused() -> None:
+    with pytest.raises(UsageError, match="--output yaml"):
+        tasks._verify(a_session(), Options(), None, None, "yaml")
+    with pytest.raises(UsageError, match="approach x"):
+        tasks._verify(a_session(), Options(), "x", None, "text")
+
+
+@pytest.mark.parametrize("output", ["text", "json", "junit"])
+def test_a_broken_rung_ends_with_its_name(
+    output: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from korthweb_tasks.verify import endpoints, ladder
+    from tests.unit.test_verify_pods import ENDPOINT
+
+    rungs = (
+        RungResult(name="address", title="the ingress has an address", status="passed", ms=1.2, detail="198.18.0.9"),
+        RungResult(name="echo", title="C-ECHO over TLS", status="broken", ms=3, detail="no", hint="look there"),
+        RungResult(name="store", title="C-STORE", status="not reached", detail="echo is broken"),
+    )
+
+    def climbed(endpoint: Any, access: Any, options: Any, on_rung: Any, on_start: Any) -> LadderResult:
+        for rung in rungs:
+            on_rung(rung)
+        return LadderResult(tenant="BHC", address="", web_host="", dicom_host="", rungs=rungs, seconds=1.0)
+
+    monkeypatch.setattr(endpoints, "find_endpoint", lambda *_: ENDPOINT)
+    monkeypatch.setattr(ladder, "verify", climbed)
+    tenant = SimpleNamespace(name="BHC", namespace="bhc-orthweb")
+    runner = SimpleNamespace(run=None)
+    session = a_session(tenants=(tenant,), runner=runner, kubectl=None, target=SimpleNamespace(context="korthweb-t"))
+    with pytest.raises(VerifyFailed, match="BHC: the rung “C-ECHO over TLS” is broken: no") as caught:
+        tasks._verify(session, Options(), None, str(tmp_path / "report"), output)
+    assert caught.value.exit_code == 8
+    assert caught.value.hint == "look there"
+    assert (tmp_path / "report/report.html").is_file()
+    text = capsys.readouterr().out
+    starts = {"text": "Verifying BHC: web.bhc.test", "json": "{", "junit": "<?xml"}
+    assert text.startswith(starts[output])
+    if output == "text":
+        assert "✗ C-ECHO over TLS" in text
+        assert "1 of 3 rungs hold" in text
