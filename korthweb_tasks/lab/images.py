@@ -169,15 +169,66 @@ class Images:
                     old.unlink()
 
 
-def image_archives(progress: Progress = silent, names: Sequence[str] | None = None) -> dict[str, Path]:
-    """Return the archive of each image (short name → path), building what is not there.
+def image_archives(
+    progress: Progress = silent, names: Sequence[str] | None = None, *, mode: str = "build", mirror: str | None = None
+) -> dict[str, Path]:
+    """Return the archive of each image (short name → path), making or fetching what is not there.
 
     ``names`` are recipes such as ``orthanc`` or ``proxyv2``; None means all. Each archive names its image
     (``korthweb.lab/orthanc:1.12.7``) by itself: ``ctr -n k8s.io images import PATH`` is all it needs.
-    Raise BuildFailed, LabImpossible or NoSpace.
+    ``mode`` is ``build``, ``pull`` (from ``mirror``, such as ``mirror.hospital/lab``) or ``auto``: pull when the
+    mirror has every image, else build. Raise BuildFailed, LabImpossible or NoSpace.
     """
     images = Images(progress=progress)
-    return images.build(list(names) if names is not None else images.names())
+    wanted = list(names) if names is not None else images.names()
+    if mode != "build" and (mirror or mode == "pull"):
+        remotes = {name: mirrored(str(images.recipe(name)["name"]), mirror) for name in wanted}
+        if pulled := pulled_archives(images, remotes, must=mode == "pull"):
+            return pulled
+    return images.build(wanted)
+
+
+def mirrored(name: str, mirror: str | None) -> str:
+    """Return where a mirror has an image of the lab: the mirror's name in the place of ``korthweb.lab``."""
+    if mirror is None:
+        raise BuildFailed(
+            "lab.images is 'pull', and no registry is set", hint="set images.registry, or lab.images: auto"
+        )
+    return f"{mirror}/{name.partition('/')[2]}"
+
+
+def pulled_archives(images: Images, remotes: Mapping[str, str], *, must: bool) -> dict[str, Path] | None:
+    """Return the archives of images fetched from a registry; None where it lacks one and that is no error."""
+    from korthweb_tasks.lab.registry import Registry  # httpx is slow to load
+
+    with Registry() as registry:
+        if lacking := registry.missing(list(remotes.values())):
+            image, reason = next(iter(lacking.items()))
+            if must:
+                what = f"{len(lacking)} of {len(remotes)} images can not be pulled; {image}: {reason}"
+                raise BuildFailed(what, hint="check images.registry, or set lab.images: auto")
+            images.progress(f"building: {image} can not be pulled ({reason})")
+            return None
+        with locked(images.folder / "lock"), ThreadPoolExecutor(WORKERS) as pool:
+
+            def pull(name: str) -> Path:
+                full = str(images.recipe(name)["name"])
+                return registry.pull(remotes[name], full, images.folder / "pulled", images.progress)
+
+            return dict(zip(remotes, pool.map(pull, remotes), strict=True))
+
+
+def push_images(archives: Mapping[str, Path], mirror: str, progress: Progress = silent) -> list[str]:
+    """Send images of the lab to a mirror, for other machines to pull; return their names there."""
+    from korthweb_tasks.lab.registry import Registry
+
+    names, sent = image_names(), []
+    with Registry() as registry:
+        for name, archive in archives.items():
+            sent.append(mirrored(names[name], mirror))
+            progress(f"pushing {sent[-1]}")
+            registry.push(archive, sent[-1])
+    return sent
 
 
 def image_names() -> dict[str, str]:

@@ -14,7 +14,7 @@ import shutil
 import stat
 import subprocess
 import tarfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -212,13 +212,13 @@ def image_manifest(config: Blob, layers: Sequence[Blob]) -> bytes:
     return json.dumps(data, sort_keys=True).encode()
 
 
-def image_index(name: str, manifest: Blob) -> bytes:
+def image_index(name: str, manifest: Blob, media: str = MANIFEST) -> bytes:
     """Return the index of a layout that holds one image, with its full name as containerd reads it."""
     annotations = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name.rpartition(":")[2]}
     data = {
         "schemaVersion": 2,
         "mediaType": INDEX,
-        "manifests": [{**manifest.descriptor(MANIFEST), "annotations": annotations}],
+        "manifests": [{**manifest.descriptor(media), "annotations": annotations}],
     }
     return json.dumps(data, sort_keys=True).encode()
 
@@ -236,28 +236,40 @@ class Stored:
     offset: int
     size: int
 
-    def copy_to(self, stream: IO[bytes]) -> None:
-        """Append the bytes to a stream."""
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the bytes, a megabyte at a time. Raise BuildFailed if there are fewer than there should be."""
         with self.path.open("rb") as source:
             source.seek(self.offset)
             left = self.size
             while left and (chunk := source.read(min(left, 1 << 20))):
-                stream.write(chunk)
+                yield chunk
                 left -= len(chunk)
         if left:
             raise BuildFailed(f"{self.path} is cut off", hint="korthweb lab.prune")
 
+    def copy_to(self, stream: IO[bytes]) -> None:
+        """Append the bytes to a stream."""
+        for chunk in self.chunks():
+            stream.write(chunk)
+
 
 def write_archive(target: Path, name: str, config: Mapping[str, Any], layers: Sequence[tuple[Blob, Stored]]) -> None:
-    """Write the layout tar that ``ctr images import`` takes. ``name`` is the full image name with its tag."""
+    """Write an image that was made here as a layout tar. ``name`` is the full image name with its tag."""
     blobs = [blob for blob, _ in layers]
     config_data = image_config(blobs, config)
     manifest_data = image_manifest(blob_of(config_data), blobs)
+    write_layout(target, name, manifest_data, MANIFEST, config_data, layers)
+
+
+def write_layout(
+    target: Path, name: str, manifest: bytes, media: str, config: bytes, layers: Sequence[tuple[Blob, Stored]]
+) -> None:
+    """Write the layout tar that ``ctr images import`` takes; ``media`` is the media type of the manifest."""
     small = {
         "oci-layout": b'{"imageLayoutVersion": "1.0.0"}',
-        "index.json": image_index(name, blob_of(manifest_data)),
-        f"blobs/sha256/{blob_of(manifest_data).digest}": manifest_data,
-        f"blobs/sha256/{blob_of(config_data).digest}": config_data,
+        "index.json": image_index(name, blob_of(manifest), media),
+        f"blobs/sha256/{blob_of(manifest).digest}": manifest,
+        f"blobs/sha256/{blob_of(config).digest}": config,
     }
     with target.open("wb") as stream:
         for path, data in small.items():
@@ -287,25 +299,35 @@ def archived(archive: Path) -> dict[str, Stored]:
 
 def read_stored(stored: Stored) -> bytes:
     """Return the bytes of a small blob."""
-    buffer = io.BytesIO()
-    stored.copy_to(buffer)
-    return buffer.getvalue()
+    return b"".join(stored.chunks())
+
+
+def read_image(archive: Path) -> tuple[dict[str, Stored], dict[str, Any], dict[str, Any]]:
+    """Return an archive's files, the descriptor of its manifest (with the image's name), and the manifest.
+
+    Raise BuildFailed for what is no image archive.
+    """
+    files = archived(archive)
+    try:
+        descriptor = json.loads(read_stored(files["index.json"]))["manifests"][0]
+        return files, descriptor, json.loads(read_stored(files[blob_path(descriptor)]))
+    except (KeyError, IndexError, ValueError) as error:
+        raise BuildFailed(f"{archive} is no image archive", hint="korthweb lab.prune") from error
 
 
 def unpack_image(archive: Path, into: Path) -> None:
     """Lay the layers of an archive over each other in a folder, for a look into an image without a runtime."""
-    files = archived(archive)
-    index = json.loads(read_stored(files["index.json"]))
-    manifest = json.loads(read_stored(files[_blob_path(index["manifests"][0])]))
+    files, _, manifest = read_image(archive)
     tar = shutil.which("tar") or "tar"
     for layer in manifest["layers"]:
         command = [tar, "-x", "--keep-directory-symlink", "-C", str(into)]
         with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
             assert child.stdin is not None
-            files[_blob_path(layer)].copy_to(child.stdin)
+            files[blob_path(layer)].copy_to(child.stdin)
         if child.returncode != 0:
             raise BuildFailed(f"a layer of {archive.name} can not be unpacked")
 
 
-def _blob_path(descriptor: Mapping[str, Any]) -> str:
+def blob_path(descriptor: Mapping[str, Any]) -> str:
+    """Return where a layout holds what a descriptor points to."""
     return "blobs/" + str(descriptor["digest"]).replace(":", "/")
