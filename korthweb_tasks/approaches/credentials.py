@@ -23,7 +23,7 @@ from korthweb_tasks.approaches.common import (
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.plan import Fact
 from korthweb_tasks.settings.orthanc import DATABASE_PASSWORD, password_variable, password_variables
-from korthweb_tasks.tools.kubectl import Kubectl, items
+from korthweb_tasks.tools.kubectl import Kubectl, Object, items
 
 if TYPE_CHECKING:
     from korthweb_tasks.settings.parts import Tenant
@@ -46,14 +46,15 @@ class Credentials:
     tenant: Tenant
     secrets: Secrets
     kubectl: Kubectl
-    metrics: bool
+    #: the namespace to copy Prometheus' password to, or None where there is no Prometheus
+    watcher: Object | None = None
     generate: Callable[[], str] = generated
     found: Table | None = field(default=None, repr=False)
 
     def facts(self) -> tuple[Fact, ...]:
         """Return the facts that every Secret is there, with the passwords that a person chose."""
         own = self.kubectl.get_these([("secret", name) for name in self._keys()], namespace=self.tenant.namespace)
-        if not self.metrics:
+        if self.watcher is None:
             return (Fact(own, self._complete),)
         copy = self.kubectl.get_these([("secret", metrics_secret(self.tenant))], namespace=OBSERVABILITY)
         return Fact(own, self._complete), Fact(copy, self._copied)
@@ -81,12 +82,11 @@ class Credentials:
         """Return the Secrets that hold ``table``."""
         place = self.tenant.namespace
         made = [secret(name, place, keys, self.tenant.name) for name, keys in table.items()]
-        if not self.metrics:
+        if self.watcher is None:
             return made
         user = self.tenant.users[0]
         copy = {"username": user, "password": table[USERS_SECRET][password_variable(user)]}
-        home = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OBSERVABILITY}}
-        return [*made, home, secret(metrics_secret(self.tenant), OBSERVABILITY, copy, self.tenant.name)]
+        return [*made, dict(self.watcher), secret(metrics_secret(self.tenant), OBSERVABILITY, copy, self.tenant.name)]
 
     def _keys(self) -> dict[str, tuple[str, ...]]:
         return {
@@ -136,3 +136,19 @@ def secret(name: str, namespace: str, keys: Mapping[str, str], tenant: str) -> d
         "type": "Opaque",
         "data": data,
     }
+
+
+def logins(run: Callable[[Command], Result], kubectl: Kubectl, tenant: Tenant) -> list[dict[str, str]]:
+    """Return user, password and address of everybody who may log in to ``tenant``; the password is empty if unknown."""
+    result = run(kubectl.get("secret", USERS_SECRET, namespace=tenant.namespace))
+    passwords = table(items(result)).get(USERS_SECRET, {})
+    return [
+        {
+            "tenant": tenant.name,
+            "user": user,
+            "password": passwords.get(variable, ""),
+            "url": f"https://{tenant.web_host}",
+            "secret": f"{tenant.namespace}/{USERS_SECRET}",
+        }
+        for user, variable in password_variables(tenant).items()
+    ]

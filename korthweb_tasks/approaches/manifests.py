@@ -131,6 +131,12 @@ class Manifests:
         files = ["namespace", *chosen] if chosen else []
         return [obj for name in files for obj in self._objects(f"observability/{name}.yaml")]
 
+    def watcher(self) -> dict[str, Any] | None:
+        """Return the namespace of Prometheus, or None where there is none."""
+        if not self.settings.observability.prometheus:
+            return None
+        return self._objects("observability/namespace.yaml")[0]
+
     def text(self, name: str, tenant: Tenant | None = None) -> str:
         """Return an artifact as a person would write it, with its comments."""
         return self._text(name, tenant)

@@ -153,7 +153,7 @@ class Builder:
 
     def credentials(self, tenant: Tenant) -> Step:
         """Generate the passwords that nobody chose."""
-        keeper = Credentials(tenant, self.manifests.secrets, self.kubectl, self.settings.observability.prometheus)
+        keeper = Credentials(tenant, self.manifests.secrets, self.kubectl, self.manifests.watcher())
         return Step(
             name=step_name("credentials", tenant),
             title=f"{tenant.name}: passwords",
