@@ -143,6 +143,20 @@ def test_a_killed_korthweb_takes_its_builds_with_it(stand_in: Path, place: Path)
     assert _gone(pid)
 
 
+def test_ctrl_c_ends_all_builds_and_sweeps_up(stand_in: Path, place: Path) -> None:
+    stand_in.write_text("sleep 60")
+    program = (
+        f"import pathlib; from korthweb_tasks.provision import builder, recipes; "
+        f"recipes.HERE = pathlib.Path({str(place / 'recipes')!r}); builder.build_all(['hello'])"
+    )
+    child = subprocess.Popen([sys.executable, "-c", program], cwd=REPOSITORY, stderr=subprocess.PIPE)
+    pid = _number_in(stand_in.parent / "pid")
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=20)
+    assert _gone(pid)
+    assert not list((place / "cache" / "bin").iterdir())
+
+
 def test_the_next_run_builds_what_the_last_could_not(stand_in: Path, place: Path) -> None:
     stand_in.write_text("exit 1")
     with pytest.raises(BuildFailed):
