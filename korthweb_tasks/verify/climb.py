@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
@@ -36,14 +36,21 @@ class Pod:
     fault: str = ""
 
 
+class Get(Protocol):
+    """Asks one pod over HTTP, with the tenant's credentials."""
+
+    def __call__(self, path: str, accept: str) -> tuple[int, str, bytes]:
+        """Return status, content type and body."""
+
+
 class ClusterAccess(Protocol):
     """The way to each replica, past the ingress. Every method may raise a KorthwebError."""
 
     def pods(self) -> list[Pod]:
         """Return the tenant's Orthanc pods that are not being deleted."""
 
-    def get(self, pod: Pod, path: str, accept: str) -> tuple[int, str, bytes]:
-        """Return status, content type and body of an HTTP GET that this very pod answers."""
+    def reach(self, pod: Pod) -> AbstractContextManager[Get]:
+        """Give the way to ask this very pod."""
 
     def delete(self, pods: list[Pod]) -> None:
         """Delete the pods; returns before they are gone."""

@@ -17,7 +17,7 @@ from korthweb_tasks.errors import NotReady
 from korthweb_tasks.run.runner import Runner, Stream
 from korthweb_tasks.tools import kubectl as parse
 from korthweb_tasks.tools.kubectl import Kubectl
-from korthweb_tasks.verify.climb import Pod
+from korthweb_tasks.verify.climb import Get, Pod
 from korthweb_tasks.verify.model import Endpoint
 
 HTTP_PORT = 8042
@@ -43,15 +43,22 @@ class KubectlAccess:
         result = self.runner.run(self.kubectl.get("pods", namespace=self.namespace, selector=self.selector))
         return [pod_of(obj) for obj in parse.items(result) if stays(obj)]
 
-    def get(self, pod: Pod, path: str, accept: str) -> tuple[int, str, bytes]:
-        """Return status, content type and body of an HTTP GET that this very pod answers."""
+    @contextmanager
+    def reach(self, pod: Pod) -> Iterator[Get]:
+        """Give the way to ask this very pod."""
         import httpx
 
+        args = ("port-forward", f"pod/{pod.name}", f":{HTTP_PORT}", "--address", "127.0.0.1")
         auth = (self.endpoint.username, self.endpoint.password.reveal())
-        with self._forwarded(pod) as port:
-            url = f"http://127.0.0.1:{port}{path}"
-            answer = httpx.get(url, auth=auth, headers={"Accept": accept}, timeout=self.timeout, trust_env=False)
-        return answer.status_code, answer.headers.get("content-type", ""), answer.content
+        with self.runner.stream(self.kubectl.command(*args, namespace=self.namespace)) as stream:
+            base = f"http://127.0.0.1:{_local_port(stream, pod)}"
+            with httpx.Client(base_url=base, auth=auth, timeout=self.timeout, trust_env=False) as session:
+
+                def get(path: str, accept: str) -> tuple[int, str, bytes]:
+                    answer = session.get(path, headers={"Accept": accept})
+                    return answer.status_code, answer.headers.get("content-type", ""), answer.content
+
+                yield get
 
     def delete(self, pods: list[Pod]) -> None:
         """Delete the pods; returns before they are gone."""
@@ -80,12 +87,6 @@ class KubectlAccess:
     def _watched(self) -> Command:
         args = ("get", "pods", "--selector", self.selector, "--watch", "--output-watch-events", "--output", "json")
         return self.kubectl.command(*args, namespace=self.namespace)
-
-    @contextmanager
-    def _forwarded(self, pod: Pod) -> Iterator[int]:
-        args = ("port-forward", f"pod/{pod.name}", f":{HTTP_PORT}", "--address", "127.0.0.1")
-        with self.runner.stream(self.kubectl.command(*args, namespace=self.namespace)) as stream:
-            yield _local_port(stream, pod)
 
 
 def _local_port(stream: Stream, pod: Pod) -> int:

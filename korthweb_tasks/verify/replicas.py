@@ -60,15 +60,15 @@ def _ask_each(access: ClusterAccess, pods: list[Pod], consignment: Consignment) 
 
 def _ask(access: ClusterAccess, pod: Pod, consignment: Consignment) -> None:
     """Raise Broken unless this pod lists every study and can read a file that another pod may have written."""
-    path = f"/dicom-web/studies?PatientID={consignment.patient}"
-    status, _, body = access.get(pod, path, dicomweb.JSON_ACCEPT)
-    if status not in (200, 204):
-        raise Broken(f"{pod.name} answers {status} to a query")
-    rows = json.loads(body) if status == 200 and body.strip() else []
-    if len(rows) != len(consignment.studies):
-        raise Broken(f"{pod.name} sees {len(rows)} of {len(consignment.studies)} studies", SHARED_HINT)
-    image = consignment.images[0]
-    status, kind, body = access.get(pod, dicomweb.wado_path(image), dicomweb.WADO_ACCEPT)
-    if status != 200:
-        raise Broken(f"{pod.name} lists {image.source} and answers {status} for its file", SHARED_HINT)
+    with access.reach(pod) as get:
+        status, _, body = get(f"/dicom-web/studies?PatientID={consignment.patient}", dicomweb.JSON_ACCEPT)
+        if status not in (200, 204):
+            raise Broken(f"{pod.name} answers {status} to a query")
+        rows = json.loads(body) if status == 200 and body.strip() else []
+        if len(rows) != len(consignment.studies):
+            raise Broken(f"{pod.name} sees {len(rows)} of {len(consignment.studies)} studies", SHARED_HINT)
+        image = consignment.images[0]
+        status, kind, body = get(dicomweb.wado_path(image), dicomweb.WADO_ACCEPT)
+        if status != 200:
+            raise Broken(f"{pod.name} lists {image.source} and answers {status} for its file", SHARED_HINT)
     dicomweb.compare(image, kind, body)

@@ -68,9 +68,7 @@ def test_a_tenant_that_is_not_deployed_is_said_so(missing: str) -> None:
 
 
 def test_unknown_is_not_absent() -> None:
-    refused = Answer(
-        stderr="dial tcp 127.0.0.1:1: connect: connection refused", code=1
-    )
+    refused = Answer(stderr="dial tcp 127.0.0.1:1: connect: connection refused", code=1)
     with pytest.raises(ClusterUnreachable):
         find_endpoint(ScriptedRunner({("get",): refused}).run, KUBECTL, BHC, "manual")
 

@@ -226,14 +226,9 @@ def test_a_replica_without_the_file_is_red(
 ) -> None:
     """Replicas that share the index and not the files: each lists everything, and can read only its own."""
     server = another()
-
-    class FilesElsewhere(LoopbackCluster):
-        def get(self, pod: Any, path: str, accept: str) -> tuple[int, str, bytes]:
-            if "/instances/" in path and pod == self.pods()[1]:
-                return 404, "", b""
-            return super().get(pod, path, accept)
-
-    result = Site(server, authority, access=FilesElsewhere([server] * 3)).climb(small)
+    cluster = LoopbackCluster([server] * 3)
+    cluster.refuses = {cluster.pods()[1].name: ("/instances/",)}
+    result = Site(server, authority, access=cluster).climb(small)
     assert_red(result, "replicas", "answers 404 for its file")
 
 

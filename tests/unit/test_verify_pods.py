@@ -126,9 +126,10 @@ def test_a_cluster_that_does_not_answer_is_not_empty(fake: Fake) -> None:
         fake.access.pods()
 
 
-def test_get_speaks_to_that_pod_through_a_forward(fake: Fake, web: http.server.HTTPServer) -> None:
+def test_reach_speaks_to_that_pod_through_a_forward(fake: Fake, web: http.server.HTTPServer) -> None:
     fake.says("port-forward", f"Forwarding from 127.0.0.1:{web.server_port} -> 8042\n")
-    status, kind, body = fake.access.get(Pod("a", "uid-a", ready=True), "/studies?x=1", "text/x")
+    with fake.access.reach(Pod("a", "uid-a", ready=True)) as get:
+        status, kind, body = get("/studies?x=1", "text/x")
     assert (status, kind) == (200, "text/x-seen")
     assert body == b"/studies?x=1 text/x Basic YWRtaW46d29yZA=="
     assert "port-forward pod/a :8042 --address 127.0.0.1" in fake.calls
@@ -136,8 +137,9 @@ def test_get_speaks_to_that_pod_through_a_forward(fake: Fake, web: http.server.H
 
 
 def test_a_forward_that_does_not_start_says_so(fake: Fake) -> None:
-    with pytest.raises(NotReady, match="port-forward to a does not start"):
-        fake.access.get(Pod("a", "uid-a", ready=True), "/", "*/*")
+    unmet = pytest.raises(NotReady, match="port-forward to a does not start")
+    with unmet, fake.access.reach(Pod("a", "uid-a", ready=True)):
+        pass
 
 
 def test_delete_names_each_pod(fake: Fake) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import httpx
 
 from korthweb_tasks.errors import NotReady
-from korthweb_tasks.verify.climb import Pod
+from korthweb_tasks.verify.climb import Get, Pod
 from tests.verify_doubles.orthanc import PASSWORD, USER, Orthanc
 
 _numbers = itertools.count(1)
@@ -28,6 +29,7 @@ class LoopbackCluster:
     on_delete: Callable[[], None] = lambda: None
     never_ready: bool = False
     running: dict[str, tuple[Pod, Orthanc]] = field(init=False)
+    refuses: dict[str, tuple[str, ...]] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -36,11 +38,18 @@ class LoopbackCluster:
     def pods(self) -> list[Pod]:
         return [pod for pod, _ in self.running.values()]
 
-    def get(self, pod: Pod, path: str, accept: str) -> tuple[int, str, bytes]:
-        server = self.running[pod.name][1]
-        url, auth = f"http://127.0.0.1:{server.http}{path}", (USER, PASSWORD)
-        answer = httpx.get(url, auth=auth, headers={"Accept": accept}, trust_env=False)
-        return answer.status_code, answer.headers.get("content-type", ""), answer.content
+    @contextmanager
+    def reach(self, pod: Pod) -> Iterator[Get]:
+        base = f"http://127.0.0.1:{self.running[pod.name][1].http}"
+        with httpx.Client(base_url=base, auth=(USER, PASSWORD), trust_env=False) as session:
+
+            def get(path: str, accept: str) -> tuple[int, str, bytes]:
+                if any(part in path for part in self.refuses.get(pod.name, ())):
+                    return 404, "", b""
+                answer = session.get(path, headers={"Accept": accept})
+                return answer.status_code, answer.headers.get("content-type", ""), answer.content
+
+            yield get
 
     def delete(self, pods: list[Pod]) -> None:
         self.deleted += [pod.name for pod in pods]
