@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -29,6 +30,7 @@ from korthweb_tasks.paths import cache_dir
 
 Progress = Callable[[str], None]
 FORMAT = 1  # counts up when the same recipe gives other bytes, so that old archives are not taken for new ones
+IN_USE_SECONDS = 3600
 WORKERS = max(2, min(4, os.cpu_count() or 2))
 
 
@@ -159,14 +161,18 @@ class Images:
             return builder.build(component, progress=lambda line: self.progress(f"{component}: {line}"))
 
     def _tidy(self) -> None:
-        """Remove what is in the archives by now, and archives that a newer one of the same image replaces."""
+        """Remove what is in the archives by now, and archives that a newer one of the same image replaces.
+
+        One that was used a moment ago stays: another lab, of another version of korthweb, may be reading it.
+        """
         for path in (self.folder / "blobs").glob("*"):
             path.unlink(missing_ok=True)
         for name in self.names():
             mine = [path for path in self.folder.glob(f"{name}-*.tar") if len(path.stem) == len(name) + 13]
             for old in sorted(mine, key=lambda path: path.stat().st_mtime)[:-1]:
                 with suppress(OSError):
-                    old.unlink()
+                    if time.time() - old.stat().st_mtime > IN_USE_SECONDS:
+                        old.unlink()
 
 
 def image_archives(

@@ -34,7 +34,7 @@ MERGED = ("bin", "sbin", "lib", "lib64")  # folders of the root that are links i
 DROPPED = (
     "usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/lintian", "usr/share/bug",
     "usr/share/common-licenses", "usr/share/menu", "usr/share/bash-completion", "usr/lib/systemd", "etc/init.d",
-    "usr/include", "usr/lib/*/gconv", "usr/games", "boot", "var/run", "var/lock", "var/cache", "var/backups",
+    "usr/include", "usr/games", "boot", "var/run", "var/lock", "var/cache", "var/backups",
 )  # fmt: skip
 
 
@@ -175,7 +175,7 @@ def merged(name: str) -> str:
 
 def dropped(path: str, patterns: Iterable[str]) -> bool:
     """Say whether a path, or a folder it is in, matches one of the patterns."""
-    return any(path == one or path.startswith(f"{one}/") or fnmatch(path, one) for one in patterns)
+    return any(fnmatch(path, one) or fnmatch(path, f"{one}/*") for one in patterns)
 
 
 def write_layer(target: Path, entries: Iterable[Entry], debs: Iterable[Path], drop: Sequence[str] = ()) -> Blob:

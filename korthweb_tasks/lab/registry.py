@@ -9,7 +9,7 @@ import platform
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,18 +141,11 @@ class Registry:
         target = folder / digest
         with target.open("wb") as stream:
             sink = oci.Hashing(stream)
-            request = self._request("GET", reference, f"/blobs/{part['digest']}")
-            answer = self.client.send(request, stream=True)
-            try:
-                if answer.status_code == 401 and self._authenticate(answer, reference, "pull"):
-                    answer.close()
-                    request = self._request("GET", reference, f"/blobs/{part['digest']}")
-                    answer = self.client.send(request, stream=True)
-                self._checked(answer)
-                for chunk in answer.iter_raw(1 << 20):
+            plain = {"Accept-Encoding": "identity"}
+            answer = self._call("GET", reference, f"/blobs/{part['digest']}", stream=True, headers=plain)
+            with closing(answer):
+                for chunk in self._checked(answer).iter_bytes(1 << 20):
                     sink.write(chunk)
-            finally:
-                answer.close()
         _compare(str(part["digest"]), sink.blob.digest)
         return sink.blob, Stored(target, 0, sink.size)
 
@@ -168,11 +161,12 @@ class Registry:
         self._checked(self.client.put(where, content=stored.chunks(), headers=headers))
 
     def _call(
-        self, method: str, reference: Reference, path: str, *, action: str = "pull", **options: Any
+        self, method: str, reference: Reference, path: str, *, action: str = "pull", stream: bool = False, **more: Any
     ) -> httpx.Response:
-        answer = self.client.send(self._request(method, reference, path, **options))
+        answer = self.client.send(self._request(method, reference, path, **more), stream=stream)
         if answer.status_code == 401 and self._authenticate(answer, reference, action):
-            answer = self.client.send(self._request(method, reference, path, **options))
+            answer.close()
+            answer = self.client.send(self._request(method, reference, path, **more), stream=stream)
         return answer
 
     def _request(self, method: str, reference: Reference, path: str, **options: Any) -> httpx.Request:

@@ -79,7 +79,7 @@ def test_auto_builds_what_the_mirror_lacks(registry: str) -> None:
 
 
 def test_pull_says_which_image_the_mirror_lacks(registry: str) -> None:
-    with pytest.raises(BuildFailed, match="1 of 1 images can not be pulled; .*/pause:1: not there"):
+    with pytest.raises(BuildFailed, match=r"1 of 1 images can not be pulled; .*/pause:1: not there"):
         image_archives(names=["pause"], mode="pull", mirror=registry)
 
 

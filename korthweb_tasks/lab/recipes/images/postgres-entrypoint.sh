@@ -90,7 +90,7 @@ if [ "${1:0:1}" = - ]; then
     set -- postgres "$@"
 fi
 case " $* " in
-    " postgres "*" --version "* | " postgres "*" -V "* | " postgres "*" --help "*) exec "$@" ;;
+    " postgres"*" --version "* | " postgres"*" -V "* | " postgres"*" --help "*) exec "$@" ;;
     " postgres "*) ;;
     *) exec "$@" ;;
 esac
