@@ -75,7 +75,7 @@ def test_auto_builds_what_the_mirror_lacks(registry: str) -> None:
     said: list[str] = []
     archives = image_archives(said.append, ["pause"], mode="auto", mirror=registry)
     assert archives == image_archives(names=["pause"])
-    assert said == [f"building: {registry}/pause:1 can not be pulled (not there)"]
+    assert said[0] == f"building: {registry}/pause:1 can not be pulled (not there)"
 
 
 def test_pull_says_which_image_the_mirror_lacks(registry: str) -> None:
