@@ -28,8 +28,8 @@ def up(session: Session, name: str | None = None, simulated: bool = False) -> No
         data = cluster.preview(name, simulated=simulated, options=options(session))
         session.emit(data, "\n".join(f"{key}: {value}" for key, value in data.items()))
         return
-    info = cluster.up(name, simulated=simulated, console=session.console, options=options(session))
-    chosen = choose(session, info.context)
+    info = raised(session, name, simulated=simulated)
+    chosen = is_chosen(session, info.context)
     session.emit({**info.as_dict(), "chosen": chosen}, _told(info, chosen))
 
 
@@ -118,6 +118,25 @@ def prune(session: Session, builds: bool = False) -> None:
     session.emit(data, f"{caches.human(sum(part.size for part in found))} removed")
 
 
+def raised(session: Session, name: str, *, simulated: bool = False) -> LabInfo:
+    """Bring a lab up; it becomes the project's choice where there is none yet."""
+    from korthweb_tasks.lab import cluster
+    from korthweb_tasks.settings.contexts import choose_context, chosen_context
+
+    info = cluster.up(name, simulated=simulated, console=session.console, options=options(session))
+    project = session.loaded.project
+    if chosen_context(project) is None and session.settings.context is None:
+        choose_context(info.context, project)
+    return info
+
+
+def is_chosen(session: Session, context: str) -> bool:
+    """Say whether tasks without --context speak to this one."""
+    from korthweb_tasks.settings.contexts import chosen_context
+
+    return (session.settings.context or chosen_context(session.loaded.project)) == context
+
+
 def options(session: Session) -> Options:
     """Return what the settings say about labs."""
     from ipaddress import IPv4Network
@@ -126,18 +145,13 @@ def options(session: Session) -> Options:
     from korthweb_tasks.lab.raising import Options
 
     lab = session.settings.lab
-    subnet = IPv4Network(str(lab.subnet)) if lab.subnet else DEFAULT_SUBNET
-    return Options(subnet=subnet, volume_size=lab.volume_size, keep_build_caches=lab.keep_build_caches)
-
-
-def choose(session: Session, context: str) -> bool:
-    """Make a lab the project's choice where there is none yet; say whether it is the choice now."""
-    from korthweb_tasks.settings.contexts import choose_context, chosen_context
-
-    project = session.loaded.project
-    if chosen_context(project) is None and session.settings.context is None:
-        choose_context(context, project)
-    return chosen_context(project) == context
+    return Options(
+        subnet=IPv4Network(str(lab.subnet)) if lab.subnet else DEFAULT_SUBNET,
+        volume_size=lab.volume_size,
+        keep_build_caches=lab.keep_build_caches,
+        image_mode=lab.images,
+        mirror=session.settings.images.registry,
+    )
 
 
 def _told(info: LabInfo, chosen: bool) -> str:

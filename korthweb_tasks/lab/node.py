@@ -152,6 +152,17 @@ def node_ready(site: Site) -> bool:
     return ready_nodes(site) > 0
 
 
+def kubelet_knows(site: Site) -> bool:
+    """Say whether the kubelet has heard of every pod of its node: just started, it denies them to exec and logs."""
+    try:
+        held = site.api.get(f"/api/v1/nodes/{NODE}/proxy/pods") or {}
+        wanted = site.api.get(f"/api/v1/pods?fieldSelector=spec.nodeName%3D{NODE}") or {}
+    except (ClusterUnreachable, CommandFailed):
+        return False
+    uids = [{item["metadata"]["uid"] for item in found.get("items") or ()} for found in (held, wanted)]
+    return uids[1] <= uids[0]
+
+
 def ready_nodes(site: Site) -> int:
     """Return how many nodes are Ready and take pods; none where the API server does not say."""
     try:

@@ -22,7 +22,10 @@ SECONDS = 180
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What settings say about labs. ``images`` None means all that there are recipes for."""
+    """What settings say about labs.
+
+    ``images`` None means all that there are recipes for; ``image_mode`` is build, pull or auto, from ``mirror``.
+    """
 
     subnet: IPv4Network = DEFAULT_SUBNET
     volume_size: str = "20Gi"
@@ -30,6 +33,8 @@ class Options:
     fake_nodes: int = 3
     keep_build_caches: bool = False
     images: tuple[str, ...] | None = None
+    image_mode: str = "build"
+    mirror: str | None = None
 
 
 class Raising:
@@ -133,9 +138,11 @@ class Raising:
     def _images(self, note: Note) -> bool:
         from korthweb_tasks.lab.images import image_archives
 
-        for component in self.components:
-            self.programs.folder(component)
-        archives = image_archives(note, list(self.images))
+        options = self.options
+        if not (options.mirror and options.image_mode != "build"):
+            for component in self.components:  # compiled in their best order; images would take them in their own
+                self.programs.folder(component)
+        archives = image_archives(note, list(self.images), mode=options.image_mode, mirror=options.mirror)
         return node.import_images(self.site, self.tools, archives, self.images, note)
 
     def _starter(self, start: Callable[[Site, Path], bool], component: str, program: str) -> Callable[[Note], bool]:
@@ -143,8 +150,10 @@ class Raising:
 
     def _kubelet(self, _: Note) -> bool:
         started = node.kubelet(self.site, self.programs.folder("kubernetes") / "kubelet")
-        ready = partial(node.node_ready, self.site)
-        self.site.until("the node", ready, seconds=SECONDS, needs=("kubelet", "containerd"))
+        needs = ("kubelet", "containerd")
+        self.site.until("the node", partial(node.node_ready, self.site), seconds=SECONDS, needs=needs)
+        if started:
+            self.site.until("the kubelet", partial(node.kubelet_knows, self.site), seconds=SECONDS, needs=needs)
         return started
 
     def _metrics(self, _: Note) -> bool:
