@@ -23,20 +23,20 @@ def rendered(manifests: Manifests, tenants: Iterable[Tenant]) -> dict[str, str]:
     files = {
         "tools/istio-operator.yaml": manifests.operator,
         "tools/cert-manager-values.yaml": as_yaml([manifests.cert_manager.values]),
-        "10-mesh.yaml": manifests.text("istio/mesh.yaml"),
+        "010-mesh.yaml": manifests.text("istio/mesh.yaml"),
     }
     for number, tenant in enumerate(chosen):
         first = 20 + number * 10
         name = tenant.name.lower()
-        files[f"{first:02}-{name}-namespace.yaml"] = manifests.text("tenant/namespace.yaml", tenant)
+        files[f"{first:03}-{name}-namespace.yaml"] = manifests.text("tenant/namespace.yaml", tenant)
         files[f"credentials-{name}.sh"] = credentials_script(tenant)
         for offset, kind in enumerate(TENANT_FILES, 1):
-            files[f"{first + offset:02}-{name}-{kind}.yaml"] = manifests.text(f"tenant/{kind}.yaml", tenant)
+            files[f"{first + offset:03}-{name}-{kind}.yaml"] = manifests.text(f"tenant/{kind}.yaml", tenant)
     last = 20 + len(chosen) * 10
     parts = manifests.settings.observability
     watching = [kind for kind in ("prometheus", "kiali") if getattr(parts, kind)]
     for offset, kind in enumerate(("namespace", *watching) if watching else ()):
-        files[f"{last + offset:02}-observability-{kind}.yaml"] = manifests.text(f"observability/{kind}.yaml")
+        files[f"{last + offset:03}-observability-{kind}.yaml"] = manifests.text(f"observability/{kind}.yaml")
     files["README.md"] = guide(manifests, chosen)
     return files
 
@@ -86,7 +86,7 @@ def guide(manifests: Manifests, tenants: tuple[Tenant, ...]) -> str:
         f"kubectl --namespace {tenant.namespace} rollout status deployment/orthanc --timeout=15m" for tenant in tenants
     )
     scripts = "\n".join(
-        f"kubectl apply --server-side --filename {20 + number * 10}-{tenant.name.lower()}-namespace.yaml\n"
+        f"kubectl apply --server-side --filename {20 + number * 10:03}-{tenant.name.lower()}-namespace.yaml\n"
         f"sh credentials-{tenant.name.lower()}.sh"
         for number, tenant in enumerate(tenants)
     )
