@@ -6,6 +6,7 @@ import shlex
 import time
 from dataclasses import asdict, dataclass
 
+from korthweb_tasks.core.record import StepRecord
 from korthweb_tasks.errors import LabImpossible, NotReady
 from korthweb_tasks.lab import cgroups, namespaces, objects, preflight, process, store, teardown
 from korthweb_tasks.lab.layout import API_PORT, Layout, blocks
@@ -21,18 +22,23 @@ NODE_COMPONENTS = ("containerd", "kubelet", "kube-proxy", "kube-router", "coredn
 
 @dataclass(frozen=True, slots=True)
 class LabInfo:
-    """A lab that is up, and what to type for plain kubectl."""
+    """A lab that is up, how it got there, and what to type for plain kubectl."""
 
     name: str
     context: str
     kubeconfig: str
     export_line: str
-    changed: bool
     seconds: float
+    records: tuple[StepRecord, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Say whether anything had to be started or made."""
+        return any(record.verdict == "changed" for record in self.records)
 
     def as_dict(self) -> dict[str, object]:
         """Return it as plain data."""
-        return asdict(self)
+        return {**asdict(self), "changed": self.changed}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +94,10 @@ def up(
             raise LabImpossible(f"there is {kind} lab '{name}' already", hint=f"inv lab.down --name {name}")
         site = Site(lab, runner)
         with console.table(f"lab {name}"):
-            changed = Raising(site, console, options).run()
+            records = Raising(site, console, options).run()
     layout = lab.layout
     export = f"export KUBECONFIG={shlex.quote(str(layout.kubeconfig))}"
-    return LabInfo(name, layout.context, str(layout.kubeconfig), export, changed, time.monotonic() - began)
+    return LabInfo(name, layout.context, str(layout.kubeconfig), export, time.monotonic() - began, records)
 
 
 def preview(name: str, *, simulated: bool = False, options: Options | None = None) -> dict[str, object]:

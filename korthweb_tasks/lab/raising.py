@@ -8,6 +8,7 @@ from functools import partial
 from ipaddress import IPv4Network
 from pathlib import Path
 
+from korthweb_tasks.core.record import StepRecord
 from korthweb_tasks.lab import cgroups, control, graph, namespaces, node, objects
 from korthweb_tasks.lab.config import firewall
 from korthweb_tasks.lab.graph import Note, Work
@@ -48,8 +49,8 @@ class Raising:
         self.programs = Programs(self.components, self._tell_build, keep_caches=options.keep_build_caches)
         self.tools = Path()
 
-    def run(self) -> bool:
-        """Do it all; say whether anything was changed."""
+    def run(self) -> tuple[StepRecord, ...]:
+        """Do it all, and tell how each piece went."""
         from korthweb_tasks.provision import builder
 
         missing = builder.missing(self.components)
@@ -57,8 +58,7 @@ class Raising:
         self.programs.start()
         works = [*builds, Work("tools", "host programs", self._host_tools)]
         works += self._simulated() if self.layout.simulated else self._real()
-        records = graph.run(works, self.console, self._stop)
-        return any(record.verdict == "changed" for record in records)
+        return tuple(graph.run(works, self.console, self._stop))
 
     def _simulated(self) -> list[Work]:
         options = self.options
