@@ -54,7 +54,7 @@ def build(component: str, *, progress: Progress | None = None, stop: threading.E
     if target.is_dir():
         return target
     go = gotool.find(wanted.go, progress=progress)
-    with _only_one(component, progress, stop):
+    with _only_one(component, progress, stop), prune.build_caches_in_use():
         if not target.is_dir():
             _check_space([wanted])
             _make(wanted, go, target, progress or (lambda _: None), stop or threading.Event())
@@ -66,7 +66,7 @@ def fetch(component: str, stop: threading.Event | None = None) -> None:
     wanted = recipe(component)
     if wanted.patched:
         return  # Its packages are not complete before the files are generated; its build downloads by itself.
-    with _work_folder(wanted, "fetch-") as work:
+    with prune.build_caches_in_use(), _work_folder(wanted, "fetch-") as work:
         compiling.download(wanted, gotool.find(wanted.go), work, stop or threading.Event())
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from korthweb_tasks import paths
+from korthweb_tasks.errors import LockHeld
 
 #: the parts of the cache, and what each one is for
 PARTS = {
@@ -52,20 +55,47 @@ def survey() -> list[Part]:
 def prune(parts: Sequence[str] | None = None, *, dry_run: bool = False) -> list[Part]:
     """Remove the named parts of the cache (all of them by default) and return them with what they held.
 
-    With ``dry_run`` nothing is removed. A name that is not in the cache is passed over.
+    With ``dry_run`` nothing is removed. A name that is not in the cache is passed over. Raises LockHeld while
+    another korthweb builds: it would lose what it compiles from.
     """
     found = [part for part in survey() if parts is None or part.name in parts]
-    if not dry_run:
+    if dry_run or not found:
+        return found
+    with _build_caches(fcntl.LOCK_EX | fcntl.LOCK_NB):
         for part in found:
             remove(part.path)
-        _drop_if_empty(paths.cache_dir() / "go")
-        _drop_if_empty(paths.cache_dir())
+    if parts is None:
+        remove(paths.cache_dir() / "locks")
+    _drop_if_empty(paths.cache_dir() / "go")
+    _drop_if_empty(paths.cache_dir())
     return found
 
 
 def prune_build_caches() -> int:
-    """Remove what only builds need, and return the bytes that this gave back."""
-    return sum(part.size for part in prune(BUILD_CACHES))
+    """Remove what only builds need and return the bytes that this gave back; leave it to whoever still builds."""
+    try:
+        return sum(part.size for part in prune(BUILD_CACHES))
+    except LockHeld:
+        return 0
+
+
+@contextmanager
+def build_caches_in_use() -> Iterator[None]:
+    """Keep other processes from pruning the module and build caches meanwhile."""
+    with _build_caches(fcntl.LOCK_SH):
+        yield
+
+
+@contextmanager
+def _build_caches(kind: int) -> Iterator[None]:
+    locks = paths.cache_dir() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / "build-caches").open("w") as handle:
+        try:
+            fcntl.flock(handle.fileno(), kind)
+        except BlockingIOError as error:
+            raise LockHeld("another korthweb is building", hint="wait until it has ended, then prune") from error
+        yield
 
 
 def remove(path: Path) -> None:

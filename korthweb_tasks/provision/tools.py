@@ -15,7 +15,7 @@ from typing import Literal
 
 from korthweb_tasks import paths
 from korthweb_tasks.errors import ToolMissing
-from korthweb_tasks.provision import building, download, known_versions
+from korthweb_tasks.provision import building, download, known_versions, prune
 from korthweb_tasks.settings import versions
 
 Source = Literal["auto", "path", "download", "build"]
@@ -178,10 +178,20 @@ def listing(*, source: Source = "auto", path: str | None = None) -> list[Status]
 
 
 def install(
-    names: Iterable[str], *, source: Source = "auto", progress: Callable[[str, str], None] | None = None
+    names: Iterable[str],
+    *,
+    source: Source = "auto",
+    progress: Callable[[str, str], None] | None = None,
+    keep_caches: bool = False,
 ) -> list[Located]:
-    """Bring each of ``names`` and return where they are. Raises ToolMissing, BuildFailed, NoSpace."""
-    return [locate(name, source=source, progress=_named(name, progress)) for name in names]
+    """Bring each of ``names`` and return where they are; what only builds need is removed unless ``keep_caches``.
+
+    Raises ToolMissing, BuildFailed and NoSpace.
+    """
+    found = [locate(name, source=source, progress=_named(name, progress)) for name in names]
+    if not keep_caches and any(one.origin == "built" for one in found):
+        prune.prune_build_caches()
+    return found
 
 
 def tool_of(name: str) -> Tool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from korthweb_tasks.errors import LockHeld
 from korthweb_tasks.provision import prune
 
 
@@ -45,6 +46,15 @@ def test_after_a_build_only_its_caches_go(cache: Path) -> None:
     assert prune.prune_build_caches() >= 30_000
     assert not (cache / "go/mod").exists()
     assert (cache / "bin/kwok-0/kwok").is_file()
+
+
+def test_while_somebody_builds_nothing_is_pruned(cache: Path) -> None:
+    before = prune.survey()
+    with prune.build_caches_in_use(), prune.build_caches_in_use():
+        assert prune.prune_build_caches() == 0
+        with pytest.raises(LockHeld):
+            prune.prune()
+    assert prune.survey()[:3] == before[:3]
 
 
 def test_named_parts_that_are_not_there_are_passed_over(cache: Path) -> None:
