@@ -72,6 +72,8 @@ def module_folder(module: str, go: gotool.Go, work: Path) -> Path:
     path, version = next((one["Path"], one["Version"]) for one in listed["Require"] if one["Path"] == module)
     for replaced in listed.get("Replace") or ():
         if replaced["Old"]["Path"] == module:
+            if "Version" not in replaced["New"]:
+                return work / replaced["New"]["Path"]
             path, version = replaced["New"]["Path"], replaced["New"]["Version"]
     return paths.cache_dir() / "go" / "mod" / f"{escaped(path)}@{version}"
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from korthweb_tasks.provision import gotool
 from korthweb_tasks.provision.compiling import escaped
+from korthweb_tasks.provision.patching import COPY
 from korthweb_tasks.provision.recipes import HERE, Recipe, recipes
 
 KUBERNETES = "k8s.io/kubernetes"
@@ -61,9 +62,11 @@ def _write(family: Family, sums: list[str], chosen: set[str]) -> None:
         lines = [*sums, *_own_sums(everything, replaces)]
         packages = _sources(known.values(), work / "all")
         _start(work / "all", family.name, everything, replaces, (), lines)
+        _patch(go, work / "all", known.values(), everything)
         shared = _resolved(go, work / "all", packages, sums)
         if floor := _floor(go, family, shared):
             _start(work / "all", family.name, {**floor, **everything}, replaces, (), lines)
+            _patch(go, work / "all", known.values(), everything)
             shared = _resolved(go, work / "all", packages, sums)
         for name, recipe in known.items():
             if not chosen or chosen & {name, family.name}:
@@ -77,9 +80,10 @@ def _write(family: Family, sums: list[str], chosen: set[str]) -> None:
                     recipe.packages,
                     lines,
                 )
+                _patch(go, work / name, [recipe], everything)
                 _resolved(go, work / name, packages, sums)
                 _trim(go, work / name, packages, lines)
-                _vouch(go, work / name, recipe)
+                _vouch(go, work / name, recipe, everything)
                 _install(work / name, recipe)
 
 
@@ -165,6 +169,19 @@ def _start(
     (work / "go.sum").write_text("".join(f"{line}\n" for line in sums), encoding="utf-8")
 
 
+def _patch(go: Path, work: Path, chosen: Iterable[Recipe], modules: Mapping[str, str]) -> None:
+    """Resolve a module that is only cut down (it needs no inputs) as it is built: nothing is pinned for what goes."""
+    for recipe in chosen:
+        if recipe.patched and not recipe.inputs:
+            folder = _folder(go, recipe.patched, modules[recipe.patched], work)
+            shutil.copytree(folder, work / COPY, copy_function=shutil.copyfile, dirs_exist_ok=True)
+            for path in (work / COPY, *(work / COPY).rglob("*")):
+                if path.is_dir():
+                    path.chmod(0o755)
+            _go(go, work, ["run", str(recipe.folder / "generate" / "main.go"), COPY], {"GOFLAGS": "-mod=mod"})
+            _go(go, work, ["mod", "edit", f"-replace={recipe.patched}=./{COPY}"], {})
+
+
 def _resolved(go: Path, work: Path, packages: list[str], sums: list[str]) -> dict[str, str]:
     """Let Go complete go.mod and go.sum in ``work`` and return module → version of what ``packages`` need."""
     exempt = ",".join(line.split()[0] for line in sums)
@@ -194,12 +211,17 @@ def _trim(go: Path, work: Path, packages: list[str], known: list[str]) -> None:
         raise SystemExit(f"sums that nobody vouches for: {sorted(strange)}")
 
 
-def _vouch(go: Path, work: Path, recipe: Recipe) -> None:
-    """Add the sums of the modules that ``recipe`` only takes files from."""
-    for _, module in recipe.inputs:
+def _vouch(go: Path, work: Path, recipe: Recipe, modules: Mapping[str, str]) -> None:
+    """Add the sums of the modules that ``recipe`` only takes files from, or builds from a copy."""
+    cut = recipe.patched if not recipe.inputs else ""
+    if cut:
+        _go(go, work, ["mod", "edit", f"-dropreplace={cut}"], {})
+    for module in (*(module for _, module in recipe.inputs), *([f"{cut}@{modules[cut]}"] if cut else ())):
         read = json.loads(_go(go, work, ["mod", "download", "-json", module], {}))
         with (work / "go.sum").open("a", encoding="utf-8") as file:
             file.write(f"{read['Path']} {read['Version']} {read['Sum']}\n")
+            if cut:
+                file.write(f"{read['Path']} {read['Version']}/go.mod {read['GoModSum']}\n")
 
 
 def _install(work: Path, recipe: Recipe) -> None:

@@ -182,14 +182,16 @@ def install(
     *,
     source: Source = "auto",
     progress: Callable[[str, str], None] | None = None,
-    keep_caches: bool = False,
+    keep_caches: bool = True,
 ) -> list[Located]:
-    """Bring each of ``names`` and return where they are; what only builds need is removed unless ``keep_caches``.
+    """Bring each of ``names`` and return where they are; without ``keep_caches`` a build's caches are removed.
 
     Raises ToolMissing, BuildFailed and NoSpace.
     """
-    found = [locate(name, source=source, progress=_named(name, progress)) for name in names]
-    if not keep_caches and any(one.origin == "built" for one in found):
+    wanted = list(names)
+    absent = {name for name in wanted if not present(tool_of(name), source=source)}
+    found = [locate(name, source=source, progress=_named(name, progress)) for name in wanted]
+    if not keep_caches and any(one.name in absent and one.origin == "built" for one in found):
         prune.prune_build_caches()
     return found
 

@@ -246,6 +246,25 @@ def test_installing_brings_each_and_says_which(
     assert [one.version for one in tools.install(["helm", "flux"])] == ["4.3.1", "2.9.5"]
 
 
+@pytest.mark.parametrize(("keep", "left"), [(True, True), (False, False)])
+def test_what_a_build_needed_stays_only_on_request(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: bool, left: bool
+) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setattr(building, "binary", lambda _, name, **__: program(tmp_path / "built", name, "v4.3.1"))
+    (cache / "go" / "build").mkdir(parents=True)
+    (located,) = tools.install(["helm"], source="build", keep_caches=keep)
+    assert located.origin == "built"
+    assert (cache / "go" / "build").exists() is left
+
+
+def test_a_tool_that_was_there_already_prunes_nothing(cache: Path) -> None:
+    program(cache / "bin" / "helm", "helm", "v4.3.1")
+    (cache / "go" / "build").mkdir(parents=True)
+    assert tools.install(["helm"], source="build", keep_caches=False)[0].origin == "built"
+    assert (cache / "go" / "build").exists()
+
+
 def test_a_damaged_note_of_versions_is_no_error(cache: Path, tmp_path: Path) -> None:
     cache.mkdir()
     (cache / "tools.json").write_text("{broken")
