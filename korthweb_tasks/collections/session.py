@@ -276,8 +276,9 @@ class Session:
     def _executor(self) -> Any:
         from korthweb_tasks.run.executor import Executor
 
-        seconds = self.timeout or self.settings.timeouts.step
-        return Executor(self.runner, self.kubectl, self.console, self._shared.journal, seconds)
+        limits = self.settings.timeouts
+        step = self.timeout or limits.step
+        return Executor(self.runner, self.kubectl, self.console, self._shared.journal, step, limits.run)
 
     def _preview(self, plan: Plan) -> Report:
         records = self._executor().preview(plan)

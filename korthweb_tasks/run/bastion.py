@@ -44,6 +44,7 @@ def through(door: Door, target: Target, run: Callable[[Command], Result], folder
 
     The kubeconfig of that target is private, lies in ``folder`` and is removed at the end; the name that the
     server's certificate must carry stays the original one. The bastion's host key must be known to ssh.
+    The tunnel listens a moment after it is given: a first "connection refused" passes by itself.
     Raises ClusterUnreachable, naming the bastion.
     """
     config = _flat(target, run)

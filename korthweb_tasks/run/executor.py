@@ -36,13 +36,17 @@ class Audience(Protocol):
 
 @dataclass
 class Executor:
-    """Previews and applies plans. ``step_seconds`` bounds a step that names no time-out of its own."""
+    """Previews and applies plans.
+
+    ``step_seconds`` bounds a step that names no time-out of its own, ``run_seconds`` the whole walk.
+    """
 
     runner: Runner
     observe: Observe
     audience: Audience
     journal: Journal | None = None
     step_seconds: float = 600.0
+    run_seconds: float = 3600.0
     began: float = field(default_factory=time.monotonic)
     faults: dict[str, KorthwebError] = field(default_factory=dict, init=False)
 
@@ -98,7 +102,7 @@ class Executor:
 
     def _bring_about(self, step: Step) -> tuple[Verdict, str]:
         """Probe again at execution, act only where it is not so yet, and wait in both cases."""
-        deadline = time.monotonic() + (step.timeout or self.step_seconds)
+        deadline = min(time.monotonic() + (step.timeout or self.step_seconds), self.began + self.run_seconds)
         say: Callable[[str], None] = lambda text: self.audience.note(step.name, text)  # noqa: E731
         verdict: Verdict = "same"
         if not self._is_so(step):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,21 +30,21 @@ class Door:
     user: str | None = "imaging"
 
 
-class Gate(paramiko.ServerInterface):
+class Gate(paramiko.ServerInterface):  # type: ignore[misc]  # paramiko has no types
     """Lets one key in and forwards to wherever it is asked."""
 
     def __init__(self, key: paramiko.PKey) -> None:
         self.key = key
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
-        return paramiko.AUTH_SUCCESSFUL if key == self.key else paramiko.AUTH_FAILED
+        return int(paramiko.AUTH_SUCCESSFUL if key == self.key else paramiko.AUTH_FAILED)
 
     def get_allowed_auths(self, username: str) -> str:
         return "publickey"
 
     def check_channel_direct_tcpip_request(self, chanid: int, origin: object, destination: tuple[str, int]) -> int:
         self.destination = destination
-        return paramiko.OPEN_SUCCEEDED
+        return int(paramiko.OPEN_SUCCEEDED)
 
 
 def _pump(channel: paramiko.Channel, address: tuple[str, int]) -> None:
@@ -71,7 +73,7 @@ def _serve(listener: socket.socket, host_key: paramiko.PKey, user_key: paramiko.
             transport.start_server(server=gate)
         except (EOFError, paramiko.SSHException):
             continue
-        while channel := transport.accept(5):
+        while channel := transport.accept(60):
             threading.Thread(target=_pump, args=(channel, gate.destination), daemon=True).start()
 
 
@@ -105,6 +107,17 @@ def api() -> Iterator[int]:
     server.shutdown()
 
 
+def _get(url: str) -> bytes:
+    for _ in range(100):
+        try:
+            return bytes(urllib.request.urlopen(url, timeout=10).read())
+        except urllib.error.URLError as error:  # noqa: PERF203
+            if not isinstance(error.reason, ConnectionRefusedError):
+                raise
+            time.sleep(0.02)  # the tunnel does not listen yet
+    raise AssertionError("the tunnel never listened")
+
+
 def kubeconfig(port: int) -> Result:
     server = {"name": "k", "cluster": {"server": f"http://localhost:{port}"}}
     view = {"clusters": [server], "users": [{"name": "u", "user": {"token": "t0ken"}}]}
@@ -118,7 +131,7 @@ def test_the_api_server_is_reached_through_the_bastion(door: Door, api: int, tmp
         assert path.stat().st_mode & 0o777 == 0o600
         cluster = json.loads(path.read_text())["clusters"][0]["cluster"]
         assert cluster["tls-server-name"] == "localhost"
-        assert urllib.request.urlopen(cluster["server"], timeout=10).read() == b"api server"
+        assert _get(cluster["server"]) == b"api server"
     assert not path.exists()
 
 

@@ -27,6 +27,10 @@ def conditioned(kind: str, type_: str, value: str, **more: Any) -> dict[str, Any
     }
 
 
+def claim(phase: str) -> dict[str, Any]:
+    return {"kind": "PersistentVolumeClaim", "metadata": {}, "status": {"phase": phase}}
+
+
 FULL = {"replicas": 3, "updatedReplicas": 3, "availableReplicas": 3}
 CASES = [
     ("all pods available", deployment(**FULL), "current"),
@@ -59,8 +63,9 @@ CASES = [
     ("an address is given", {"kind": "Service", "metadata": {}, "spec": {"type": "LoadBalancer"},
                              "status": {"loadBalancer": {"ingress": [{"ip": "198.18.0.9"}]}}}, "current"),
     ("no address yet", {"kind": "Service", "metadata": {}, "spec": {"type": "LoadBalancer"}}, "progress"),
-    ("a claim that waits", {"kind": "PersistentVolumeClaim", "metadata": {}, "status": {"phase": "Pending"}}, "progress"),
-    ("a claim whose volume is lost", {"kind": "PersistentVolumeClaim", "metadata": {}, "status": {"phase": "Lost"}}, "failed"),
+    ("a claim that waits", claim("Pending"), "progress"),
+    ("a claim that has its volume", claim("Bound"), "current"),
+    ("a claim whose volume is lost", claim("Lost"), "failed"),
     ("a daemon set without a node seen", {"kind": "DaemonSet", "metadata": {}, "spec": {}, "status": {}}, "progress"),
     ("a config map", {"kind": "ConfigMap", "metadata": {}}, "current"),
 ]  # fmt: skip

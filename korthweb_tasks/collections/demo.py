@@ -1,0 +1,96 @@
+"""The main job in one word: a lab, Orthanc on it, and the proof."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from korthweb_tasks.collections.flags import task
+
+if TYPE_CHECKING:
+    from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.core.record import StepRecord
+    from korthweb_tasks.report.model import Report
+
+
+@task(
+    example="./korthweb demo",
+    cluster=False,
+    help={
+        "name": "the lab's name",
+        "study": "a folder of DICOM files to send instead of the built-in images",
+        "report": "a folder for report.html, report.json and junit.xml (default: .korthweb/demo)",
+    },
+)
+def demo(session: Session, name: str = "lab", study: str | None = None, report: str | None = None) -> None:
+    """Make a real Kubernetes on this machine, deploy Orthanc on it by hand, and prove it by DICOM images."""
+    from korthweb_tasks import paths
+    from korthweb_tasks.collections import lab, manual
+    from korthweb_tasks.collections.verify import verified
+    from korthweb_tasks.report.files import write
+    from korthweb_tasks.verify.model import Options
+
+    if session.dry_run:
+        session.emit(*_preview(name))
+        return
+    info = lab.raised(session, name)
+    there = session.on(context=info.context)
+    there = replace(there, tenant_flag=there.settings.tenants[0].name, yes=True)
+    deployed = manual.deployed(there)
+    options = Options(study=Path(study) if study else None)
+    seen = verified(there, options, "manual", text=session.output == "text" and not there.console.terminal)
+    whole = _whole(info.records, info.seconds, deployed, seen)
+    files = write(whole, Path(report) if report else paths.work_dir() / "demo")
+    session.emit(_data(whole), _summary(whole, info.export_line, str(files["report.html"]), name))
+    if rung := seen.broken:
+        from korthweb_tasks.errors import VerifyFailed
+
+        raise VerifyFailed(f"the rung “{rung.title}” is broken: {rung.detail}", hint=rung.hint)
+
+
+def _whole(lab: tuple[StepRecord, ...], lab_seconds: float, deployed: Report, seen: Report) -> Report:
+    """Return one report of all three parts, on one clock."""
+    prefixed = [replace(r, name=f"lab:{r.name}", needs=tuple(f"lab:{need}" for need in r.needs)) for r in lab]
+    later = [replace(r, start=r.start + lab_seconds, end=r.end + lab_seconds) for r in deployed.steps]
+    return replace(
+        deployed,
+        title="korthweb demo",
+        steps=(*prefixed, *later),
+        rungs=seen.rungs,
+        tenants=seen.tenants,
+        seconds=lab_seconds + deployed.seconds + seen.seconds,
+    )
+
+
+def _data(report: Report) -> object:
+    from korthweb_tasks.report.json import as_data
+
+    return as_data(report)
+
+
+def _summary(report: Report, export: str, page: str, name: str) -> str:
+    """Return what a person wants to know at the end: what holds, where it is, what to type next, how to end it."""
+    held = sum(rung.status == "passed" for rung in report.rungs)
+    own = "" if name == "lab" else f" --name {name}"
+    tenant = report.tenants[0]
+    return "\n".join(
+        [
+            "",
+            f"{held} of {len(report.rungs)} rungs hold. The report: {page}",
+            "",
+            f"  web      {tenant.web_url}   at {tenant.address}",
+            f"  DICOM    {tenant.dicom_host}:{tenant.dicom_port} (TLS), AE title {tenant.aet}, at {tenant.address}",
+            f"  users    {tenant.credentials}",
+            f"  kubectl  {export}",
+            "",
+            f"Next:  ./korthweb manual.status            ./korthweb verify.all --tenant {tenant.name}",
+            f"       ./korthweb manual.deploy            (the other tenants too)      ./korthweb lab.logs kubelet{own}",
+            f"End:   ./korthweb lab.down{own}            ./korthweb lab.prune         (the caches too)",
+        ]
+    )
+
+
+def _preview(name: str) -> tuple[object, str]:
+    words = [f"lab.up --name {name}", "manual.deploy, for the first tenant", "verify.all"]
+    return words, "These would be done, one after the other:\n" + "\n".join(f"  {word}" for word in words)
