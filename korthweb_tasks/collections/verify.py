@@ -102,6 +102,8 @@ def _verify(session: Session, options: Options, approach: str | None, folder: st
         raise UsageError(f"--output {output} is not known", hint="--output text, json or junit")
     chosen = approach or session.settings.approach
     lookup_of(chosen)
+    if options.study and not options.study.is_dir():
+        raise UsageError(f"{options.study} is no folder", hint="--study takes a folder of DICOM files")
     if session.dry_run:
         _preview(options)
         return
@@ -132,6 +134,7 @@ def verified(session: Session, options: Options, approach: str, *, text: bool = 
     return Report(
         title=f"Verification of {' and '.join(tenant.name for tenant in session.tenants)}",
         context=session.target.context,
+        server=session.ref.server,
         started=began.isoformat(timespec="seconds"),
         seconds=(datetime.now(timezone.utc) - began).total_seconds(),
         rungs=tuple(rungs),
@@ -184,17 +187,22 @@ def _record(result: RungResult) -> StepRecord:
     from korthweb_tasks.core.record import StepRecord
 
     verdicts: Mapping[str, Verdict] = {"passed": "changed", "broken": "failed"}
-    took = f"{result.ms:.0f} ms · " if result.status in verdicts else ""
-    verdict = verdicts.get(result.status, "skipped")
-    return StepRecord(result.name, result.title, verdict=verdict, end=result.ms / 1000, detail=took + result.detail)
+    # Milliseconds are part of the detail: the table's own column has tenths of a second.
+    detail = f"{_took(result)} · {result.detail}" if result.status in verdicts else result.status
+    return StepRecord(result.name, result.title, verdict=verdicts.get(result.status, "skipped"), detail=detail)
 
 
 def line_of(result: RungResult) -> str:
     """Return a rung as one line, and a second one for what to do next."""
     mark, _ = _MARKS[result.status]
-    took = f"{result.ms:.0f} ms" if result.status in ("passed", "broken") else result.status
-    line = f"  {mark} {result.title:<40} {took:>11}  {result.detail}"
+    line = f"  {mark} {result.title:<40} {_took(result):>11}  {result.detail}"
     return f"{line}\n      next: {result.hint}" if result.hint else line
+
+
+def _took(result: RungResult) -> str:
+    from korthweb_tasks.report.timeline import milliseconds
+
+    return milliseconds(result.ms) if result.status in ("passed", "broken") else result.status
 
 
 def _preview(options: Options) -> None:

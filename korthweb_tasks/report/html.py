@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from korthweb_tasks.report.model import Report, RungRecord
-from korthweb_tasks.report.timeline import LABEL, PLOT, ROW, Timeline, spoken, timeline
+from korthweb_tasks.report.timeline import LABEL, PLOT, ROW, Timeline, milliseconds, spoken, timeline
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 #: rung, measure, what it is called, how it is written: the numbers that people ask for first
@@ -102,11 +102,6 @@ def tiles(rungs: Iterable[RungRecord]) -> tuple[Tile, ...]:
     by_name = {rung.name: rung for rung in rungs}
     found = ((by_name[rung].measures.get(key), label, form) for rung, key, label, form in TILES if rung in by_name)
     return tuple(Tile(form.format(value), label) for value, label, form in found if value is not None)
-
-
-def milliseconds(ms: float) -> str:
-    """Return a latency for a person."""
-    return f"{ms:.1f} ms" if ms < 10 else f"{ms:.0f} ms" if ms < 10_000 else spoken(ms / 1000)
 
 
 def moment(iso: str) -> str:

@@ -94,3 +94,8 @@ def spoken(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def milliseconds(ms: float) -> str:
+    """Return a latency for a person."""
+    return f"{ms:.1f} ms" if ms < 10 else f"{ms:.0f} ms" if ms < 10_000 else spoken(ms / 1000)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import httpx
 import pynetdicom  # noqa: F401 - loaded before the climb, so that no rung is slower for it
 
-from korthweb_tasks.errors import Interrupted, KorthwebError
+from korthweb_tasks.errors import Interrupted, KorthwebError, UsageError
 from korthweb_tasks.verify import certificates, dicom, dicomweb, replicas, web
 from korthweb_tasks.verify.climb import Climb, ClusterAccess
 from korthweb_tasks.verify.model import Broken, Endpoint, Finding, LadderResult, Options, RungResult
@@ -132,7 +132,7 @@ def _result(climb: Climb, rung: Rung, before: list[RungResult], on_start: OnStar
         finding = rung.run(climb)
     except Broken as error:
         return _broken(rung, began, error.message, error.hint)
-    except Interrupted:
+    except (Interrupted, UsageError):
         raise
     except KorthwebError as error:
         return _broken(rung, began, error.message, error.hint)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from korthweb_tasks.errors import UsageError
 from korthweb_tasks.verify import certificates, ladder
 from korthweb_tasks.verify.images import MARK
 from korthweb_tasks.verify.model import LadderResult, Options, RungResult, Secret
@@ -263,6 +264,11 @@ def test_ctrl_c_leaves_nothing_behind(another: Callable[..., Orthanc], authority
     with pytest.raises(KeyboardInterrupt):
         Site(server, authority).climb(small, interrupt)
     assert server.counts() == (0, 0)
+
+
+def test_a_study_without_images_is_the_users_fault(site: Site, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no DICOM image"):
+        site.climb(replace(QUICK, study=tmp_path))
 
 
 def test_without_restart_that_rung_is_left_out_and_the_rest_is_green(site: Site, small: Options) -> None:

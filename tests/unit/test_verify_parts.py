@@ -221,6 +221,8 @@ def test_a_dry_run_contacts_nobody(capsys: pytest.CaptureFixture[str]) -> None:
 def test_words_that_mean_nothing_are_refused() -> None:
     with pytest.raises(UsageError, match="--output yaml"):
         tasks._verify(a_session(), Options(), None, None, "yaml")
+    with pytest.raises(UsageError, match="/nowhere is no folder"):
+        tasks._verify(a_session(), Options(study=Path("/nowhere")), None, None, "text")
     with pytest.raises(UsageError, match="approach x"):
         tasks._verify(a_session(), Options(), "x", None, "text")
 
@@ -248,6 +250,7 @@ def test_a_broken_rung_ends_with_its_name(
     tenant = SimpleNamespace(name="BHC", namespace="bhc-orthweb")
     runner = SimpleNamespace(run=None)
     session = a_session(tenants=(tenant,), runner=runner, kubectl=None, target=SimpleNamespace(context="korthweb-t"))
+    session.ref = SimpleNamespace(server="https://198.18.0.2:6443")
     with pytest.raises(VerifyFailed, match="BHC: the rung “C-ECHO over TLS” is broken: no") as caught:
         tasks._verify(session, Options(), None, str(tmp_path / "report"), output)
     assert caught.value.exit_code == 8
