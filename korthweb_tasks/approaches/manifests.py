@@ -22,6 +22,7 @@ from korthweb_tasks.approaches.common import (
 from korthweb_tasks.core.render import as_yaml, digest, parse
 from korthweb_tasks.settings.merge import deep_merge
 from korthweb_tasks.settings.orthanc import orthanc_json
+from korthweb_tasks.settings.parts import OrthancSettings
 from korthweb_tasks.settings.versions import within
 from korthweb_tasks.tools.helm import Release
 
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 Objects = list[dict[str, Any]]
 #: where the container gathers the plugins of whatever image it is
 GATHERED_PLUGINS = "/run/orthanc/plugins"
-#: the default of settings, which stands for "those that orthanc.json needs"
-USUAL_PLUGINS = ("/usr/share/orthanc/plugins",)
+#: what settings say where nobody chose plugins; both stand for "those that orthanc.json needs"
+USUAL_PLUGINS = (OrthancSettings.model_fields["plugins"].default, ("/usr/share/orthanc/plugins",))
 STORAGE = "/var/lib/orthanc/db"
 
 
@@ -154,7 +155,7 @@ class Manifests:
     def orthanc_json(self, tenant: Tenant) -> str:
         """Return the configuration of Orthanc as text."""
         config = orthanc_json(self.settings, tenant)
-        if tuple(config["Plugins"]) == USUAL_PLUGINS:
+        if self.settings.orthanc.plugins in USUAL_PLUGINS and "Plugins" not in self.settings.orthanc.config:
             config["Plugins"] = [GATHERED_PLUGINS]
         # beside a read-only configuration there is no room for Orthanc's default folder
         config.setdefault("StorageDirectory", STORAGE)

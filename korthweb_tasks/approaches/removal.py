@@ -118,9 +118,10 @@ class Remover:
             probes=(self._no_namespace(OBSERVABILITY), *((self._absent(roles),) if roles else ())),
             actions=(
                 *((self._delete(roles),) if roles else ()),
-                kubectl.delete("namespace", OBSERVABILITY),
+                self._delete_namespace(OBSERVABILITY),
             ),
             waits=(Gone("namespace", OBSERVABILITY),),
+            on_failure=self._blocker(OBSERVABILITY),
             needs=homes,
         )
         certificates = Step(
@@ -129,17 +130,19 @@ class Remover:
             probes=(self._no_namespace(CERT_MANAGER),),
             actions=(
                 Helm(self.target).uninstall("cert-manager", namespace=CERT_MANAGER),
-                kubectl.delete("namespace", CERT_MANAGER),
+                self._delete_namespace(CERT_MANAGER),
             ),
             waits=(Gone("namespace", CERT_MANAGER),),
+            on_failure=self._blocker(CERT_MANAGER),
             needs=homes,
         )
         mesh = Step(
             name="istio",
             title="Remove Istio",
             probes=(absent(kubectl.exists("configmap", ISTIO_RECORD, namespace=ISTIO)),),
-            actions=(Istioctl(self.target).uninstall(), kubectl.delete("namespace", ISTIO)),
+            actions=(Istioctl(self.target).uninstall(), self._delete_namespace(ISTIO)),
             waits=(Gone("namespace", ISTIO),),
+            on_failure=self._blocker(ISTIO),
             needs=(*homes, watching.name, certificates.name),
         )
         return watching, certificates, mesh
@@ -153,8 +156,9 @@ class Remover:
                 title=f"{tenant.name}: namespace, volume and passwords removed",
                 needs=needs,
                 probes=(self._no_namespace(place),),
-                actions=(copy, kubectl.delete("namespace", place)),
+                actions=(copy, self._delete_namespace(place)),
                 waits=(Gone("namespace", place),),
+                on_failure=self._blocker(place),
             )
         rest = [
             obj
@@ -185,7 +189,7 @@ class Remover:
             title=f"{tenant.name}: {what} removed",
             needs=needs,
             probes=(self._absent(objects),),
-            actions=(self._delete(objects, watched=bool(waits)), *more),
+            actions=(self._delete(objects), *more),
             waits=waits,
         )
 
@@ -195,11 +199,24 @@ class Remover:
         command = self.kubectl.command(*args, stdin=as_json(objects), repeatable=True, final=ABSENT)
         return absent(Fact(command, found))
 
-    def _delete(self, objects: Objects, *, watched: bool = False) -> Command:
-        """Return a deletion that waits itself, or is ``watched``: then a Deployment is gone when its pods are."""
-        how = ("--cascade=foreground", "--wait=false") if watched else ("--wait=true",)
-        args = ("delete", "--filename=-", "--ignore-not-found", *how)
-        return self.kubectl.command(*args, stdin=as_json(objects), repeatable=True)
+    def _delete(self, objects: Objects) -> Command:
+        """Return a deletion that waits; owners go last, so a Deployment is gone when its pods are."""
+        args = ("delete", "--filename=-", "--ignore-not-found", "--cascade=foreground", "--wait=true")
+        return self.kubectl.command(*args, stdin=as_json(objects), repeatable=True, timeout=self._patience)
+
+    def _delete_namespace(self, name: str) -> Command:
+        """Return the deletion of a namespace with all that is in it; it waits for every finalizer."""
+        args = ("delete", "namespace", name, "--ignore-not-found", "--wait=true")
+        return self.kubectl.command(*args, repeatable=True, timeout=self._patience)
+
+    def _blocker(self, name: str) -> tuple[Command, ...]:
+        """Return the command that tells what keeps a namespace from going."""
+        form = "jsonpath={range .status.conditions[*]}{.message}{'\\n'}{end}"
+        return (self.kubectl.command("get", "namespace", name, f"--output={form}", "--ignore-not-found"),)
+
+    @property
+    def _patience(self) -> float:
+        return self.manifests.settings.timeouts.step
 
     def _no_namespace(self, name: str) -> Fact:
         """Return the fact that there is no namespace of this name that korthweb made."""
