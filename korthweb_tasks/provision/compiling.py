@@ -73,7 +73,7 @@ def module_folder(module: str, go: gotool.Go, work: Path) -> Path:
     for replaced in listed.get("Replace") or ():
         if replaced["Old"]["Path"] == module:
             if "Version" not in replaced["New"]:
-                return work / replaced["New"]["Path"]
+                return work / str(replaced["New"]["Path"])
             path, version = replaced["New"]["Path"], replaced["New"]["Version"]
     return paths.cache_dir() / "go" / "mod" / f"{escaped(path)}@{version}"
 

@@ -68,7 +68,8 @@ def test_the_key_changes_with_pins_recipe_and_toolchain_and_with_nothing_else(tm
 
 def test_a_patched_module_has_a_generator_and_sums_for_what_it_is_made_from() -> None:
     for one in recipes.recipes().values():
-        assert bool(one.patched) == (one.folder / "generate" / "main.go").is_file() == bool(one.inputs)
+        assert bool(one.patched) == (one.folder / "generate" / "main.go").is_file()
+        assert one.patched or not one.inputs
         sums = (one.folder / "go.sum").read_text()
         assert all(f"{module.replace('@', ' ')} h1:" in sums for _, module in one.inputs)
 
