@@ -54,7 +54,9 @@ def everything(
     from korthweb_tasks.verify.model import Options
 
     if restart and not session.dry_run:
+        session.contact()
         allow(session.ref, yes=yes)
+        session._take_lock()  # two runs that delete pods would each find the other's doing broken
     options = Options(restart=restart, study=Path(study) if study else None, restart_timeout=_patience(session))
     _verify(session, options, approach, report, output)
 
@@ -129,7 +131,7 @@ def verified(session: Session, options: Options, approach: str, *, text: bool = 
     tenants: list[TenantSummary] = []
     for tenant in session.tenants:
         endpoint = find_endpoint(session.runner.run, session.kubectl, tenant, approach)
-        tenants.append(tenant_summary(endpoint, f"korthweb {approach}.credentials --tenant {tenant.name}"))
+        tenants.append(tenant_summary(endpoint, f"korthweb {approach}.credentials --tenant {tenant.name} --show"))
         rungs += rung_records(_climb(session, tenant, endpoint, options, approach, text))
     return Report(
         title=f"Verification of {' and '.join(tenant.name for tenant in session.tenants)}",

@@ -10,6 +10,8 @@ from korthweb_tasks.core.record import StepRecord
 #: in the units of the picture, which are pixels at its natural size
 LABEL, PLOT, TAIL, ROW, HEAD, FOOT = 300.0, 620.0, 80.0, 26.0, 8.0, 30.0
 THINNEST = 3.0
+#: seconds that a step may begin after another one ended and still have waited for it
+AT_ONCE = 0.05
 TICKS = 6
 STRIDES = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)
 
@@ -78,8 +80,10 @@ def critical_path(steps: Sequence[StepRecord]) -> frozenset[str]:
     step = max(ran, key=lambda step: step.end, default=None)
     while step is not None and step.name not in path:
         path.append(step.name)
+        # A step that began later without a need waited for what ended before: another plan, another phase.
         needed = [by_name[name] for name in step.needs if name in by_name]
-        step = max(needed, key=lambda need: need.end, default=None)
+        before = [other for other in ran if other.end <= step.start + AT_ONCE and other.start < step.start]
+        step = max(needed or before, key=lambda need: need.end, default=None)
     return frozenset(path)
 
 

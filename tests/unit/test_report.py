@@ -214,6 +214,12 @@ def test_the_critical_path_is_what_the_end_waited_for() -> None:
     assert critical_path(()) == frozenset()
 
 
+def test_the_critical_path_goes_on_into_the_phase_before() -> None:
+    lab = (StepRecord("lab:node", "Node", (), "changed", 0.0, 5.0), StepRecord("lab:dns", "DNS", (), "changed", 0, 3.0))
+    later = (StepRecord("istio", "Istio", (), "changed", 5.0, 15.0), StepRecord("x", "X", (), "changed", 5.0, 6.0))
+    assert critical_path((*lab, *later)) == {"lab:node", "istio"}
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0 s"), (0.04, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.4, "59 s"), (59.9, "1 min"), (61, "1 min 1 s"),
