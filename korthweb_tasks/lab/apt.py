@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from korthweb_tasks.run.runner import Runner
 HOST = "host"  # the suite name in recipes that stands for the host's own release
 FRESH_SECONDS = 24 * 3600  # lists younger than this are not fetched again
 APT_SECONDS = 900
+LOCK_SECONDS, LOCK_PAUSE = 60.0, 0.5
 
 _URI_LINE = re.compile(r"^'(?P<uri>[^']+)' (?P<file>\S+) \d+ SHA256:(?P<sha>[0-9a-f]{64})$")
 
@@ -143,6 +145,10 @@ class Apt:
         env = {"APT_CONFIG": str(self.folder / "apt.conf"), "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
         command = Command(argv=argv, env=env, cwd=cwd, timeout=APT_SECONDS, repeatable=True)
         result = self.runner.check(command)  # not run(): its errors speak of clusters
+        deadline = time.monotonic() + LOCK_SECONDS
+        while "Could not get lock" in result.stderr and time.monotonic() < deadline:
+            time.sleep(LOCK_PAUSE)  # the apt-get of a korthweb that was killed is still at work
+            result = self.runner.check(command)
         if result.code != 0:
             raise self._explained(arguments[0], result.stderr)
         return result.stdout
@@ -204,6 +210,12 @@ def parse_uri_line(line: str) -> Deb | None:
         return None
     name, version, _ = match["file"].split("_")
     return Deb(unquote(name), unquote(version), match["sha"])
+
+
+def clear(folder: Path, pattern: str) -> None:
+    """Remove what a korthweb that was killed left half made. Call it with the folder's lock held."""
+    for path in folder.glob(pattern):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager

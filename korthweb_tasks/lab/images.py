@@ -22,7 +22,7 @@ import yaml
 
 from korthweb_tasks.errors import BuildFailed, NoSpace
 from korthweb_tasks.lab import oci
-from korthweb_tasks.lab.apt import Deb, locked
+from korthweb_tasks.lab.apt import Deb, clear, locked
 from korthweb_tasks.lab.image_parts import Parts, Programs, require_tools
 from korthweb_tasks.lab.oci import Blob, Entry, Stored
 from korthweb_tasks.lab.packages import RECIPES, Debs, Selection, key_of, silent, write_atomic
@@ -86,6 +86,7 @@ class Images:
         require_tools()
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder / "lock"):
+            clear(self.cache / "downloads", "fetch-*")
             for rest in self.folder.glob("**/*.new"):
                 rest.unlink(missing_ok=True)
             try:
@@ -216,6 +217,7 @@ def pulled_archives(images: Images, remotes: Mapping[str, str], *, must: bool) -
             images.progress(f"building: {image} can not be pulled ({reason})")
             return None
         with locked(images.folder / "lock"), ThreadPoolExecutor(WORKERS) as pool:
+            clear(images.folder / "pulled", ".pull-*")
 
             def pull(name: str) -> Path:
                 full = str(images.recipe(name)["name"])

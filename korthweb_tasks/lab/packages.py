@@ -117,7 +117,8 @@ class Debs:
         """Fetch into a folder beside the pool, check every sum, then move each file into place."""
         pool = self.folder / "pool"
         pool.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix="fetch-") as temporary:
+        apt.clear(self.folder, f"fetch-{private.suite}-*")
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=f"fetch-{private.suite}-") as temporary:
             private.download(missing, Path(temporary))
             got = {sha256_of(path): path for path in Path(temporary).glob("*.deb")}
             for deb in missing:
@@ -134,10 +135,14 @@ class Debs:
         root = self.cache / "node" / key
         if root.is_dir():
             return root
-        progress(f"unpacking {sum(map(len, chosen.values()))} packages")
-        with building(root) as temporary:
-            for name, debs in chosen.items():
-                self._extract(debs, temporary / name)
+        with apt.locked(self.cache / "node" / ".lock"):
+            if root.is_dir():  # another korthweb was faster
+                return root
+            progress(f"unpacking {sum(map(len, chosen.values()))} packages")
+            apt.clear(self.cache / "node", ".*-*")
+            with building(root) as temporary:
+                for name, debs in chosen.items():
+                    self._extract(debs, temporary / name)
         return root
 
     def _extract(self, debs: Sequence[Deb], into: Path) -> None:

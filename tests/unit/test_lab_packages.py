@@ -218,6 +218,27 @@ def test_a_failing_apt_is_explained(
         Debs(tmp_path / "cache", scripted(script)[1], etc).fetch(Selection("trixie", ("bash",)))
 
 
+def test_the_lists_of_an_apt_that_was_orphaned_are_waited_for(
+    tmp_path: Path, etc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apt, "LOCK_PAUSE", 0.0)
+    busy = Answer(stderr="E: Could not get lock /x/lists/lock. It is held by process 7 (apt-get)", code=100)
+    script = {**fake_mirror({"bash": b"B"}), ("apt-get", "update"): [busy, busy, Answer()]}
+    runner, given = scripted(script)
+    Debs(tmp_path / "cache", given, etc).fetch(Selection("trixie", ("bash",)))
+    assert sum("update" in command.argv for command in runner.calls) == 3
+
+
+def test_what_a_killed_run_left_half_made_is_removed(tmp_path: Path, etc: Path) -> None:
+    rest = tmp_path / "cache" / "debs" / "fetch-trixie-old"
+    other = tmp_path / "cache" / "debs" / "fetch-sid-now"
+    rest.mkdir(parents=True)
+    other.mkdir()
+    Debs(tmp_path / "cache", scripted(fake_mirror({"bash": b"B"}))[1], etc).fetch(Selection("trixie", ("bash",)))
+    assert not rest.exists()
+    assert other.exists()
+
+
 def test_no_apt_is_one_clear_line(tmp_path: Path, etc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(LabImpossible, match="no apt-get and dpkg-deb"):
@@ -293,7 +314,7 @@ def test_a_broken_package_leaves_no_half_root(tmp_path: Path) -> None:
     known(cache, selection, [tmp_path / "broken.deb"])
     with pytest.raises(BuildFailed, match="can not be unpacked"):
         Debs(cache, scripted({})[1]).unpack({"all": selection})
-    assert list((cache / "node").iterdir()) == []
+    assert [path.name for path in (cache / "node").iterdir()] == [".lock"]
 
 
 def test_building_is_all_or_nothing(tmp_path: Path) -> None:
