@@ -37,6 +37,9 @@ class Observe(Protocol):
     def get_these(self, resources: Iterable[tuple[str, str]], *, namespace: str | None = None) -> Command:
         """Return the command that prints those of the (kind, name) pairs that exist."""
 
+    def gone(self, kind: str, name: str, *, namespace: str | None = None, seconds: int = 5) -> Command:
+        """Return the command that succeeds when a resource is not there (any more), and fails after ``seconds``."""
+
 
 @dataclass
 class Waiter:
@@ -85,6 +88,8 @@ class _Wait:
         try:
             if isinstance(condition, Serving):
                 self._serve(condition)
+            elif isinstance(condition, Gone):
+                self._go(condition)
             else:
                 self._resource(condition)
         except Exception as error:  # noqa: BLE001 - raised again by Waiter.wait, after the others have ended
@@ -92,16 +97,21 @@ class _Wait:
             return error
         return None
 
-    def _resource(self, condition: Ready | Gone) -> None:
+    def _go(self, condition: Gone) -> None:
+        command = self.observe.gone(condition.kind, condition.name, namespace=condition.namespace)
+        self.say(f"{condition}: is being deleted")
+        while not self.runner.check(command).answered:
+            hint = f"kubectl get {condition.kind} {condition.name} --output=yaml   (look at its finalizers)"
+            self._go_on(partial(NotReady, f"{condition} is still there", hint=hint))
+
+    def _resource(self, condition: Ready) -> None:
         seen = _Seen(condition, self.say)
         while not self._watch(condition, seen):
             self._go_on(seen.late)
             self.runner.sleep(PAUSE)
 
-    def _watch(self, condition: Ready | Gone, seen: _Seen) -> bool:
+    def _watch(self, condition: Ready, seen: _Seen) -> bool:
         """Follow one watch; False when it broke off before the condition held."""
-        if isinstance(condition, Gone) and self._is_gone(condition):
-            return True
         with ExitStack() as stack:
             streams = {
                 stack.enter_context(self.runner.stream(command)): Documents() for command in self._commands(condition)
@@ -112,18 +122,13 @@ class _Wait:
                 for stream in select.select(list(streams), (), (), 0.5)[0]:
                     for obj in streams[stream].feed(stream.read()):
                         if seen.settles(obj):
-                            return isinstance(condition, Ready) or self._is_gone(condition)
+                            return True
         return False
 
-    def _commands(self, condition: Ready | Gone) -> Iterator[Command]:
+    def _commands(self, condition: Ready) -> Iterator[Command]:
         yield self.observe.watch(condition.kind, condition.name, namespace=condition.namespace)
-        if isinstance(condition, Ready) and condition.kind.lower() in WORKLOADS:
+        if condition.kind.lower() in WORKLOADS:
             yield self.observe.watch("pods", namespace=condition.namespace)
-
-    def _is_gone(self, condition: Gone) -> bool:
-        command = self.observe.get_these([(condition.kind, condition.name)], namespace=condition.namespace)
-        result = self.runner.check(command)
-        return not objects(result) and (result.code == 0 or "doesn't have a resource type" in result.stderr)
 
     def _serve(self, gate: Serving) -> None:
         row = 0
@@ -148,9 +153,9 @@ class _Wait:
 class _Seen:
     """What is known of one awaited resource and of its pods."""
 
-    def __init__(self, condition: Ready | Gone, say: Say) -> None:
+    def __init__(self, condition: Ready, say: Say) -> None:
         self.condition, self.say = condition, say
-        self.message = "it does not exist" if isinstance(condition, Ready) else "it is still there"
+        self.message = "it does not exist"
         self.labels: Mapping[str, str] = {}
         self.faults: dict[str, tuple[Mapping[str, str], str, float]] = {}
         place = f" --namespace {condition.namespace}" if condition.namespace else ""
@@ -161,8 +166,6 @@ class _Seen:
         if obj["kind"] == "Pod" and self.condition.kind.lower() in WORKLOADS:
             self._look_at_pod(obj)
             return False
-        if isinstance(self.condition, Gone):
-            return True
         self.labels = obj.get("spec", {}).get("selector", {}).get("matchLabels", {}) if "spec" in obj else {}
         found = kstatus.status(obj)
         if found.state == "failed":
@@ -174,8 +177,7 @@ class _Seen:
 
     def late(self) -> NotReady:
         """Return the error for a deadline that has passed."""
-        goal = "ready" if isinstance(self.condition, Ready) else "gone"
-        return NotReady(f"{self.condition} was not {goal} in time: {self.message}", hint=self.hint)
+        return NotReady(f"{self.condition} was not ready in time: {self.message}", hint=self.hint)
 
     def refuse_faults(self) -> None:
         """Raise NotReady for a pod whose fault has stayed a while: pods of an older kind go away in that time."""

@@ -81,6 +81,11 @@ class Kubectl:
         which = ("--field-selector", f"metadata.name={name}") if name else ()
         return self.command("get", kind, *which, "--watch", "--output", "json", namespace=namespace)
 
+    def gone(self, kind: str, name: str, *, namespace: str | None = None, seconds: int = 5) -> Command:
+        """Return the command that succeeds when a resource is not there (any more), and fails after ``seconds``."""
+        args = ("wait", "--for=delete", f"{kind}/{name}", f"--timeout={seconds}s")
+        return self.command(*args, namespace=namespace, repeatable=True, final=ABSENT)
+
     def apply(self, objects: Iterable[Object], *, dry_run: bool = False, masks: tuple[str, ...] = ()) -> Command:
         """Return a server-side apply of ``objects``, which travel by stdin."""
         checked = ("--dry-run=server",) if dry_run else ()

@@ -163,7 +163,7 @@ def test_two_at_once_is_one_too_many(runner: Runner, kubectl: Kubectl, monkeypat
 def test_a_dead_holder_is_replaced(
     runner: Runner, kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch, died_here: bool
 ) -> None:
-    monkeypatch.setattr(lock, "DURATION", 3)
+    monkeypatch.setattr(lock, "DURATION", 60 if died_here else 3)
     host = lock.identity().split("/")[0] if died_here else "elsewhere"
     with monkeypatch.context() as patch:
         patch.setattr(lock, "identity", lambda: f"{host}/999999999/1")
@@ -176,7 +176,7 @@ def test_a_dead_holder_is_replaced(
     ours.acquire()
     ours.release()
     assert any("taking it over" in line for line in said)
-    assert time.monotonic() - began < (2 if died_here else 15)
+    assert time.monotonic() - began < 30
 
 
 def test_an_unreachable_cluster_is_not_an_empty_one(simulated_programs: dict[str, str], tmp_path: Any) -> None:
