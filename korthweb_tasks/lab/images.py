@@ -183,25 +183,22 @@ def image_archives(
 
     ``names`` are recipes such as ``orthanc`` or ``proxyv2``; None means all. Each archive names its image
     (``korthweb.lab/orthanc:1.12.7``) by itself: ``ctr -n k8s.io images import PATH`` is all it needs.
-    ``mode`` is ``build``, ``pull`` (from ``mirror``, such as ``mirror.hospital/lab``) or ``auto``: pull when the
-    mirror has every image, else build. Raise BuildFailed, LabImpossible or NoSpace.
+    ``mode`` is ``build``; ``pull``: from ``mirror`` (such as ``mirror.hospital/lab``), without one from upstream;
+    or ``auto``: pull when there is a mirror that has every image, else build.
+    Raise BuildFailed, LabImpossible or NoSpace.
     """
     images = Images(progress=progress)
     wanted = list(names) if names is not None else images.names()
-    if mode != "build" and (mirror or mode == "pull"):
-        remotes = {name: mirrored(str(images.recipe(name)["name"]), mirror) for name in wanted}
+    if mode == "pull" or (mode == "auto" and mirror):
+        remotes = {name: remote_name(images.recipe(name), mirror) for name in wanted}
         if pulled := pulled_archives(images, remotes, must=mode == "pull"):
             return pulled
     return images.build(wanted)
 
 
-def mirrored(name: str, mirror: str | None) -> str:
-    """Return where a mirror has an image of the lab: the mirror's name in the place of ``korthweb.lab``."""
-    if mirror is None:
-        raise BuildFailed(
-            "lab.images is 'pull', and no registry is set", hint="set images.registry, or lab.images: auto"
-        )
-    return f"{mirror}/{name.partition('/')[2]}"
+def remote_name(recipe: Mapping[str, Any], mirror: str | None) -> str:
+    """Return where an image is pulled from: the mirror in the place of ``korthweb.lab``, or its upstream name."""
+    return f"{mirror}/{recipe['name'].partition('/')[2]}" if mirror else str(recipe["upstream"])
 
 
 def pulled_archives(images: Images, remotes: Mapping[str, str], *, must: bool) -> dict[str, Path] | None:
@@ -213,7 +210,7 @@ def pulled_archives(images: Images, remotes: Mapping[str, str], *, must: bool) -
             image, reason = next(iter(lacking.items()))
             if must:
                 what = f"{len(lacking)} of {len(remotes)} images can not be pulled; {image}: {reason}"
-                raise BuildFailed(what, hint="check images.registry, or set lab.images: auto")
+                raise BuildFailed(what, hint="check images.registry, or set lab.images: build")
             images.progress(f"building: {image} can not be pulled ({reason})")
             return None
         with locked(images.folder / "lock"), ThreadPoolExecutor(WORKERS) as pool:
@@ -230,10 +227,10 @@ def push_images(archives: Mapping[str, Path], mirror: str, progress: Progress = 
     """Send images of the lab to a mirror, for other machines to pull; return their names there."""
     from korthweb_tasks.lab.registry import Registry
 
-    names, sent = image_names(), []
+    images, sent = Images(), []
     with Registry() as registry:
         for name, archive in archives.items():
-            sent.append(mirrored(names[name], mirror))
+            sent.append(remote_name(images.recipe(name), mirror))
             progress(f"pushing {sent[-1]}")
             registry.push(archive, sent[-1])
     return sent

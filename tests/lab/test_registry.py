@@ -13,7 +13,7 @@ import yaml
 
 from korthweb_tasks.errors import BuildFailed
 from korthweb_tasks.lab import oci
-from korthweb_tasks.lab.images import Images, image_archives, pulled_archives, push_images
+from korthweb_tasks.lab.images import Images, image_archives, pulled_archives, push_images, remote_name
 from korthweb_tasks.lab.packages import Debs, host_tools
 from korthweb_tasks.lab.registry import Registry
 
@@ -81,6 +81,20 @@ def test_auto_builds_what_the_mirror_lacks(registry: str) -> None:
 def test_pull_says_which_image_the_mirror_lacks(registry: str) -> None:
     with pytest.raises(BuildFailed, match=r"1 of 1 images can not be pulled; .*/pause:1: not there"):
         image_archives(names=["pause"], mode="pull", mirror=registry)
+
+
+def test_pull_without_a_mirror_takes_the_upstream_image(registry: str, tmp_path: Path) -> None:
+    push_images(image_archives(names=["pause"]), registry)
+    recipes = tmp_path / "recipes" / "images"
+    recipes.mkdir(parents=True)
+    (recipes.parent / "sets.yaml").write_text("{}")
+    recipe = {"name": "korthweb.lab/pause:1", "upstream": f"{registry}/pause:1", "layers": []}
+    (recipes / "pause.yaml").write_text(yaml.safe_dump(recipe))
+    images = Images(cache=tmp_path / "cache", recipes=recipes)
+    pulled = pulled_archives(images, {"pause": remote_name(images.recipe("pause"), None)}, must=True)
+    assert pulled is not None
+    _, descriptor, _ = oci.read_image(pulled["pause"])
+    assert descriptor["annotations"]["io.containerd.image.name"] == "korthweb.lab/pause:1"
 
 
 def test_a_damaged_layer_is_refused(registry: str, tmp_path: Path) -> None:

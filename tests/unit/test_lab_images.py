@@ -19,7 +19,7 @@ import yaml
 from korthweb_tasks.errors import BuildFailed
 from korthweb_tasks.lab import oci
 from korthweb_tasks.lab.image_parts import Parts, WheelSource, accounts
-from korthweb_tasks.lab.images import Images, image_names, mirrored
+from korthweb_tasks.lab.images import Images, image_names, remote_name
 from korthweb_tasks.lab.oci import Blob, Entry, Stored
 from korthweb_tasks.lab.packages import RECIPES, Debs, sha256_of
 from korthweb_tasks.lab.registry import Reference, Registry
@@ -585,10 +585,17 @@ def test_pull_explains_itself(tmp_path: Path) -> None:
     assert "images.registry" in error.value.hint
 
 
-def test_a_mirror_takes_the_place_of_the_labs_name() -> None:
-    assert mirrored("korthweb.lab/orthanc:1.12.7", "mirror.hospital/lab") == "mirror.hospital/lab/orthanc:1.12.7"
-    with pytest.raises(BuildFailed, match="no registry is set"):
-        mirrored("korthweb.lab/orthanc:1.12.7", None)
+def test_an_image_is_pulled_from_the_mirror_or_from_upstream() -> None:
+    recipe = {"name": "korthweb.lab/postgres:17", "upstream": "docker.io/library/postgres:17"}
+    assert remote_name(recipe, "mirror.hospital/lab") == "mirror.hospital/lab/postgres:17"
+    assert remote_name(recipe, None) == "docker.io/library/postgres:17"
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_image_has_an_upstream_one_with_a_tag(name: str) -> None:
+    reference = Reference.parse(shipped(name)["upstream"])
+    assert "." in reference.host
+    assert reference.tag != "latest"
 
 
 def test_blobs_describe_themselves() -> None:
