@@ -75,9 +75,9 @@ class Climb:
     sent: Consignment | None = None
     calm_by: float = 0.0
 
-    def be_patient(self) -> None:
-        """From now on, for ``settle`` seconds, an ingress without a backend is asked again."""
-        self.calm_by = time.monotonic() + self.options.settle
+    def be_patient(self, times: int = 1) -> None:
+        """From now on, for ``times`` × ``settle`` seconds, an ingress without a backend is asked again."""
+        self.calm_by = time.monotonic() + times * self.options.settle
 
     @property
     def https(self) -> Port:

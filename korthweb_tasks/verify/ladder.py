@@ -66,6 +66,9 @@ HTTPS = ("old-tls-https", "other-ca-https", "wrong-password", "wrong-name-https"
 DICOM = ("old-tls-dicom", "other-ca-dicom", "wrong-name-dicom", "plain-dicom", "wrong-aet", "pixels", "clean")
 CERTIFICATES = ("old-tls-https", "old-tls-dicom", "other-ca-https", "other-ca-dicom")
 
+#: how many times as long as usual the last cleaning waits, since all pods may be just coming back
+LAST_PATIENCE = 3
+
 OnRung = Callable[[RungResult], None]
 OnStart = Callable[[Rung], None]
 
@@ -79,7 +82,7 @@ def verify(
 ) -> LadderResult:
     """Climb the ladder; ``on_rung`` is told each result, ``on_start`` each rung that begins.
 
-    Whatever happens, Ctrl-C included, the images that were sent are deleted again.
+    Whatever happens, Ctrl-C included, the images that were sent are deleted again. Raises Interrupted and UsageError.
     """
     options = options or Options()
     climb = Climb(endpoint, access, options)
@@ -91,10 +94,12 @@ def verify(
             result = _result(climb, rung, results, on_start)
             results.append(result)
             on_rung(result)
-    finally:
-        # The rung "clean" has done it already when all went well.
-        note = _leave(climb, results)
-    if note:
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"interrupted; {_leave(climb, results) or 'nothing is left behind'}") from error
+    except BaseException:
+        _leave(climb, results)
+        raise
+    if note := _leave(climb, results):
         results = [replace(r, detail=note) if r.name == "clean" else r for r in results]
     return LadderResult(
         tenant=endpoint.tenant,
@@ -159,10 +164,13 @@ def _blocker(before: list[RungResult]) -> str:
 
 
 def _leave(climb: Climb, results: list[RungResult]) -> str:
-    """Delete what an unfinished climb has sent; return a line about it for the rung "clean"."""
+    """Delete what an unfinished climb has sent, and return a line about it.
+
+    The rung "clean" has done it already when all went well.
+    """
     if climb.sent is None or any(r.name == "clean" and r.status == "passed" for r in results):
         return ""
-    climb.be_patient()
+    climb.be_patient(LAST_PATIENCE)
     try:
         dicomweb.sweep(climb, climb.sent)
     except (Broken, OSError, httpx.HTTPError) as error:
