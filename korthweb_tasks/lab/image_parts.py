@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.errors import BuildFailed, LabImpossible, tail
-from korthweb_tasks.lab.oci import Entry, Source
+from korthweb_tasks.lab.layers import Entry, Source
 from korthweb_tasks.lab.packages import sha256_of
 from korthweb_tasks.run.runner import Runner
 

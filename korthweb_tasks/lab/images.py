@@ -21,10 +21,12 @@ from typing import Any
 import yaml
 
 from korthweb_tasks.errors import BuildFailed, NoSpace
+from korthweb_tasks.lab import layers as layering
 from korthweb_tasks.lab import oci
 from korthweb_tasks.lab.apt import Deb, clear, locked
 from korthweb_tasks.lab.image_parts import Parts, Programs, require_tools
-from korthweb_tasks.lab.oci import Blob, Entry, Stored
+from korthweb_tasks.lab.layers import Entry
+from korthweb_tasks.lab.oci import Blob, Stored
 from korthweb_tasks.lab.packages import RECIPES, Debs, Selection, key_of, silent, write_atomic
 from korthweb_tasks.paths import cache_dir
 
@@ -46,7 +48,7 @@ class Layer:
     def key(self) -> str:
         """Name the content by its ingredients."""
         sums = [deb.sha256 for deb in self.debs]
-        return key_of([FORMAT, [entry.key() for entry in self.entries], sums, self.drop, oci.DROPPED])
+        return key_of([FORMAT, [entry.key() for entry in self.entries], sums, self.drop, layering.DROPPED])
 
 
 @dataclass
@@ -132,7 +134,7 @@ class Images:
                 return known
             temporary = self.folder / "blobs" / f"{layer.key}.new"
             temporary.parent.mkdir(parents=True, exist_ok=True)
-            blob = oci.write_layer(temporary, layer.entries, map(self.debs.path, layer.debs), layer.drop)
+            blob = layering.write_layer(temporary, layer.entries, map(self.debs.path, layer.debs), layer.drop)
             target = temporary.with_name(blob.digest)
             temporary.rename(target)
             write_atomic(note, json.dumps({"digest": blob.digest, "size": blob.size}))

@@ -17,10 +17,12 @@ import pytest
 import yaml
 
 from korthweb_tasks.errors import BuildFailed
+from korthweb_tasks.lab import layers as layering
 from korthweb_tasks.lab import oci
 from korthweb_tasks.lab.image_parts import Parts, WheelSource, accounts
 from korthweb_tasks.lab.images import Images, image_names, remote_name
-from korthweb_tasks.lab.oci import Blob, Entry, Stored
+from korthweb_tasks.lab.layers import Entry
+from korthweb_tasks.lab.oci import Blob, Stored
 from korthweb_tasks.lab.packages import RECIPES, Debs, sha256_of
 from korthweb_tasks.lab.registry import Reference, Registry
 from korthweb_tasks.provision.recipes import recipes as go_recipes
@@ -41,7 +43,7 @@ PATHS = {
 
 @pytest.mark.parametrize(("name", "expected"), PATHS.items())
 def test_paths_are_those_of_a_merged_usr(name: str, expected: str) -> None:
-    assert oci.merged(name) == expected
+    assert layering.merged(name) == expected
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def test_paths_are_those_of_a_merged_usr(name: str, expected: str) -> None:
     ],
 )
 def test_what_no_container_needs_is_left_out(path: str, gone: bool) -> None:
-    assert oci.dropped(path, oci.DROPPED) is gone
+    assert layering.dropped(path, layering.DROPPED) is gone
 
 
 def make_deb(folder: Path, name: str = "tool") -> Path:
@@ -82,15 +84,15 @@ def members(path: Path) -> dict[str, tarfile.TarInfo]:
 def test_a_layer_is_reproducible(tmp_path: Path) -> None:
     deb = make_deb(tmp_path)
     entries = [Entry("etc/b", content=b"b"), Entry("etc/a", content=b"a", mode=0o600, owner=999)]
-    one = oci.write_layer(tmp_path / "one", entries, [deb])
-    two = oci.write_layer(tmp_path / "two", reversed(entries), [deb])
+    one = layering.write_layer(tmp_path / "one", entries, [deb])
+    two = layering.write_layer(tmp_path / "two", reversed(entries), [deb])
     assert one == two
     assert one.digest == sha256_of(tmp_path / "one")
     assert one.size == (tmp_path / "one").stat().st_size
 
 
 def test_a_layer_holds_the_package_as_root_would_unpack_it(tmp_path: Path) -> None:
-    oci.write_layer(tmp_path / "layer", [], [make_deb(tmp_path)])
+    layering.write_layer(tmp_path / "layer", [], [make_deb(tmp_path)])
     found = members(tmp_path / "layer")
     files = {"usr/bin/tool", "usr/bin/same"}
     assert files | {"usr/bin/link"} <= set(found)
@@ -103,18 +105,18 @@ def test_a_layer_holds_the_package_as_root_would_unpack_it(tmp_path: Path) -> No
 
 
 def test_a_recipes_own_file_wins_over_the_packages(tmp_path: Path) -> None:
-    oci.write_layer(tmp_path / "layer", [Entry("usr/bin/tool", link="other")], [make_deb(tmp_path)])
+    layering.write_layer(tmp_path / "layer", [Entry("usr/bin/tool", link="other")], [make_deb(tmp_path)])
     assert members(tmp_path / "layer")["usr/bin/tool"].linkname == "other"
 
 
 def test_a_damaged_package_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.deb").write_bytes(b"no package")
     with pytest.raises((BuildFailed, tarfile.ReadError)):
-        oci.write_layer(tmp_path / "layer", [], [tmp_path / "bad.deb"])
+        layering.write_layer(tmp_path / "layer", [], [tmp_path / "bad.deb"])
 
 
 def test_an_archive_reads_back(tmp_path: Path) -> None:
-    blob = oci.write_layer(tmp_path / "layer", [Entry("a", content=b"A")], [])
+    blob = layering.write_layer(tmp_path / "layer", [Entry("a", content=b"A")], [])
     stored = Stored(tmp_path / "layer", 0, blob.size)
     oci.write_archive(tmp_path / "image.tar", "korthweb.lab/x:1", {"User": "7:7"}, [(blob, stored)])
     files, descriptor, manifest = oci.read_image(tmp_path / "image.tar")
@@ -165,13 +167,13 @@ class Kitchen:
         self.program = folder / "programs" / "istio-0123" / "pilot-agent"
         self.program.parent.mkdir(parents=True)
         self.program.write_text("agent")
-        real = oci.write_layer
+        real = layering.write_layer
 
         def counting(*arguments: Any) -> Blob:
             self.written += 1
             return real(*arguments)
 
-        monkeypatch.setattr(oci, "write_layer", counting)
+        monkeypatch.setattr(layering, "write_layer", counting)
 
     def recipe(self, name: str, **files: Any) -> None:
         data = {"name": f"korthweb.lab/{name}:1", "layers": [{"set": "base"}, {"files": files}]}
