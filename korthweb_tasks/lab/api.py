@@ -7,6 +7,7 @@ import http.client
 import json
 import ssl
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 from korthweb_tasks.errors import ClusterUnreachable, CommandFailed
 
 FIELD_MANAGER = "korthweb-lab"
+#: answers that mean "come again": kube-system is not there yet, a conflict, too busy, not ready
+_NOT_YET = frozenset({404, 409, 429, 500, 502, 503, 504})
 #: plural names of the kinds that the lab itself applies
 _PLURALS = {"StorageClass": "storageclasses", "EndpointSlice": "endpointslices"}
 
@@ -21,7 +24,7 @@ _PLURALS = {"StorageClass": "storageclasses", "EndpointSlice": "endpointslices"}
 class Api:
     """One API server, spoken to with the admin certificate of ``pki``."""
 
-    def __init__(self, address: str, port: int, pki: Path, timeout: float = 5.0) -> None:
+    def __init__(self, address: str, port: int, pki: Path, timeout: float = 10.0) -> None:
         self.address, self.port, self.pki, self.timeout = address, port, pki, timeout
 
     def get(self, path: str) -> Any:
@@ -39,20 +42,33 @@ class Api:
         except ClusterUnreachable:
             return False
 
-    def apply(self, objects: Iterable[Mapping[str, Any]]) -> bool:
-        """Apply objects on the server's side, in their order; say whether one of them was not there before."""
+    def apply(self, objects: Iterable[Mapping[str, Any]], *, patience: float = 60.0) -> bool:
+        """Apply objects on the server's side, in their order; say whether one of them was not there before.
+
+        A server that has only just started is given ``patience`` seconds for all of them.
+        """
         created = False
-        query = f"?fieldManager={FIELD_MANAGER}&force=true"
+        deadline = time.monotonic() + patience
         connection = self._connection()
         try:
             for item in objects:
-                path = location(item)
-                status, body = _exchange(connection, "PATCH", path + query, item, "application/apply-patch+yaml")
-                _expect(status, body, f"apply {path}")
+                status, body = self._applied(connection, item)
+                while status in _NOT_YET and time.monotonic() < deadline:
+                    time.sleep(0.3)
+                    connection.close()
+                    status, body = self._applied(connection, item)
+                _expect(status, body, f"apply {location(item)}")
                 created |= status == 201
         finally:
             connection.close()
         return created
+
+    def _applied(self, connection: http.client.HTTPSConnection, item: Mapping[str, Any]) -> tuple[int, bytes]:
+        path = f"{location(item)}?fieldManager={FIELD_MANAGER}&force=true"
+        try:
+            return _exchange(connection, "PATCH", path, item, "application/apply-patch+yaml")
+        except ClusterUnreachable as error:
+            return 503, str(error).encode()
 
     def patch(self, path: str, change: Mapping[str, Any]) -> None:
         """Merge ``change`` into the object at ``path``."""
