@@ -39,7 +39,10 @@ def served(climb: Climb, port: Port) -> Finding:
 
 
 def judge(leaf: x509.Certificate, host: str, now: datetime.datetime, min_days: float) -> float:
-    """Return the days left of a certificate that is for ``host`` now. Raises Broken."""
+    """Return the days left of a certificate that is for ``host`` now. Raises Broken.
+
+    ``min_days`` must be left, or a tenth of its lifetime where that is less: some are made for a day.
+    """
     names = names_of(leaf)
     if not any(matches(name, host) for name in names):
         raise Broken(f"the certificate is for {', '.join(names) or 'no name'}, not for {host}", SERVED_HINT)
@@ -48,8 +51,9 @@ def judge(leaf: x509.Certificate, host: str, now: datetime.datetime, min_days: f
     days = (leaf.not_valid_after_utc - now).total_seconds() / 86400
     if days <= 0:
         raise Broken(f"the certificate expired on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC", RENEW_HINT)
-    if days < min_days:
-        raise Broken(f"the certificate expires in {days:.1f} days, less than {min_days:g}", RENEW_HINT)
+    lifetime = (leaf.not_valid_after_utc - leaf.not_valid_before_utc).total_seconds() / 86400
+    if days < (least := min(min_days, lifetime / 10)):
+        raise Broken(f"the certificate expires in {days:.1f} days, less than {least:.1f}", RENEW_HINT)
     return days
 
 

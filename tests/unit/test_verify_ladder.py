@@ -122,7 +122,7 @@ class Mutation:
 
 LEAVES: dict[str, dict[str, float]] = {
     "expired": {"begins": -30, "ends": -1},
-    "expires soon": {"ends": 2},
+    "expires soon": {"begins": -88, "ends": 2},
     "not yet valid": {"begins": 2},
 }
 WRONG = Faults(any_password=b"Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()))
@@ -168,6 +168,11 @@ def test_a_certificate_out_of_its_time_is_red(how: str, port: str, site: Site, a
     pem = authority.leaf(WEB, DICOM, **LEAVES[how])
     changed = replace(site, web_pem=pem) if port == "https" else replace(site, dicom_pem=pem)
     assert_red(changed.climb(QUICK), f"tls-{port}", "certificate")
+
+
+def test_a_certificate_made_for_a_day_is_no_fault(site: Site, authority: Authority) -> None:
+    changed = replace(site, web_pem=authority.leaf(WEB, begins=-0.1, ends=0.9))
+    assert changed.climb(replace(QUICK, only=("tls-https",))).ok
 
 
 def test_a_certificate_for_another_name_is_red(site: Site, authority: Authority) -> None:
