@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from korthweb_tasks.core.command import Result
 from korthweb_tasks.core.render import Templates, digest
+from korthweb_tasks.errors import CommandFailed
 from korthweb_tasks.settings.orthanc import password_variable
 
 if TYPE_CHECKING:
@@ -97,6 +99,13 @@ def fingerprint(tenant: Tenant, passwords: Mapping[str, str]) -> str:
         return "generated"
     text = "\0".join(f"{name}\0{value}" for name, value in sorted(passwords.items()))
     return hashlib.scrypt(text.encode(), salt=tenant.namespace.encode(), n=2**14, r=8, p=1, dklen=8).hex()
+
+
+def answered(result: Result) -> Result:
+    """Return ``result`` if it is an answer; raises CommandFailed for one that leaves things unknown."""
+    if not result.answered:
+        raise CommandFailed(f"{result.command} failed", code=result.code, stderr=result.stderr)
+    return result
 
 
 def names_of(tenant: Tenant, secrets: Secrets, *, config: str, dbinit: str, image: str) -> Names:

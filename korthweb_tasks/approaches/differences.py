@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from korthweb_tasks.approaches.common import answered
 from korthweb_tasks.core.command import Command, Result, masked
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def differences(plan: Plan, check: Callable[[Command], Result], masks: tuple[str
 
 def _difference(step: Step, check: Callable[[Command], Result], masks: tuple[str, ...]) -> Difference | None:
     for fact in step.probes:
-        result = check(fact.command)
+        result = answered(check(fact.command))
         if fact.read(result):
             continue
         shown = masked(readable(result.stdout), masks) if "diff" in fact.command.argv else ""

@@ -90,10 +90,11 @@ def deploy(session: Session) -> None:
 def status(session: Session) -> None:
     """Show what is there of a deployment, and how it is."""
     from korthweb_tasks.approaches import status as reading
+    from korthweb_tasks.approaches.common import answered
     from korthweb_tasks.tools.kubectl import items
 
     session.contact()
-    results = _asked(session, reading.questions(session.kubectl, session.tenants))
+    results = map(answered, _asked(session, reading.questions(session.kubectl, session.tenants)))
     objects = [obj for result in results if result.code == 0 for obj in items(result)]
     found = reading.rows(objects)
     rows = [*found, *reading.missing(found, session.tenants)]
@@ -112,7 +113,11 @@ def diff(session: Session) -> None:
     text = "\n\n".join(f"# {entry.title}\n{entry.text}" for entry in found)
     session.emit([entry.as_data() for entry in found], text or "nothing would change")
     if found:
-        raise Differs(f"{len(found)} steps would change something", hint="inv manual.deploy does them")
+        counted = "1 step" if len(found) == 1 else f"{len(found)} steps"
+        raise Differs(f"{counted} would change something", hint="inv manual.deploy does it")
+            f"{len(found)} {'step' if len(found) == 1 else 'steps'} would change something",
+            hint="inv manual.deploy does them",
+        )
 
 
 @task(
