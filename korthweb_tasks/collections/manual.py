@@ -115,9 +115,6 @@ def diff(session: Session) -> None:
     if found:
         counted = "1 step" if len(found) == 1 else f"{len(found)} steps"
         raise Differs(f"{counted} would change something", hint="inv manual.deploy does it")
-            f"{len(found)} {'step' if len(found) == 1 else 'steps'} would change something",
-            hint="inv manual.deploy does them",
-        )
 
 
 @task(
