@@ -41,7 +41,10 @@ class Images(Model):
 class Chart(Model):
     """A Helm chart."""
 
-    source: str = Field(min_length=1, description="oci://…, https://… of a repository, a path, or lab: made by lab.up")
+    source: str = Field(
+        min_length=1,
+        description="oci://…, https://… of a repository, a path, lab: made by lab.up, or korthweb: our own",
+    )
     version: str = Field("", description="version; none: the component's, of versions")
     values: dict[str, Any] = Field(default_factory=dict, description="free values, merged over korthweb's; yours win")
 
@@ -101,6 +104,7 @@ CHARTS: dict[str, ChartPin] = {
     "istio-base": ChartPin("istio", _ISTIO),
     "istiod": ChartPin("istio", _ISTIO),
     "istio-gateway": ChartPin("istio", _ISTIO),
+    "orthanc": ChartPin("orthanc-chart", "korthweb"),
     "traefik": ChartPin("traefik", "oci://ghcr.io/traefik/helm/traefik"),
     "cloudnative-pg": ChartPin("cnpg-chart", "https://cloudnative-pg.github.io/charts"),
     "kube-prometheus-stack": ChartPin(

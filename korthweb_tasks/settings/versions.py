@@ -32,6 +32,7 @@ PINS: dict[str, Pin] = {
     "cert-manager": Pin("1.21.2", ">=1.11.4,<2", "cert-manager"),
     "postgres": Pin("17.11", ">=15,<18", "PostgreSQL; 18 moved the mount point of its image"),
     "orthanc": Pin("26.8.1", ">=1.12.7", "tag of the Orthanc image; 26.8.1 holds Orthanc 1.13.0"),
+    "orthanc-chart": Pin("0.1.0", ">=0.1,<1", "chart of Orthanc (Helm approach)"),
     "traefik": Pin("41.3.0", ">=41,<42", "chart of Traefik (Helm approach)"),
     "cnpg": Pin("1.28.0", ">=1.27,<2", "CloudNativePG operator"),
     "cnpg-chart": Pin("0.27.0", ">=0.26,<1", "chart of CloudNativePG"),

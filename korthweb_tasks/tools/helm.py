@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from korthweb_tasks.core.command import Command, Result
@@ -13,6 +14,9 @@ from korthweb_tasks.core.target import Target
 
 #: states of a revision whose holder died while it worked
 PENDING = ("pending-install", "pending-upgrade", "pending-rollback", "uninstalling")
+
+#: where labs live (RFC 2544)
+LAB_NETWORK = ipaddress.ip_network("198.18.0.0/15")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +50,7 @@ class Helm:
         if release.local:
             chart: tuple[str, ...] = (release.source,)
         elif release.source.startswith("oci://"):
-            chart = (release.source, "--version", release.version)
+            chart = (release.source, "--version", release.version, *_plain(release.source))
         else:
             chart = (release.chart, "--repo", release.source, "--version", release.version)
         args = ("upgrade", release.name, *chart, "--install", "--create-namespace", "--history-max", "5")
@@ -83,9 +87,68 @@ class Helm:
             Fact(self.values(release.name, **place), same_values),
         )
 
+    def rendered(self, release: Release) -> Command:
+        """Return a dry run of :meth:`upgrade` on the server, which prints the release as JSON with its manifest."""
+        real = self.upgrade(release)
+        args = ("--dry-run=server", "--output", "json")
+        return replace(real, argv=(*real.argv, *args))
+
+    def manifest(self, name: str, *, namespace: str) -> Command:
+        """Return the command that prints what a release consists of; code 1 where there is none."""
+        return self._command("get", "manifest", name, namespace=namespace, ok=(0, 1))
+
+    def history(self, name: str, *, namespace: str) -> Command:
+        """Return the command that prints the revisions of a release as a JSON list; code 1 where there is none."""
+        return self._command("history", name, "--output", "json", namespace=namespace, ok=(0, 1))
+
+    def rollback(self, name: str, revision: int, *, namespace: str) -> Command:
+        """Return the way back to ``revision`` (0: the one before); nothing is waited for."""
+        command = self._command("rollback", name, str(revision), "--history-max", "5", namespace=namespace)
+        return replace(command, repeatable=False)
+
+    def test(self, name: str, *, namespace: str, timeout: float) -> Command:
+        """Return the run of the release's own tests, with their logs; ``timeout`` in seconds."""
+        args = ("test", name, "--logs", "--timeout", f"{timeout:.0f}s")
+        return replace(self._command(*args, namespace=namespace), repeatable=False, timeout=timeout + 10)
+
     def _command(self, *args: str, namespace: str, stdin: str | None = None, ok: tuple[int, ...] = (0,)) -> Command:
         argv = ("helm", *args, "--namespace", namespace, *self.target.helm_args())
         return Command(argv=argv, stdin=stdin, repeatable=True, ok=frozenset(ok))
+
+
+def chart_command(verb: str, *args: str, values: Mapping[str, Any] | None = None, cwd: str | None = None) -> Command:
+    """Return a helm command that needs no cluster (lint, template, package); ``values`` travel by stdin."""
+    given = ("--values", "-") if values is not None else ()
+    stdin = json.dumps(values) if values is not None else None
+    return Command(argv=("helm", verb, *args, *given), stdin=stdin, cwd=cwd)
+
+
+def pull(source: str, version: str, folder: str, *, chart: str = "") -> Command:
+    """Return the download of a chart's archive into ``folder``; ``source`` is ``oci://...`` or a repository's URL."""
+    which: Iterable[str] = (source,) if source.startswith("oci://") else (chart, "--repo", source)
+    args = ("pull", *which, "--version", version, "--destination", folder, *_plain(source))
+    return Command(argv=("helm", *args), repeatable=True)
+
+
+def push(archive: str, registry: str) -> Command:
+    """Return the upload of a chart's archive to ``oci://host/path``."""
+    return Command(argv=("helm", "push", archive, registry, *_plain(registry)), repeatable=True)
+
+
+def _plain(source: str) -> tuple[str, ...]:
+    """Return the flag for registries without TLS: on this machine or in a lab, as container engines have it."""
+    host = (
+        source.partition("://")[2].partition("/")[0].rpartition(":")[0] or source.partition("://")[2].partition("/")[0]
+    )
+    if not source.startswith("oci://"):
+        return ()
+    if host == "localhost" or host.endswith(".korthweb.lab"):
+        return ("--plain-http",)
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return ()
+    return ("--plain-http",) if address.is_loopback or address in LAB_NETWORK else ()
 
 
 def rows(result: Result) -> list[dict[str, Any]]:
