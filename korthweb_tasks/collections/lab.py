@@ -9,6 +9,7 @@ from korthweb_tasks.collections.flags import task
 if TYPE_CHECKING:
     from korthweb_tasks.collections.session import Session
     from korthweb_tasks.lab.cluster import LabInfo, LabStatus
+    from korthweb_tasks.lab.extras import Brought
     from korthweb_tasks.lab.raising import Options
 
 _NAME = {"name": "which lab, where there are several (lab.name of the settings)"}
@@ -17,9 +18,13 @@ _NAME = {"name": "which lab, where there are several (lab.name of the settings)"
 @task(
     example="korthweb lab.up",
     cluster=False,
-    help={**_NAME, "simulated": "a control plane with pretended nodes: no root, no pods that do anything, seconds"},
+    help={
+        **_NAME,
+        "simulated": "a control plane with pretended nodes: no root, no pods that do anything, seconds",
+        "with": "bring more than the manual approach needs: traefik (helm.deploy does it by itself)",
+    },
 )
-def up(session: Session, name: str | None = None, simulated: bool = False) -> None:
+def up(session: Session, name: str | None = None, simulated: bool = False, with_: str | None = None) -> None:
     """Bring up a Kubernetes on this machine; what is running already is left as it is."""
     from korthweb_tasks.lab import cluster
 
@@ -29,8 +34,10 @@ def up(session: Session, name: str | None = None, simulated: bool = False) -> No
         session.emit(data, "\n".join(f"{key}: {value}" for key, value in data.items()))
         return
     info = raised(session, name, simulated=simulated)
+    extra = brought(session, name, with_) if with_ else None
     chosen = is_chosen(session, info.context)
-    session.emit({**info.as_dict(), "chosen": chosen}, _told(info, chosen))
+    data = {**info.as_dict(), "chosen": chosen, **({"extra": extra.as_dict()} if extra else {})}
+    session.emit(data, _told(info, chosen) + (f"\nchart of {extra.extra}: {extra.source}" if extra else ""))
 
 
 @task(example="korthweb lab.status", cluster=False, changes=False, help=_NAME)
@@ -128,6 +135,14 @@ def raised(session: Session, name: str, *, simulated: bool = False) -> LabInfo:
     if chosen_context(project) is None and session.settings.context is None:
         choose_context(info.context, project)
     return info
+
+
+def brought(session: Session, name: str, extra: str) -> Brought:
+    """Give a running lab an extra, with the chart's version of the settings."""
+    from korthweb_tasks.lab import extras
+
+    chart = session.settings.charts.get(extra)
+    return extras.bring(name, extra, session.console, version=chart.version if chart else "")
 
 
 def is_chosen(session: Session, context: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from korthweb_tasks.core.record import StepRecord
 from korthweb_tasks.errors import LabImpossible, NotReady
-from korthweb_tasks.lab import cgroups, namespaces, objects, preflight, process, store, teardown
+from korthweb_tasks.lab import cgroups, mirror, namespaces, objects, preflight, process, store, teardown
 from korthweb_tasks.lab.layout import API_PORT, Layout, blocks
 from korthweb_tasks.lab.raising import Options, Raising
 from korthweb_tasks.lab.site import Site
@@ -146,6 +146,7 @@ def status(name: str) -> LabStatus:
     layout = lab.layout
     running = process.components(layout.root)
     wanted = list(process.CONTROL_PLANE) + ([] if layout.simulated else list(NODE_COMPONENTS))
+    wanted += [mirror.COMPONENT] if mirror.wanted(layout) else []
     found = tuple(
         _component(layout.address, lab.port or API_PORT, component, running.get(component)) for component in wanted
     )
@@ -161,6 +162,7 @@ def _component(address: str, port: int, name: str, found: process.Process | None
     if found is None:
         return ComponentStatus(name, "stopped")
     ports = {"kube-apiserver": port, "coredns": 53, "kubelet": 10250, "metrics-server": objects.METRICS_PORT}
+    ports[mirror.COMPONENT] = mirror.PORT
     where = f"{address}:{ports[name]}" if name in ports else ""
     return ComponentStatus(name, "running", found.pid, found.memory, time.time() - found.started, where)
 

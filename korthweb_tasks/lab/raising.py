@@ -9,7 +9,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from korthweb_tasks.core.record import StepRecord
-from korthweb_tasks.lab import cgroups, control, graph, namespaces, node, objects
+from korthweb_tasks.lab import cgroups, control, graph, mirror, namespaces, node, objects
 from korthweb_tasks.lab.config import firewall
 from korthweb_tasks.lab.graph import Note, Work
 from korthweb_tasks.lab.layout import DEFAULT_SUBNET
@@ -79,7 +79,9 @@ class Raising:
     def _real(self) -> list[Work]:
         proxy, names, policies = node.kube_proxy, node.coredns, node.kube_router
         known = ("identities",)
+        extra = [Work("registry", "registry", self._registry, ("identities",))] if mirror.wanted(self.layout) else []
         return [
+            *extra,
             Work("network", "namespaces and network", self._network, ("tools",)),
             Work("containerd", "containerd", self._containerd, ("network",)),
             Work("images", "images", self._images, ("containerd",)),
@@ -161,6 +163,9 @@ class Raising:
         ready = partial(node.metrics_ready, self.site)
         self.site.until("the metrics API", ready, seconds=SECONDS, needs=("metrics-server",))
         return started
+
+    def _registry(self, _: Note) -> bool:
+        return mirror.up(self.site, self.tools)
 
     def _names(self, _: Note) -> bool:
         ready = partial(node.dns_ready, self.layout)

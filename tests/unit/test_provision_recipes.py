@@ -74,6 +74,15 @@ def test_a_patched_module_has_a_generator_and_sums_for_what_it_is_made_from() ->
         assert all(f"{module.replace('@', ' ')} h1:" in sums for _, module in one.inputs)
 
 
+def test_a_module_that_is_cut_down_is_pinned_itself_and_what_goes_is_not() -> None:
+    one = recipes.recipe("traefik")
+    sums, pinned = (one.folder / "go.sum").read_text(), (one.folder / "go.mod").read_text()
+    assert f"{one.patched} {one.version} h1:" in sums
+    assert f"\t{one.patched} {one.version}\n" in pinned
+    assert "./patched" not in pinned
+    assert not re.search(r"aws-sdk|azure-sdk|digitalocean|tencentcloud", pinned)
+
+
 def test_an_unknown_component_is_refused_with_the_known_ones() -> None:
     with pytest.raises(BuildFailed) as raised:
         recipes.recipe("kubernets")
