@@ -142,6 +142,6 @@ def _learn_port(site: Site) -> None:
 def _refused(site: Site, result: Result) -> NotReady:
     return NotReady(
         f"the control plane of the lab '{site.layout.name}' can not be started",
-        hint="inv lab.logs kube-apiserver",
+        hint="inv lab.logs etcd, inv lab.logs kube-apiserver; inv lab.down and inv lab.up begin anew",
         details=result.stderr[-2000:],
     )

@@ -14,7 +14,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from korthweb_tasks.core.command import Command, Result
-from korthweb_tasks.errors import CommandFailed
+from korthweb_tasks.errors import CommandFailed, LabImpossible
 from korthweb_tasks.lab.layout import Layout, blocks
 from korthweb_tasks.run.runner import Runner
 
@@ -69,10 +69,27 @@ def prepare_network(layout: Layout, runner: Runner) -> None:
         f"route replace {layout.services} dev {lab}",
         netns=layout.tag,
     )
-    # containers of one node meet on a bridge, which shows its traffic to the packet filter only if told to
-    wanted = ("net/ipv4/ip_forward", "net/bridge/bridge-nf-call-iptables")
-    script = "".join(f"[ ! -e /proc/sys/{name} ] || echo 1 > /proc/sys/{name}; " for name in wanted)
-    _run(runner, "nsenter", f"--net={layout.netns}", "sh", "-ec", script)
+    _prepare_kernel(layout, runner)
+
+
+def _prepare_kernel(layout: Layout, runner: Runner) -> None:
+    """Let the lab's network forward, and let its packet filter see what containers say to each other on their bridge.
+
+    Raises LabImpossible where the kernel can't do the latter: Services would answer the host and no pod.
+    """
+    bridged = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+    lines = [
+        "echo 1 > /proc/sys/net/ipv4/ip_forward",
+        f"[ -e {bridged} ] || modprobe br_netfilter || true",
+        f"[ -e {bridged} ] || exit 3",
+        f"echo 1 > {bridged}",
+    ]
+    call = ("nsenter", f"--net={layout.netns}", "sh", "-ec", "\n".join(lines))
+    if runner.run(Command(argv=call, timeout=30, ok=frozenset({0, 3}))).code == 3:
+        raise LabImpossible(
+            "a lab needs the kernel module br_netfilter, which is not to be had here",
+            hint="inv lab.up --simulated, or an existing cluster: inv context.use NAME",
+        )
 
 
 def filter_entrance(layout: Layout, runner: Runner, nft: Path, rules: str) -> None:

@@ -18,7 +18,7 @@ from korthweb_tasks.lab.site import Site
 from korthweb_tasks.run.console import Console
 
 #: seconds that a part of the node may take until it is ready
-SECONDS = 180
+SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)

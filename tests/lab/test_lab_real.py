@@ -18,12 +18,13 @@ from typing import Any
 
 import pytest
 
-from korthweb_tasks.lab import cgroups, cluster, node, process, store
+from korthweb_tasks.lab import cgroups, cluster, namespaces, node, process, store, teardown
 from korthweb_tasks.lab.cluster import LabInfo
 from korthweb_tasks.lab.layout import Layout
 from korthweb_tasks.lab.raising import Options
 from korthweb_tasks.provision import builder
 from korthweb_tasks.run.console import Console
+from korthweb_tasks.run.runner import Runner
 
 ONLY_PAUSE = Options(images=(), volumes=3)
 BUSYBOX = "/usr/bin/busybox"
@@ -343,6 +344,17 @@ def host() -> dict[str, Any]:
         },
         "labs": names(os.environ["KORTHWEB_STATE"]),
     }
+
+
+def test_a_lab_comes_back_after_the_machine_was_switched_off(pods: LabInfo) -> None:
+    place = layout(pods)
+    teardown.end_processes(place)
+    namespaces.remove_mounts(place, Runner())
+    namespaces.remove_network(place, Runner())
+    assert cluster.status(pods.name).state == "stopped"
+    up(pods.name)
+    fetch = ("exec", "good", "--", BUSYBOX, "wget", "-T5", "-qO-", "http://server/")
+    eventually(lambda: run(pods, *fetch).stdout == "it works\n", seconds=90)
 
 
 def test_the_nodes_own_resolver_is_asked_over_the_service(lab: LabInfo) -> None:
