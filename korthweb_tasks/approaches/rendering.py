@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.approaches.common import ADMIN_PASSWORD, ADMIN_SECRET, DATABASE_SECRET, USERS_SECRET
+from korthweb_tasks.approaches.common import (
+    ADMIN_PASSWORD,
+    ADMIN_SECRET,
+    DATABASE_SECRET,
+    OBSERVABILITY,
+    USERS_SECRET,
+    metrics_secret,
+)
 from korthweb_tasks.approaches.manifests import Manifests
 from korthweb_tasks.core.render import as_yaml
 from korthweb_tasks.settings.orthanc import DATABASE_PASSWORD, password_variables
@@ -29,7 +36,9 @@ def rendered(manifests: Manifests, tenants: Iterable[Tenant]) -> dict[str, str]:
         first = 20 + number * 10
         name = tenant.name.lower()
         files[f"{first:03}-{name}-namespace.yaml"] = manifests.text("tenant/namespace.yaml", tenant)
-        files[f"credentials-{name}.sh"] = credentials_script(tenant)
+        files[f"credentials-{name}.sh"] = credentials_script(
+            tenant, metrics=manifests.settings.observability.prometheus
+        )
         for offset, kind in enumerate(TENANT_FILES, 1):
             files[f"{first + offset:03}-{name}-{kind}.yaml"] = manifests.text(f"tenant/{kind}.yaml", tenant)
     last = 20 + len(chosen) * 10
@@ -41,7 +50,7 @@ def rendered(manifests: Manifests, tenants: Iterable[Tenant]) -> dict[str, str]:
     return files
 
 
-def credentials_script(tenant: Tenant) -> str:
+def credentials_script(tenant: Tenant, *, metrics: bool) -> str:
     """Return a script that generates the Secrets which are missing; it holds no password itself."""
     keys = {
         USERS_SECRET: tuple(password_variables(tenant).values()),
@@ -49,7 +58,10 @@ def credentials_script(tenant: Tenant) -> str:
         ADMIN_SECRET: (ADMIN_PASSWORD,),
     }
     lines = [f"secret {name} {' '.join(variables)}" for name, variables in keys.items()]
-    return f"""#!/bin/sh
+    user = tenant.users[0]
+    copy = f"metrics {metrics_secret(tenant)} {user} {password_variables(tenant)[user]}" if metrics else ""
+    return (
+        f"""#!/bin/sh
 # Generates the passwords of {tenant.name} as Secrets. What is there already stays as it is.
 # kubectl's own flags go along: ./credentials-{tenant.name.lower()}.sh --context hospital-a
 set -eu
@@ -73,8 +85,22 @@ secret() {{
     kubectl $kubectl_args --namespace {tenant.namespace} create secret generic "$name" "$@"
 }}
 
+# Prometheus asks Orthanc with a copy of a password, in its own namespace
+metrics() {{
+    # shellcheck disable=SC2086
+    kubectl $kubectl_args --namespace {tenant.namespace} get secret orthanc-users \\
+        --output "jsonpath={{.data.$3}}" | base64 -d > "$folder/password"
+    # shellcheck disable=SC2086
+    kubectl $kubectl_args --namespace {OBSERVABILITY} create secret generic "$1" "--from-literal=username=$2" \\
+        "--from-file=password=$folder/password" --dry-run=client --output yaml |
+        kubectl $kubectl_args apply --server-side --force-conflicts --filename -
+}}
+
 {chr(10).join(lines)}
-"""
+{copy}
+""".rstrip("\n")
+        + "\n"
+    )
 
 
 def guide(manifests: Manifests, tenants: tuple[Tenant, ...]) -> str:
@@ -85,7 +111,10 @@ def guide(manifests: Manifests, tenants: tuple[Tenant, ...]) -> str:
     waits = "\n".join(
         f"kubectl --namespace {tenant.namespace} rollout status deployment/orthanc --timeout=15m" for tenant in tenants
     )
-    scripts = "\n".join(
+    watched = bool(manifests.observability())
+    last = f"{20 + len(tenants) * 10:03}-observability-namespace.yaml"
+    scripts = f"kubectl apply --server-side --filename {last}\n" if watched else ""
+    scripts += "\n".join(
         f"kubectl apply --server-side --filename {20 + number * 10:03}-{tenant.name.lower()}-namespace.yaml\n"
         f"sh credentials-{tenant.name.lower()}.sh"
         for number, tenant in enumerate(tenants)

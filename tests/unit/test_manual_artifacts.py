@@ -251,11 +251,14 @@ def test_the_script_for_credentials_is_a_good_shell_script(tmp_path: Path) -> No
     subprocess.run(
         ["sh", str(script), "--context", "lab"], check=True, env={**os.environ, "PATH": path}, capture_output=True
     )
-    created = [line for line in (tmp_path / "calls").read_text().splitlines() if "create" in line]
+    calls = (tmp_path / "calls").read_text().splitlines()
+    created = [line for line in calls if "create" in line and "dry-run" not in line]
     assert [line.split("generic ")[1].split()[0] for line in created] == ["orthanc-users", "orthanc-database"]
     assert all(line.startswith("--context lab --namespace bhc-orthweb") for line in created)
     assert "ORTHANC_ADMIN_PASSWORD" in created[0]
-    assert (tmp_path / "sizes").read_text().split() == ["32", "32"]
+    assert (tmp_path / "sizes").read_text().split()[:2] == ["32", "32"]
+    (copied,) = [line for line in calls if "orthanc-metrics-bhc-orthweb" in line]
+    assert "--namespace observability" in copied
 
 
 def _containers(obj: dict[str, Any]) -> list[dict[str, Any]]:

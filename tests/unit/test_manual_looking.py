@@ -99,7 +99,7 @@ def test_permissions_are_asked_one_by_one() -> None:
 
 
 def test_too_small_a_connection_budget_is_broken() -> None:
-    settings = Settings(orthanc={"connections": 50})  # type: ignore[arg-type]
+    settings = Settings(orthanc={"connections": 50})
     found = list(checks.from_settings(settings, settings.tenants))
     assert {entry.verdict for entry in found} == {"broken"}
     assert "lower" in found[0].text

@@ -22,6 +22,18 @@ secret() {
     kubectl $kubectl_args --namespace bhc-orthweb create secret generic "$name" "$@"
 }
 
+# Prometheus asks Orthanc with a copy of a password, in its own namespace
+metrics() {
+    # shellcheck disable=SC2086
+    kubectl $kubectl_args --namespace bhc-orthweb get secret orthanc-users \
+        --output "jsonpath={.data.$3}" | base64 -d > "$folder/password"
+    # shellcheck disable=SC2086
+    kubectl $kubectl_args --namespace observability create secret generic "$1" "--from-literal=username=$2" \
+        "--from-file=password=$folder/password" --dry-run=client --output yaml |
+        kubectl $kubectl_args apply --server-side --force-conflicts --filename -
+}
+
 secret orthanc-users ORTHANC_ADMIN_PASSWORD
 secret orthanc-database ORTHANC_POSTGRES_PASSWORD
 secret postgres-admin POSTGRES_PASSWORD
+metrics orthanc-metrics-bhc-orthweb admin ORTHANC_ADMIN_PASSWORD
