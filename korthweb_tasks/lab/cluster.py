@@ -86,8 +86,8 @@ def up(
     """
     console, options, runner = console or Console(), options or Options(), runner or Runner()
     began = time.monotonic()
-    preflight.check(simulated)
-    with store.locked(store.checked(name)):
+    preflight.check(simulated, begun=store.load(name) is not None)
+    with store.locked(name):
         lab = store.load(name) or _begin(name, simulated, options, runner)
         if lab.layout.simulated != simulated:
             kind = "a simulated" if lab.layout.simulated else "a real"
@@ -105,7 +105,7 @@ def preview(name: str, *, simulated: bool = False, options: Options | None = Non
     from korthweb_tasks.lab.raising import needed
     from korthweb_tasks.provision import builder
 
-    preflight.check(simulated)
+    preflight.check(simulated, begun=store.load(name) is not None)
     before = status(name)
     missing = builder.missing(needed(options or Options(), simulated))
     stopped = [component.name for component in before.components if component.state != "running"]
@@ -171,7 +171,7 @@ def _begin(name: str, simulated: bool, options: Options, runner: Runner) -> Lab:
     """Choose free addresses and write the lab down; one korthweb of a user at a time."""
     if simulated:
         return store.create(name, 0, subnet=options.subnet, simulated=True)
-    with store.locked("addresses", wait=10):
+    with store.locked("_addresses", wait=10):
         used = store.used_indices() | namespaces.taken(runner, options.subnet)
         free = next((index for index in range(blocks(options.subnet)) if index not in used), None)
         if free is None:

@@ -194,6 +194,8 @@ def kubelet(layout: Layout) -> str:
             "nodefs.inodesFree": "1%",
             "imagefs.available": "1%",
         },
+        # Orthanc ends when its database is not there yet; nobody wants to wait minutes for its next try
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "5s"},
         "makeIPTablesUtilChains": False,
         "nodeStatusUpdateFrequency": "5s",
         "syncFrequency": "5s",

@@ -59,6 +59,7 @@ def prepare_network(layout: Layout, runner: Runner) -> None:
         f"address replace {layout.host_address}/{prefix} dev {host}",
         f"link set {host} up",
         f"route replace {layout.services} via {layout.address} dev {host}",
+        f"route replace {layout.pods} via {layout.address} dev {host}",  # answers to pods that call the host
     )
     _batch(
         runner,

@@ -21,10 +21,12 @@ _INSTEAD = (
 _ONLY_EXISTING = "use an existing cluster: inv context.list, inv context.use NAME"
 
 
-def check(simulated: bool) -> None:
-    """Raise LabImpossible or NoSpace where a lab can't be."""
+def check(simulated: bool, *, begun: bool = False) -> None:
+    """Raise LabImpossible or NoSpace where a lab can't be; one that is ``begun`` has its space already."""
     if reason := impossible(simulated):
         raise LabImpossible(reason, hint=_ONLY_EXISTING if platform.system() != "Linux" else _INSTEAD)
+    if begun:
+        return
     room = ROOM_SIMULATED if simulated else ROOM
     folder = existing(state_dir())
     free = shutil.disk_usage(folder).free / 1e9

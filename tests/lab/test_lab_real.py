@@ -100,6 +100,29 @@ def test_a_load_balancer_has_an_address_that_the_host_reaches(pods: LabInfo) -> 
     assert connection.getresponse().read() == b"it works\n"
 
 
+def test_pods_reach_a_server_on_the_host_by_its_name(pods: LabInfo) -> None:
+    place = layout(pods)
+    program = [
+        sys.executable,
+        "-m",
+        "http.server",
+        "0",
+        "--bind",
+        place.host_address,
+        "--directory",
+        str(place.volumes),
+    ]
+    server = subprocess.Popen(program, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    try:
+        assert server.stdout
+        port = server.stdout.readline().split("port ")[1].split()[0]
+        url = f"http://host.korthweb.lab:{port}/"
+        assert "lab-00" in kubectl(pods, "exec", "good", "--", BUSYBOX, "wget", "-T5", "-qO-", url)
+    finally:
+        server.kill()
+        server.communicate()
+
+
 def test_metrics_come_for_the_autoscaler(pods: LabInfo) -> None:
     path = "/apis/metrics.k8s.io/v1beta1/namespaces/default/pods"
     found = eventually(lambda: json.loads(kubectl(pods, "get", "--raw", path))["items"], seconds=60)

@@ -199,6 +199,7 @@ def test_a_simulated_lab_needs_no_root(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_full_disk_is_said_with_both_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "impossible", lambda simulated: "")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**10, 10**10, 10**9))
+    preflight.check(simulated=False, begun=True)
     with pytest.raises(NoSpace, match=r"needs 6\.0 GB in .*, where 1\.0 GB are free"):
         preflight.check(simulated=False)
 
