@@ -22,7 +22,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
+
+#: how a log line of k8s.io/klog begins: ``E1122 17:20:00.498215   21088 memcache.go:265]``
+KLOG = re.compile(r"[EWIF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+\]")
 
 
 class KorthwebError(Exception):
@@ -136,5 +140,7 @@ class Interrupted(KorthwebError):
 
 
 def tail(text: str, lines: int = 12) -> str:
-    """Return the last ``lines`` non-empty lines of ``text``."""
-    return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
+    """Return the last ``lines`` lines of ``text`` that say something: log lines of Kubernetes' libraries do not."""
+    told = [line for line in text.splitlines() if line.strip()]
+    spoken = [line for line in told if not KLOG.match(line)]
+    return "\n".join((spoken or told)[-lines:])

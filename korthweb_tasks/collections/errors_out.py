@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import time
 import traceback
@@ -18,6 +19,9 @@ from pathlib import Path
 from invoke.exceptions import Exit, Failure, ParseError
 
 from korthweb_tasks import errors, paths
+
+#: a task in a hint: ``inv lab.up``
+OUR_TASK = re.compile(r"(?:\./korthweb|\binv|\bkorthweb) (?=[a-z]+\.[a-z])")
 
 
 @contextmanager
@@ -55,8 +59,15 @@ def render(error: errors.KorthwebError) -> str:
     lines = [f"error: {error.message}"]
     lines += [f"    {line}" for line in error.details.splitlines()]
     if error.hint:
-        lines.append(f"Next: {error.hint}")
+        lines.append(f"Next: {as_typed(error.hint)}")
     return "\n".join(lines)
+
+
+def as_typed(hint: str) -> str:
+    """Return a hint with our tasks under the name that this program was started by: ./korthweb, korthweb or inv."""
+    own = "./korthweb" if os.environ.get("KORTHWEB_LAUNCHER") else Path(sys.argv[0]).stem
+    program = own if own in ("./korthweb", "inv", "invoke") else "korthweb"
+    return OUR_TASK.sub(f"{program} ", hint)
 
 
 def debugging() -> bool:

@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from korthweb_tasks.core.command import Command, Result, masked
-from korthweb_tasks.errors import ClusterUnreachable, CommandFailed, Interrupted, NoSpace, ToolMissing
+from korthweb_tasks.errors import ClusterUnreachable, CommandFailed, Interrupted, NoSpace, ToolMissing, tail
 from korthweb_tasks.run import retry
 
 #: seconds given to a child for its own clean-up after SIGINT, and after SIGTERM
@@ -188,13 +189,20 @@ def failure(result: Result) -> Exception:
     if "no space left on device" in stderr.lower():
         return NoSpace(f"no space left on the disk while running `{command}`", hint="df -h")
     if retry.unanswered(stderr):
+        tries = f" ({result.attempts} attempts)" if result.attempts > 1 else ""
         return ClusterUnreachable(
-            f"no answer from the server for `{command.argv[0]}` ({result.attempts} attempts)",
+            f"no answer from the server of context {_context(command)}{tries}",
             hint="inv context.list shows which clusters answer",
-            details=stderr.strip(),
+            details=tail(stderr, 1),
         )
     how = f"had no end after {command.timeout:g} s" if result.code == TIMED_OUT else f"ended with code {result.code}"
     return CommandFailed(f"`{command}` {how}", code=result.code, stderr=stderr)
+
+
+def _context(command: Command) -> str:
+    """Return the context that a command names: whatever its program calls that flag."""
+    flags = [value for flag, value in pairwise(command.argv) if flag in ("--context", "--kube-context")]
+    return flags[0] if flags else command.argv[0]
 
 
 def missing(command: Command, error: OSError) -> ToolMissing:

@@ -12,7 +12,7 @@ import invoke
 import pytest
 
 from korthweb_tasks import errors
-from korthweb_tasks.collections.errors_out import ends_clearly
+from korthweb_tasks.collections.errors_out import as_typed, ends_clearly
 from korthweb_tasks.main import Korthweb
 
 
@@ -152,6 +152,22 @@ def test_debugging_shows_the_traceback(program: Korthweb, monkeypatch: pytest.Mo
     monkeypatch.setenv("KORTHWEB_DEBUG", "1")
     with pytest.raises(RuntimeError, match="boo"):
         run(program, "lab.up", "--fail=fault")
+
+
+@pytest.mark.parametrize(
+    ("launcher", "argv", "shown"),
+    [
+        ("/x/korthweb", "/x/.venv/bin/korthweb", "./korthweb lab.up, or ./korthweb context.use NAME"),
+        ("", "/usr/bin/inv", "inv lab.up, or inv context.use NAME"),
+        ("", "/usr/bin/korthweb", "korthweb lab.up, or korthweb context.use NAME"),
+    ],
+)
+def test_a_hint_names_the_program_as_it_was_typed(
+    monkeypatch: pytest.MonkeyPatch, launcher: str, argv: str, shown: str
+) -> None:
+    monkeypatch.setenv("KORTHWEB_LAUNCHER", launcher)
+    monkeypatch.setattr("sys.argv", [argv])
+    assert as_typed("inv lab.up, or korthweb context.use NAME") == shown
 
 
 def test_what_is_no_exception_passes(program: Korthweb) -> None:
