@@ -1,0 +1,160 @@
+"""Traefik on request in a real lab: image, registry, chart; and the chart comes up from there by plain helm."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from korthweb_tasks.lab import cluster, extras, mirror, process, store
+from korthweb_tasks.lab.cluster import LabInfo
+from korthweb_tasks.lab.extras import Brought
+from korthweb_tasks.lab.layout import Layout
+from korthweb_tasks.lab.raising import Options
+from korthweb_tasks.provision import builder
+from korthweb_tasks.provision.tools import locate
+from korthweb_tasks.run.console import Console
+
+NAME = "tr1"
+OPTIONS = Options(images=(), volumes=1)
+QUIET = Console(quiet=True)
+VALUES = {
+    "rbac": {"namespaced": True},
+    "ports": {
+        "web": {"expose": {"default": False}},
+        "websecure": {"transport": {"respondingTimeouts": {"readTimeout": 0}}},
+        "dicom": {"port": 11112, "exposedPort": 11112, "expose": {"default": True}},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabInfo]:
+    """Give a running lab apart from the user's, and remove it."""
+    before = os.environ.get("KORTHWEB_STATE")
+    os.environ["KORTHWEB_STATE"] = str(tmp_path_factory.mktemp("state"))
+    try:
+        yield cluster.up(NAME, console=QUIET, options=OPTIONS)
+    finally:
+        cluster.down(NAME, console=QUIET)
+        del os.environ["KORTHWEB_STATE"]
+        if before is not None:
+            os.environ["KORTHWEB_STATE"] = before
+
+
+@pytest.fixture(scope="module")
+def brought(lab: LabInfo) -> Brought:
+    """Give what the lab got."""
+    return extras.bring(lab.name, "traefik", QUIET)
+
+
+@pytest.fixture(scope="module")
+def address(lab: LabInfo, brought: Brought) -> str:
+    """Give the address of a release made by plain helm from the registry."""
+    chart = (brought.source, "--version", brought.version, "--ca-file", brought.ca_file)
+    words = ("install", "edge", *chart, "--namespace", "edge", "--create-namespace", "--values", "-")
+    helm(lab, *words, "--wait", "--timeout", "120s", stdin=json.dumps(VALUES))
+    return kubectl(lab, "get", "svc", "edge-traefik", "-n", "edge", "-o=jsonpath={.status.loadBalancer.ingress[0].ip}")
+
+
+def test_a_second_time_changes_nothing_and_is_fast(lab: LabInfo, brought: Brought) -> None:
+    before = {name: one.pid for name, one in process.components(layout().root).items()}
+    began = time.monotonic()
+    again = extras.bring(lab.name, "traefik", QUIET)
+    assert time.monotonic() - began < 10
+    assert brought.changed
+    assert not again.changed
+    assert again.source == brought.source == extras.chart_source(lab.name, "traefik")[0]  # type: ignore[index]
+    assert {name: one.pid for name, one in process.components(layout().root).items()} == before
+
+
+def test_the_registry_is_a_part_of_the_lab(lab: LabInfo, brought: Brought) -> None:
+    found = {one.name: one for one in cluster.status(lab.name).components}["registry"]
+    assert found.state == "running"
+    assert found.address == f"{layout().address}:5000"
+    assert Path(f"/proc/{found.pid}/ns/net").readlink() != Path("/proc/self/ns/net").readlink()
+
+
+def test_the_registry_comes_again_with_the_lab(lab: LabInfo, brought: Brought) -> None:
+    one = process.components(layout().root)["registry"]
+    assert process.end([one], layout().root) == []
+    assert cluster.status(lab.name).state == "degraded"
+    assert cluster.up(lab.name, console=QUIET, options=OPTIONS).changed
+    assert mirror.answers(layout())
+    assert not extras.bring(lab.name, "traefik", QUIET).changed, "the chart is still there"
+
+
+def test_strangers_are_not_taken_for_the_registry(lab: LabInfo, brought: Brought) -> None:
+    with pytest.raises(ssl.SSLCertVerificationError):
+        http.client.HTTPSConnection(layout().address, 5000, timeout=5).request("GET", "/v2/")
+
+
+def test_traefik_answers_on_443_and_11112_and_not_where_it_is_not_exposed(lab: LabInfo, address: str) -> None:
+    anyone = ssl._create_unverified_context()  # it has made itself one
+    connection = http.client.HTTPSConnection(address, 443, timeout=5, context=anyone)
+    connection.request("GET", "/")
+    assert connection.getresponse().status == 404
+    http.client.HTTPConnection(address, 11112, timeout=5).connect()
+    with pytest.raises((ConnectionError, TimeoutError)):
+        http.client.HTTPConnection(address, 80, timeout=2).connect()
+
+
+def test_a_route_through_the_crds_is_served(lab: LabInfo, address: str) -> None:
+    ping = {"kind": "TraefikService", "name": "ping@internal"}
+    route = {
+        "apiVersion": "traefik.io/v1alpha1",
+        "kind": "IngressRoute",
+        "metadata": {"name": "ping", "namespace": "edge"},
+        "spec": {
+            "entryPoints": ["websecure"],
+            "routes": [{"kind": "Rule", "match": "Path(`/alive`)", "services": [ping]}],
+        },
+    }
+    kubectl(lab, "apply", "--filename", "-", stdin=json.dumps(route))
+    deadline = time.monotonic() + 20
+    while (status := get(address, "/alive")) != 200:
+        assert time.monotonic() < deadline, status
+        time.sleep(0.3)
+
+
+def test_nothing_is_left_when_the_lab_goes(lab: LabInfo, brought: Brought) -> None:
+    root = layout().root
+    assert cluster.down(lab.name, console=QUIET)
+    assert list(process.of_lab(root)) == []
+    assert not root.exists()
+
+
+def get(address: str, path: str) -> int:
+    anyone = ssl._create_unverified_context()  # it has made itself one
+    connection = http.client.HTTPSConnection(address, 443, timeout=5, context=anyone)
+    connection.request("GET", path)
+    return connection.getresponse().status
+
+
+def layout() -> Layout:
+    found = store.load(NAME)
+    assert found is not None
+    return found.layout
+
+
+def helm(lab: LabInfo, *args: str, stdin: str = "") -> str:
+    where = ("--kubeconfig", lab.kubeconfig, "--kube-context", lab.context)
+    return call(str(locate("helm").path), *args, *where, stdin=stdin)
+
+
+def kubectl(lab: LabInfo, *args: str, stdin: str = "") -> str:
+    where = ("--kubeconfig", lab.kubeconfig, "--context", lab.context)
+    return call(str(builder.binary("kubernetes", "kubectl")), *where, *args, stdin=stdin)
+
+
+def call(*argv: str, stdin: str) -> str:
+    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False, timeout=150)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
