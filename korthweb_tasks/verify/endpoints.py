@@ -57,6 +57,12 @@ LOOKUPS: Mapping[str, Lookup] = {
         cas=(Key("istio-system", "{ns}-ca", "tls.crt"), Key("istio-system", "{ns}-tls", "ca.crt")),
         password=Key("{ns}", "orthanc-users", "{password}"),
     ),
+    "helm": Lookup(
+        ingress=("{ns}", "orthanc-traefik"),
+        cas=(Key("{ns}", "orthanc-tls", "ca.crt"), Key("{ns}", "orthanc-ca", "tls.crt")),
+        password=Key("{ns}", "orthanc-users", "{password}"),
+        selector="app.kubernetes.io/instance=orthanc,app.kubernetes.io/component=orthanc",
+    ),
 }
 
 
@@ -73,7 +79,7 @@ def find_endpoint(run: Run, kubectl: Kubectl, tenant: Tenant, approach: str) -> 
     Raises VerifyFailed where the tenant is not deployed, and what ``run`` raises.
     """
     lookup, user = lookup_of(approach), tenant.users[0]
-    namespace, service = lookup.ingress
+    namespace, service = (text.format(ns=tenant.namespace) for text in lookup.ingress)
     found = items(run(kubectl.get("service", service, namespace=namespace)))
     cas = [key.named(tenant, user) for key in lookup.cas]
     ca = next((text for key in cas if (text := _read(run, kubectl, key))), "")
