@@ -124,17 +124,17 @@ def guide(manifests: Manifests, tenants: tuple[Tenant, ...]) -> str:
 These files were written by `korthweb manual.render`. In this order, each command with `--context` of your cluster:
 
 ```sh
-istioctl install --filename tools/istio-operator.yaml
+istioctl install --filename tools/istio-operator.yaml --skip-confirmation
 helm upgrade --install cert-manager {chart}{repository} --version {release.version} \\
   --namespace cert-manager --create-namespace --values tools/cert-manager-values.yaml --wait
 
 # passwords are generated in the cluster; no file has them
 {scripts}
 
-kubectl apply --server-side --filename .
+# the webhooks of Istio and cert-manager may refuse for some seconds, until they serve
+until kubectl apply --server-side --filename .; do sleep 3; done
 {waits}
 ```
 
-`kubectl apply --filename .` takes the numbered files in their order. The first one may be refused for some seconds,
-until the webhooks of Istio and cert-manager serve: then it is typed again.
+`kubectl apply --filename .` takes the numbered files in their order. `korthweb manual.diff` says later what differs.
 """
