@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from korthweb_tasks.core.plan import Plan
     from korthweb_tasks.core.record import StepRecord
     from korthweb_tasks.core.target import Target
-    from korthweb_tasks.provision.tools import Source
     from korthweb_tasks.report.model import Report
     from korthweb_tasks.run.console import Console
     from korthweb_tasks.run.guard import Identity
@@ -54,34 +53,6 @@ _OPEN = ExitStack()
 atexit.register(_OPEN.close)
 #: seconds of trying before a cluster counts as unreachable at the first contact
 FIRST_CONTACT = 5.0
-
-
-class Programs(Mapping[str, str]):
-    """Paths of the CLIs, looked for when one is first needed."""
-
-    NAMES = ("kubectl", "helm", "istioctl", "flux")
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self._found: dict[str, str] = {}
-
-    def __getitem__(self, name: str) -> str:
-        """Return the path of a CLI; raises ToolMissing, and KeyError for a name that is none of them."""
-        if name not in self.NAMES:
-            raise KeyError(name)
-        if name not in self._found:
-            from korthweb_tasks.provision.tools import locate
-
-            self._found[name] = str(locate(name, source=self.source).path)
-        return self._found[name]
-
-    def __iter__(self) -> Iterator[str]:
-        """Go through the names."""
-        return iter(self.NAMES)
-
-    def __len__(self) -> int:
-        """Count the names."""
-        return len(self.NAMES)
 
 
 @dataclass
@@ -203,6 +174,7 @@ class Session:
     def _shared(self) -> _Shared:
         key = f"{self.ref.target.kubeconfig}#{self.ref.target.context}" if self.cluster else ""
         if key not in _SHARED:
+            from korthweb_tasks.collections.programs import Programs
             from korthweb_tasks.run.console import Console
             from korthweb_tasks.run.runner import Runner
 
@@ -235,7 +207,7 @@ class Session:
         if self.dry_run:
             return self._preview(plan)
         self._allow(plan, destructive)
-        self._take_lock()
+        self.lock()
         report = self._apply(plan)
         if self.output == "json":
             self.emit(report_data(report), "")
@@ -264,7 +236,8 @@ class Session:
                 self.console.line(f"  {step.title}")
             self.confirm(f"{plan.title} on {self.ref.name}: go on?")
 
-    def _take_lock(self) -> None:
+    def lock(self) -> None:
+        """Take the lock on the cluster, for the rest of this process; raises LockHeld."""
         if self._shared.lock is None:
             from korthweb_tasks.run.lock import Lock
 

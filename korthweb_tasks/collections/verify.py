@@ -56,7 +56,7 @@ def everything(
     if restart and not session.dry_run:
         session.contact()
         allow(session.ref, yes=yes)
-        session._take_lock()  # two runs that delete pods would each find the other's doing broken
+        session.lock()  # two runs that delete pods would each find the other's doing broken
     options = Options(restart=restart, study=Path(study) if study else None, restart_timeout=_patience(session))
     _verify(session, options, approach, report, output)
 

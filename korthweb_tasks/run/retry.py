@@ -9,7 +9,7 @@ from korthweb_tasks.core.command import Result
 
 #: what stderr says -> the name of the fault; the first match counts
 TRANSIENT: tuple[tuple[str, str], ...] = (
-    (r"connection refused", "connection refused"),
+    (r"connection refused|connection to the server \S+ was refused", "connection refused"),
     (r"connection reset by peer|unexpected EOF|: EOF\b", "connection cut"),
     (r"TLS handshake timeout", "TLS handshake timeout"),
     (r"i/o timeout|Client\.Timeout exceeded|context deadline exceeded", "time-out"),

@@ -1,0 +1,37 @@
+"""The paths of the CLIs, for a runner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from korthweb_tasks.provision.tools import Source
+
+
+class Programs(Mapping[str, str]):
+    """Paths of the CLIs, looked for when one is first needed."""
+
+    NAMES = ("kubectl", "helm", "istioctl", "flux")
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._found: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> str:
+        """Return the path of a CLI; raises ToolMissing, and KeyError for a name that is none of them."""
+        if name not in self.NAMES:
+            raise KeyError(name)
+        if name not in self._found:
+            from korthweb_tasks.provision.tools import locate
+
+            self._found[name] = str(locate(name, source=self.source).path)
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the names."""
+        return iter(self.NAMES)
+
+    def __len__(self) -> int:
+        """Count the names."""
+        return len(self.NAMES)
