@@ -99,12 +99,16 @@ def filter_entrance(layout: Layout, runner: Runner, nft: Path, rules: str) -> No
     runner.run(Command(argv=call, stdin=rules, timeout=30))
 
 
+def intact(layout: Layout, runner: Runner) -> bool:
+    """Say whether both namespaces are there and finished."""
+    if not is_mounted(layout.netns) or not is_mounted(layout.mountns):
+        return False
+    return runner.check(Command(argv=inside(layout, ("test", "-e", "/run/ready")))).code == 0
+
+
 def prepare_mounts(layout: Layout, runner: Runner) -> None:
-    """Make the mount namespace; a half-made one is replaced, since nothing runs in it yet."""
-    if (
-        is_mounted(layout.mountns)
-        and runner.check(Command(argv=inside(layout, ("test", "-e", "/run/ready")))).code == 0
-    ):
+    """Make the mount namespace, unless it is there."""
+    if intact(layout, runner):
         return
     remove_mounts(layout, runner)
     layout.namespaces.mkdir(parents=True, exist_ok=True)

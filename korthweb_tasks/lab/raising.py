@@ -9,7 +9,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from korthweb_tasks.core.record import StepRecord
-from korthweb_tasks.lab import cgroups, control, graph, mirror, namespaces, node, objects
+from korthweb_tasks.lab import cgroups, control, graph, mirror, namespaces, node, objects, teardown
 from korthweb_tasks.lab.config import firewall
 from korthweb_tasks.lab.graph import Note, Work
 from korthweb_tasks.lab.layout import DEFAULT_SUBNET
@@ -116,7 +116,11 @@ class Raising:
 
     def _network(self, _: Note) -> bool:
         layout, runner = self.layout, self.site.runner
-        fresh = not namespaces.is_mounted(layout.netns) or not namespaces.is_mounted(layout.mountns)
+        fresh = not namespaces.intact(layout, runner)
+        if fresh:  # what still runs is in namespaces that nobody can enter any more
+            teardown.end_processes(layout)
+            namespaces.remove_mounts(layout, runner)
+            namespaces.remove_network(layout, runner)
         cgroups.prepare(layout.tag)
         namespaces.prepare(layout, runner)
         namespaces.filter_entrance(layout, runner, self.tools / "nft", firewall(layout))

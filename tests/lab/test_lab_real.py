@@ -376,8 +376,26 @@ def test_a_lab_comes_back_after_the_machine_was_switched_off(pods: LabInfo) -> N
     namespaces.remove_network(place, Runner())
     assert cluster.status(pods.name).state == "stopped"
     up(pods.name)
-    fetch = ("exec", "good", "--", BUSYBOX, "wget", "-T5", "-qO-", "http://server/")
-    eventually(lambda: run(pods, *fetch).stdout == "it works\n", seconds=90)
+    eventually(lambda: served(pods), seconds=90)
+
+
+@pytest.mark.parametrize("lost", ["netns", "mountns", "interface"])
+def test_a_lab_whose_namespaces_somebody_removed_is_made_whole(pods: LabInfo, lost: str) -> None:
+    place = layout(pods)
+    commands = {
+        "netns": ["ip", "netns", "delete", place.tag],
+        "mountns": ["umount", "--lazy", str(place.mountns)],
+        "interface": ["ip", "link", "delete", place.host_interface],
+    }
+    subprocess.run(commands[lost], check=True)
+    up(pods.name)
+    assert cluster.status(pods.name).state == "running"
+    eventually(lambda: served(pods), seconds=90)
+
+
+def served(info: LabInfo) -> bool:
+    """Say whether one pod gets an answer from another, over a Service's name."""
+    return run(info, "exec", "good", "--", BUSYBOX, "wget", "-T5", "-qO-", "http://server/").stdout == "it works\n"
 
 
 def test_the_nodes_own_resolver_is_asked_over_the_service(lab: LabInfo) -> None:
