@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,9 +13,6 @@ from korthweb_tasks.core.target import Target
 
 #: states of a revision whose holder died while it worked
 PENDING = ("pending-install", "pending-upgrade", "pending-rollback", "uninstalling")
-
-#: where labs live (RFC 2544)
-LAB_NETWORK = ipaddress.ip_network("198.18.0.0/15")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,32 +119,39 @@ def chart_command(verb: str, *args: str, values: Mapping[str, Any] | None = None
     return Command(argv=("helm", verb, *args, *given), stdin=stdin, cwd=cwd)
 
 
-def pull(source: str, version: str, folder: str, *, chart: str = "") -> Command:
-    """Return the download of a chart's archive into ``folder``; ``source`` is ``oci://...`` or a repository's URL."""
-    which: Iterable[str] = (source,) if source.startswith("oci://") else (chart, "--repo", source)
-    args = ("pull", *which, "--version", version, "--destination", folder, *_plain(source))
-    return Command(argv=("helm", *args), repeatable=True)
+def pull(source: str, version: str, folder: str, *, chart: str = "", ca_file: str = "") -> Command:
+    """Return the download of a chart's archive into ``folder``.
+
+    ``source`` is ``oci://...`` or a repository's URL; ``ca_file`` has the authority of a registry that the system
+    does not trust by itself.
+    """
+    which = (source,) if source.startswith("oci://") else (chart, "--repo", source)
+    args = ("pull", *which, "--version", version, "--destination", folder)
+    return _registry(args, source, ca_file)
 
 
-def push(archive: str, registry: str) -> Command:
+def push(archive: str, registry: str, *, ca_file: str = "") -> Command:
     """Return the upload of a chart's archive to ``oci://host/path``."""
-    return Command(argv=("helm", "push", archive, registry, *_plain(registry)), repeatable=True)
+    return _registry(("push", archive, registry), registry, ca_file)
+
+
+def _registry(args: tuple[str, ...], source: str, ca_file: str) -> Command:
+    """Return a command for a registry; a private one is asked directly, not through a proxy."""
+    trusted = ("--ca-file", ca_file) if ca_file else _plain(source)
+    env = {name: host_of(source) for name in ("NO_PROXY", "no_proxy")} if trusted else {}
+    return Command(argv=("helm", *args, *trusted), env=env, repeatable=True)
+
+
+def host_of(source: str) -> str:
+    """Return the host of a URL, without its port."""
+    place = source.partition("://")[2].partition("/")[0]
+    return place.rpartition(":")[0] or place
 
 
 def _plain(source: str) -> tuple[str, ...]:
-    """Return the flag for registries without TLS: on this machine or in a lab, as container engines have it."""
-    host = (
-        source.partition("://")[2].partition("/")[0].rpartition(":")[0] or source.partition("://")[2].partition("/")[0]
-    )
-    if not source.startswith("oci://"):
-        return ()
-    if host == "localhost" or host.endswith(".korthweb.lab"):
-        return ("--plain-http",)
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return ()
-    return ("--plain-http",) if address.is_loopback or address in LAB_NETWORK else ()
+    """Return the flag for a registry on this machine, which needs no TLS."""
+    near = host_of(source) in ("localhost", "127.0.0.1")
+    return ("--plain-http",) if near and source.startswith("oci://") else ()
 
 
 def rows(result: Result) -> list[dict[str, Any]]:

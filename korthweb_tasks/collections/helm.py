@@ -1,0 +1,247 @@
+"""Orthanc by one chart: PostgreSQL and Traefik along with it, one release for each tenant."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from korthweb_tasks.collections.flags import task
+
+if TYPE_CHECKING:
+    from korthweb_tasks.approaches.helm import Builder
+    from korthweb_tasks.approaches.release_diff import Change
+    from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.provision.charts import Staged
+    from korthweb_tasks.report.model import Report
+    from korthweb_tasks.settings.parts import Tenant
+
+
+@task(example="inv helm.check --context hospital-a", changes=False)
+def check(session: Session) -> None:
+    """Look whether everything is there that a deployment needs; changes nothing."""
+    from korthweb_tasks.approaches.status import table
+    from korthweb_tasks.collections.helm_parts import findings
+    from korthweb_tasks.errors import StepFailed
+
+    session.contact()
+    found = findings(session)
+    marks = {"ok": "ok", "note": "note", "broken": "BROKEN"}
+    text = table([(marks[one.verdict], one.title, one.text) for one in found])
+    session.emit([{"title": f.title, "verdict": f.verdict, "text": f.text} for f in found], text)
+    if broken := [one for one in found if one.verdict == "broken"]:
+        raise StepFailed(f"{len(broken)} of {len(found)} checks are broken: {broken[0].title}: {broken[0].text}")
+
+
+@task(example="inv helm.dependencies", changes=False)
+def dependencies(session: Session) -> None:
+    """Bring the charts that ours needs, from where the settings say."""
+    made = _staged(session)
+    names = sorted(path.name for path in (made.folder / "charts").iterdir())
+    data = {"chart": str(made.folder), "version": made.version, "dependencies": names}
+    session.emit(data, f"{made.folder} ({made.version}) with {', '.join(names) or 'no dependency'}")
+
+
+@task(example="inv helm.lint --tenant BHC", changes=False)
+def lint(session: Session) -> None:
+    """Check the chart with each tenant's values, strictly: templates, schema, what the chart itself refuses."""
+    from korthweb_tasks.approaches.helm import values
+    from korthweb_tasks.tools.helm import chart_command
+
+    made = _staged(session)
+    for tenant in session.tenants:
+        known = ("--kube-version", session.settings.versions["kubernetes"])
+        words = ("--strict", "--quiet", str(made.folder), "--namespace", tenant.namespace, *known)
+        session.runner.run(chart_command("lint", *words, values=values(session.settings, tenant)))
+    names = [tenant.name for tenant in session.tenants]
+    session.emit({"version": made.version, "tenants": names}, f"orthanc-{made.version}: good for {', '.join(names)}")
+
+
+@task(example="inv helm.template --tenant BHC", changes=False)
+def template(session: Session) -> None:
+    """Show what the chart makes of the settings, without a cluster; the contents of Secrets are masked."""
+    from korthweb_tasks.approaches.helm import RELEASE, values
+    from korthweb_tasks.approaches.release_diff import masked_text
+    from korthweb_tasks.core.render import parse
+    from korthweb_tasks.tools.helm import chart_command
+
+    made = _staged(session)
+    texts = []
+    for tenant in session.tenants:
+        place = ("--namespace", tenant.namespace, "--kube-version", session.settings.versions["kubernetes"])
+        command = chart_command("template", RELEASE, str(made.folder), *place, values=values(session.settings, tenant))
+        texts.append(masked_text(session.runner.run(command).stdout))
+    text = "".join(texts)
+    session.emit(parse(text) if session.output == "json" else None, text.rstrip("\n"))
+
+
+@task(example="inv helm.diff --tenant BHC", changes=False)
+def diff(session: Session) -> None:
+    """Show what an upgrade would change in each release, Secrets masked; exit code 9 where it is something."""
+    from korthweb_tasks.errors import Differs
+
+    session.contact()
+    builder = _builder(session)
+    found = [change for tenant in session.tenants for change in _changes(session, builder, tenant)]
+    text = "\n\n".join(f"# {change.tenant}: {change.name}\n{change.text}" for change in found)
+    session.emit([change.as_data() for change in found], text or "nothing would change")
+    if found:
+        raise Differs(f"{len(found)} objects would change", hint="inv helm.deploy changes them")
+
+
+@task(example="inv helm.deploy --context hospital-a --tenant BHC")
+def deploy(session: Session) -> None:
+    """Install or upgrade each tenant's release, and wait until it is ready; what is so already is left alone."""
+    deployed(session)
+    if not session.dry_run:
+        session.console.line(
+            "Next: inv verify.all --approach helm proves it; inv helm.credentials --show tells the passwords"
+        )
+
+
+@task(example="inv helm.test --tenant BHC", changes=False)
+def test(session: Session) -> None:
+    """Run the chart's own test in the cluster: HTTPS with and without a password, TLS for DICOM, C-ECHO."""
+    from korthweb_tasks.approaches.helm import RELEASE
+    from korthweb_tasks.errors import StepFailed
+    from korthweb_tasks.tools.helm import Helm
+
+    session.contact()
+    seconds = session.timeout or 300.0
+    told = {}
+    for tenant in session.tenants:
+        result = session.runner.check(Helm(session.target).test(RELEASE, namespace=tenant.namespace, timeout=seconds))
+        log = result.stdout.partition("POD LOGS")[2].partition("\n")[2].strip()
+        if result.code != 0:
+            raise StepFailed(f"{tenant.name}: the release's test failed", details=f"{log}\n{result.stderr}".strip())
+        told[tenant.name] = log.splitlines()
+    session.emit(told, "\n".join(f"{name}: {line}" for name, lines in told.items() for line in lines))
+
+
+@task(example="inv helm.status --tenant BHC --output json", changes=False)
+def status(session: Session) -> None:
+    """Show each release, what belongs to it, and how it is."""
+    from korthweb_tasks.approaches.status import table
+    from korthweb_tasks.collections.helm_parts import status_rows
+
+    session.contact()
+    rows = [row for tenant in session.tenants for row in status_rows(session, tenant)]
+    lines = [("NAMESPACE", "RESOURCE", "STATE", ""), *((r.namespace, r.resource, r.state, r.message) for r in rows)]
+    session.emit([row.as_data() for row in rows], table(lines))
+
+
+@task(example="inv helm.history --tenant BHC", changes=False)
+def history(session: Session) -> None:
+    """Show the revisions of each release, for helm.rollback."""
+    from korthweb_tasks.approaches.helm import RELEASE
+    from korthweb_tasks.approaches.status import table
+    from korthweb_tasks.tools.helm import Helm, rows
+
+    session.contact()
+    found = []
+    for tenant in session.tenants:
+        result = session.runner.run(Helm(session.target).history(RELEASE, namespace=tenant.namespace))
+        found += [{"tenant": tenant.name, **row} for row in (rows(result) if result.code == 0 else [])]
+    keys = ("tenant", "revision", "updated", "status", "chart", "description")
+    lines = [tuple(key.upper() for key in keys), *(tuple(str(row.get(key, "")) for key in keys) for row in found)]
+    session.emit(found, table(lines))
+
+
+@task(
+    example="inv helm.rollback --tenant BHC --revision 3",
+    help={"revision": "as helm.history shows it (default: the one before)"},
+)
+def rollback(session: Session, revision: int = 0) -> None:
+    """Go back to an earlier revision of one tenant's release; images, passwords and certificates stay."""
+    from korthweb_tasks.errors import UsageError
+
+    if len(session.tenants) != 1:
+        names = ", ".join(tenant.name for tenant in session.tenants)
+        raise UsageError("a rollback is of one tenant", hint=f"--tenant takes one of {names}")
+    session.execute(_builder(session).rollback(session.tenants[0], revision))
+
+
+@task(
+    example="inv helm.package --out dist --push oci://registry.hospital/charts",
+    changes=False,
+    help={
+        "out": "folder for the archive; it is made",
+        "push": "oci://host/path to put it to as well",
+        "ca": "file with the authority of that registry",
+        "plain": "leave values.yaml as the project ships it; without it, the archive carries this site's defaults",
+    },
+)
+def package(session: Session, out: str = "dist", push: str = "", ca: str = "", plain: bool = False) -> None:
+    """Make an archive of the chart with its dependencies, which plain `helm install` takes."""
+    from korthweb_tasks.collections.helm_parts import packaged
+
+    archive = packaged(session, out, plain=plain)
+    if push:
+        from korthweb_tasks.tools.helm import push as pushed
+
+        session.runner.run(pushed(str(archive), push, ca_file=ca))
+    session.emit({"archive": str(archive), "pushed": push or None}, f"{archive}{f' is at {push}' if push else ''}")
+
+
+@task(
+    example="inv helm.credentials --tenant BHC --show",
+    changes=False,
+    help={"show": "print the passwords; without it only who has one, and where it is kept"},
+)
+def credentials(session: Session, show: bool = False) -> None:
+    """Say who may log in, and with --show the passwords."""
+    from korthweb_tasks.approaches.credentials import logins
+    from korthweb_tasks.approaches.status import table
+
+    session.contact()
+    found = [entry for tenant in session.tenants for entry in logins(session.runner.run, session.kubectl, tenant)]
+    if not show:
+        found = [{**entry, "password": "(--show prints it)"} for entry in found]
+    keys = ("tenant", "user", "password", "url", "secret")
+    session.emit(found, table([tuple(key.upper() for key in keys), *(tuple(e[k] for k in keys) for e in found)]))
+
+
+@task(
+    example="inv helm.destroy --context hospital-a --tenant BHC",
+    destructive=True,
+    help={"volumes": "remove the namespace with its volume too: every image is lost"},
+)
+def destroy(session: Session, volumes: bool = False) -> None:
+    """Remove each tenant's release, passwords and certificates; the volume with the images stays unless --volumes."""
+    from korthweb_tasks.approaches.helm import Builder, ChartAt
+
+    builder = Builder(session.settings, session.target, session.secrets, ChartAt("", ""))
+    session.execute(builder.removal(session.tenants, volumes=volumes), destructive=True)
+
+
+def deployed(session: Session) -> Report:
+    """Deploy the session's tenants and return the report."""
+    from korthweb_tasks.collections.helm_parts import refuse_strangers
+
+    session.contact()
+    refuse_strangers(session)
+    return session.execute(_builder(session).plan(session.tenants))
+
+
+def _changes(session: Session, builder: Builder, tenant: Tenant) -> list[Change]:
+    from korthweb_tasks.approaches.helm import RELEASE
+    from korthweb_tasks.approaches.release_diff import Change, changes
+
+    before = session.runner.run(builder.helm.manifest(RELEASE, namespace=tenant.namespace))
+    if before.code != 0:
+        return [Change(tenant.name, f"release/{RELEASE}", "would be installed")]
+    after = session.runner.run(builder.helm.rendered(builder.release(tenant)))
+    return changes(tenant.name, before.stdout, json.loads(after.stdout)["manifest"])
+
+
+def _builder(session: Session) -> Builder:
+    from korthweb_tasks.approaches.helm import Builder
+    from korthweb_tasks.collections.helm_parts import chart_at, within_budget
+
+    within_budget(session)
+    return Builder(session.settings, session.target, session.secrets, chart_at(session))
+
+
+def _staged(session: Session) -> Staged:
+    from korthweb_tasks.collections.helm_parts import stage
+
+    return stage(session)

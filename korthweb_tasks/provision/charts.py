@@ -1,0 +1,118 @@
+"""Our chart made ready: a copy with its dependency beside it, from whatever source the settings name."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from korthweb_tasks import paths
+from korthweb_tasks.core.command import Command, Result
+from korthweb_tasks.core.render import as_yaml, digest
+from korthweb_tasks.errors import UsageError
+from korthweb_tasks.settings.merge import deep_merge
+from korthweb_tasks.tools.helm import pull
+
+Run = Callable[[Command], Result]
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """A chart that ours needs. ``source`` is ``oci://.../name``, ``https://...`` of a repository, or a path."""
+
+    name: str
+    source: str
+    version: str
+    #: authority of the registry; empty: those that the system trusts
+    ca_file: str = ""
+
+    @property
+    def repository(self) -> str:
+        """Return the source as Chart.yaml names it."""
+        if "://" not in self.source:
+            return f"file://{Path(self.source).resolve()}"
+        return self.source.rpartition("/")[0] if self.source.startswith("oci://") else self.source
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A chart that helm can take: its folder, and its version with a digest of what is in it."""
+
+    folder: Path
+    version: str
+
+
+def staged(source: Path, dependencies: tuple[Dependency, ...], run: Run, defaults: Mapping[str, Any]) -> Staged:
+    """Return a copy of the chart in ``source`` with ``dependencies`` (and no others) in it; made at the first call.
+
+    ``defaults`` are laid over its values.yaml, for an archive that carries a site's own defaults; empty leaves that
+    file as it is. The version of the copy ends in ``+<digest>``, so that any change is another version.
+    Raises UsageError for a path that is no chart, and what ``run`` raises where a chart can't be had.
+    """
+    import yaml
+
+    key = digest([_content(source), [[d.name, d.source, d.version] for d in dependencies], defaults], 10)
+    about = yaml.safe_load((source / "Chart.yaml").read_text(encoding="utf-8"))
+    version = f"{about['version']}+{key}"
+    place = paths.cache_dir() / "charts" / f"{about['name']}-{key}" / about["name"]
+    if place.is_dir():
+        return Staged(place, version)
+    place.parent.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent.parent) as part:
+        made = Path(part) / about["name"]
+        shutil.copytree(source, made, ignore=shutil.ignore_patterns("charts", "Chart.lock"))
+        listed = [_listed(about, one) for one in dependencies]
+        text = as_yaml([{**about, "version": version, "dependencies": listed}])
+        (made / "Chart.yaml").write_text(text, encoding="utf-8")
+        if defaults:
+            _lay_over(made / "values.yaml", defaults)
+        (made / "charts").mkdir()
+        for one in dependencies:
+            _bring(one, made / "charts", run)
+        place.parent.mkdir(exist_ok=True)
+        if not place.exists():
+            made.rename(place)
+    return Staged(place, version)
+
+
+def _content(folder: Path) -> str:
+    """Return a digest of names and contents of the files below ``folder``."""
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and "charts" not in path.relative_to(folder).parts:
+            found.update(f"{path.relative_to(folder)}\0{path.stat().st_mode & 0o111}\0".encode())
+            found.update(path.read_bytes() + b"\0")
+    return found.hexdigest()
+
+
+def _listed(about: Mapping[str, Any], one: Dependency) -> dict[str, Any]:
+    """Return the entry of Chart.yaml, with the conditions that our chart gives it."""
+    entry = next(entry for entry in about["dependencies"] if entry["name"] == one.name)
+    return {**entry, "version": one.version, "repository": one.repository}
+
+
+def _lay_over(file: Path, defaults: Mapping[str, Any]) -> None:
+    import yaml
+
+    values = deep_merge(yaml.safe_load(file.read_text(encoding="utf-8")), defaults)
+    head = "# Defaults of a site, laid over those of the chart; README.md describes every value.\n"
+    file.write_text(head + as_yaml([values]), encoding="utf-8")
+
+
+def _bring(one: Dependency, folder: Path, run: Run) -> None:
+    if "://" in one.source:
+        run(pull(one.source, one.version, str(folder), chart=one.name, ca_file=one.ca_file))
+        return
+    path = Path(one.source)
+    if path.is_dir() and (path / "Chart.yaml").is_file():
+        shutil.copytree(path, folder / one.name)
+    elif path.is_file():
+        shutil.copy(path, folder)
+    else:
+        raise UsageError(
+            f"charts.{one.name}.source: {path} is no chart", hint="a folder with Chart.yaml, or its archive"
+        )
