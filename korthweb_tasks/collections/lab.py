@@ -142,7 +142,8 @@ def brought(session: Session, name: str, extra: str) -> Brought:
     from korthweb_tasks.lab import extras
 
     chart = session.settings.charts.get(extra)
-    return extras.bring(name, extra, session.console, version=chart.version if chart else "")
+    version, keep = chart.version if chart else "", session.settings.lab.keep_build_caches
+    return extras.bring(name, extra, session.console, version=version, keep_build_caches=keep)
 
 
 def is_chosen(session: Session, context: str) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from korthweb_tasks.errors import LabImpossible, UsageError
 from korthweb_tasks.lab import charts, cluster, mirror, node, store
+from korthweb_tasks.lab.api import write_private
 from korthweb_tasks.lab.layout import Layout
 from korthweb_tasks.lab.site import Site
+from korthweb_tasks.provision import builder
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.settings.versions import PINS
@@ -41,10 +44,12 @@ def bring(
     version: str = "",
     runner: Runner | None = None,
     helm: Path | None = None,
+    keep_build_caches: bool = False,
 ) -> Brought:
     """Give a running lab an extra: build and import its image, start the registry, put its chart there.
 
-    ``version`` is the chart's (none: the pin). What is there already is left as it is.
+    ``version`` is the chart's (none: the pin). What is there already is left as it is. After a build the
+    caches of builds are removed unless ``keep_build_caches``.
     Raises UsageError, LabImpossible, BuildFailed, NoSpace, NotReady, LockHeld and Interrupted.
     """
     console, runner = console or Console(), runner or Runner()
@@ -54,7 +59,11 @@ def bring(
         found = store.load(lab)
         assert found is not None
         site = Site(found, runner)
+        builder.build_all(
+            [charts.OWN[extra]], progress=lambda _, line: task.update(line), keep_caches=keep_build_caches
+        )
         changed = _brought(site, extra, version, helm, task.update)
+        write_private(_record(layout), json.dumps({**_versions(layout), extra: version}) + "\n")
         task.result = "" if changed else "was there already"
     source = mirror.chart_source(layout, extra)
     return Brought(extra, source, version, str(mirror.ca_file(layout)), changed)
@@ -73,20 +82,36 @@ def checked(lab: str, extra: str) -> Layout:
     return found.layout
 
 
-def chart_source(lab: str, chart: str) -> tuple[str, Path] | None:
-    """Return where a lab's registry has a chart, and the CA for it; None where the lab has no registry."""
+def chart_source(lab: str, chart: str, version: str = "") -> tuple[str, Path] | None:
+    """Return where a lab's registry has a chart, and the CA for it; None where it was not brought (in that version).
+
+    Only looks.
+    """
     found = store.load(lab)
-    if found is None or found.layout.simulated or not mirror.wanted(found.layout):
+    there = _versions(found.layout).get(chart) if found else None
+    if found is None or there is None or version not in ("", there):
         return None
     return mirror.chart_source(found.layout, chart), mirror.ca_file(found.layout)
+
+
+def _record(layout: Layout) -> Path:
+    """Return the file that says which extras a lab was given, whole, and in which version."""
+    return layout.config / "extras.json"
+
+
+def _versions(layout: Layout) -> dict[str, str]:
+    try:
+        found: dict[str, str] = json.loads(_record(layout).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
 
 
 def _brought(site: Site, extra: str, version: str, helm: Path | None, note: node.Note) -> bool:
     from korthweb_tasks.lab.images import image_archives, image_names
     from korthweb_tasks.lab.packages import host_tools
-    from korthweb_tasks.provision import builder, tools
+    from korthweb_tasks.provision import tools
 
-    builder.build(extra, progress=note)
     programs = host_tools(note)
     site.paths = [programs]
     archives = image_archives(note, [extra])

@@ -71,6 +71,7 @@ def test_a_second_time_changes_nothing_and_is_fast(lab: LabInfo, brought: Brough
     assert time.monotonic() - began < 10
     assert brought.changed
     assert not again.changed
+    assert extras.chart_source(lab.name, "traefik", "41.0.0") is None
     assert again.source == brought.source == extras.chart_source(lab.name, "traefik")[0]  # type: ignore[index]
     assert {name: one.pid for name, one in process.components(layout().root).items()} == before
 
