@@ -230,7 +230,7 @@ class Builder:
 
     def _of(self, tenant: Tenant, kind: str, what: str, objects: Objects, **more: Any) -> Step:
         on_failure = more.pop("on_failure", ())
-        told = (*on_failure, self._events(tenant.namespace))
+        told = (*on_failure, self._events(tenant.namespace)) if more.get("waits") else on_failure
         return self._applied(step_name(kind, tenant), f"{tenant.name}: {what}", objects, on_failure=told, **more)
 
     def _applied(
@@ -257,7 +257,9 @@ class Builder:
     def _events(self, namespace: str) -> Any:
         """Return the command that tells what went wrong lately."""
         form = "custom-columns=OBJECT:.involvedObject.name,REASON:.reason,MESSAGE:.message"
-        args = ("get", "events", "--field-selector=type=Warning", "--sort-by=.lastTimestamp", f"--output={form}")
+        # the autoscaler complains until the first metrics are there, which is no fault
+        which = "--field-selector=type=Warning,involvedObject.kind!=HorizontalPodAutoscaler"
+        args = ("get", "events", which, "--sort-by=.lastTimestamp", "--no-headers", f"--output={form}")
         return self.kubectl.command(*args, namespace=namespace)
 
     def _istio_is_so(self, result: Result) -> bool:

@@ -150,6 +150,8 @@ def credentials(session: Session, show: bool = False) -> None:
 
     session.contact()
     found = [entry for tenant in session.tenants for entry in logins(session.runner.run, session.kubectl, tenant)]
+    if not any(entry["password"] for entry in found):
+        session.console.line("nobody can log in yet: inv manual.configure generates the passwords")
     if not show:
         found = [{**entry, "password": "(--show prints it)"} for entry in found]
     keys = ("tenant", "user", "password", "url", "secret")
@@ -178,8 +180,13 @@ def deployed(session: Session) -> Report:
 
 def _execute(session: Session, title: str, *kinds: str) -> None:
     """Apply the part of the plan whose steps are of these kinds (``orthanc:`` means that of each tenant)."""
+    from korthweb_tasks.approaches.order import outside, require
+
     whole = _plan(session)
     names = [s.name for s in whole.steps if s.name in kinds or f"{s.name.partition(':')[0]}:" in kinds]
+    if not session.dry_run:
+        session.contact()
+        require(session.kubectl, session.runner.check, session.tenants, outside(whole, names))
     session.execute(whole.only(title, names))
 
 

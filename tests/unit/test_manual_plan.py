@@ -11,13 +11,17 @@ import pytest
 from korthweb_tasks.approaches.common import Artifacts
 from korthweb_tasks.approaches.manifests import Manifests
 from korthweb_tasks.approaches.manual import build, job_did_not_fail, steps_of
+from korthweb_tasks.approaches.order import outside, require
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.plan import Plan, Ready, Serving, Step
 from korthweb_tasks.core.target import Target
+from korthweb_tasks.errors import StepFailed
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.secrets import Secrets
+from korthweb_tasks.tools.kubectl import Kubectl
 
 ARTIFACTS = Artifacts.read(Path(__file__).parents[2] / "manual")
+DEFINITION = "customresourcedefinition.apiextensions.k8s.io"
 TARGET = Target("hospital-a", "/k")
 
 
@@ -177,3 +181,39 @@ def test_the_first_pods_do_not_wait_for_the_autoscaler() -> None:
 
 def test_the_repeated_deployment_is_the_same_plan() -> None:
     assert commands(plan()) == commands(plan())
+
+
+def test_a_part_knows_what_must_come_before_it() -> None:
+    whole = plan()
+    assert outside(whole, ["orthanc:bhc", "ingress:bhc"]) == ["istio", "namespace:bhc", "credentials:bhc", "config:bhc"]
+    assert outside(whole, ["certificates:mhr"]) == ["istio", "cert-manager"]
+    assert outside(whole, ["istio"]) == []
+
+
+@pytest.mark.parametrize(
+    ("needed", "there", "first"),
+    [
+        (
+            ["istio", "cert-manager"],
+            "customresourcedefinition.apiextensions.k8s.io/certificates.cert-manager.io",
+            "istio",
+        ),
+        (["namespace:bhc"], "", "configure"),
+        (["config:bhc", "credentials:bhc"], "secret/orthanc-users secret/orthanc-database", "configure"),
+    ],
+)
+def test_what_is_missing_is_named_by_the_task_that_brings_it(needed: list[str], there: str, first: str) -> None:
+    def check(command: Command) -> Result:
+        return Result(command, 0, there.replace(" ", "\n"), "", 0.1)
+
+    with pytest.raises(StepFailed, match=f"manual.*{first}.* must come before") as caught:
+        require(Kubectl(TARGET), check, Settings().tenants, needed)
+    assert "inv manual." in caught.value.hint
+
+
+def test_what_is_there_is_taken_as_done() -> None:
+    def check(command: Command) -> Result:
+        names = [word for word in command.argv if "/" in word and not word.startswith("/")]
+        return Result(command, 0, "\n".join(names), "", 0.1)
+
+    require(Kubectl(TARGET), check, Settings().tenants, ["istio", "namespace:bhc", "config:bhc", "credentials:mhr"])
