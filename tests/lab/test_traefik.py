@@ -10,22 +10,26 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from korthweb_tasks.lab import cluster, extras, mirror, process, store
 from korthweb_tasks.lab.cluster import LabInfo
 from korthweb_tasks.lab.extras import Brought
 from korthweb_tasks.lab.layout import Layout
+from korthweb_tasks.lab.packages import RECIPES
 from korthweb_tasks.lab.raising import Options
 from korthweb_tasks.provision import builder
 from korthweb_tasks.provision.tools import locate
 from korthweb_tasks.run.console import Console
 
 NAME = "tr1"
+CHART = RECIPES / "charts" / "traefik"
 OPTIONS = Options(images=(), volumes=1)
 QUIET = Console(quiet=True)
-VALUES = {
+VALUES: dict[str, Any] = {
     "rbac": {"namespaced": True},
     "ports": {
         "web": {"expose": {"default": False}},
@@ -33,6 +37,60 @@ VALUES = {
         "dicom": {"port": 11112, "exposedPort": 11112, "expose": {"default": True}},
     },
 }
+
+
+#: values -> what must be among Traefik's arguments, and what must not
+ARGUMENTS: list[tuple[dict[str, Any], list[str], list[str]]] = [
+    ({}, ["--entryPoints.websecure.http.tls=true", "--providers.kubernetescrd"], ["namespaces=", "kubernetesingress"]),
+    (VALUES, ["--entryPoints.websecure.transport.respondingTimeouts.readTimeout=0"], []),
+    (
+        {"rbac": {"namespaced": True}},
+        ["--providers.kubernetescrd.namespaces=edge", "--providers.kubernetescrd.disableClusterScopeResources=true"],
+        [],
+    ),
+    ({"providers": {"kubernetesCRD": {"namespaces": ["a", "b"]}}}, ["--providers.kubernetescrd.namespaces=a,b"], []),
+    (
+        {"providers": {"kubernetesCRD": {"allowCrossNamespace": True}}},
+        ["--providers.kubernetescrd.allowCrossNamespace=true"],
+        [],
+    ),
+    (
+        {"providers": {"kubernetesIngress": {"enabled": True}}},
+        [
+            "--providers.kubernetesingress",
+            "--providers.kubernetesingress.ingressEndpoint.publishedService=edge/edge-traefik",
+        ],
+        [],
+    ),
+    (
+        {"ports": {"web": {"http": {"redirections": {"entryPoint": {"to": "websecure"}}}}}},
+        ["--entryPoints.web.http.redirections.entryPoint.to=websecure"],
+        [],
+    ),
+    ({"ports": {"websecure": {"http": {"tls": {"enabled": False}}}}}, [], ["http.tls"]),
+    ({"ports": {"web": None}}, [], ["entryPoints.web."]),
+    (
+        {"ports": {"web": {"forwardedHeaders": {"trustedIPs": ["10.0.0.0/8", "198.18.0.0/15"]}}}},
+        ["--entryPoints.web.forwardedHeaders.trustedIPs=10.0.0.0/8,198.18.0.0/15"],
+        [],
+    ),
+    ({"additionalArguments": ["--api.insecure=false"]}, ["--api.insecure=false"], []),
+    ({"unknownToUs": {"a": 1}}, [], ["unknownToUs"]),
+]
+
+
+def test_the_chart_lints() -> None:
+    call(str(locate("helm").path), "lint", "--strict", str(CHART), stdin="")
+
+
+@pytest.mark.parametrize(("values", "present", "absent"), ARGUMENTS)
+def test_values_become_arguments(values: dict[str, Any], present: list[str], absent: list[str]) -> None:
+    words = ("template", "edge", str(CHART), "--namespace", "edge", "--values", "-")
+    rendered = yaml.safe_load_all(call(str(locate("helm").path), *words, stdin=json.dumps(values)))
+    (deployment,) = (one for one in rendered if one["kind"] == "Deployment")
+    arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert set(present) <= set(arguments)
+    assert not [argument for argument in arguments for text in absent if text in argument]
 
 
 @pytest.fixture(scope="module")
