@@ -79,7 +79,7 @@ class Console:
         with self._lock:
             self._rows = {}
             self._live = Live(
-                console=_rich(self.stream), get_renderable=lambda: self._render(title), refresh_per_second=8
+                console=_rich(self.stream), get_renderable=lambda: self._render(title), refresh_per_second=4
             )
         try:
             with self._live:
@@ -151,7 +151,7 @@ class Console:
             for row in self._rows.values():
                 mark, colour, _ = LOOKS[row.verdict]
                 if row.began is not None:
-                    spin = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"[int(time.monotonic() * 8) % 10]
+                    spin = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"[int(time.monotonic() * 4) % 10]
                     mark, colour = spin, "bold blue"
                 seconds = time.monotonic() - row.began if row.began is not None else row.seconds
                 took = f"{seconds:.1f} s" if seconds else ""
