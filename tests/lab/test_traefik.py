@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import os
 import ssl
@@ -28,7 +29,7 @@ from korthweb_tasks.run.console import Console
 NAME = "tr1"
 CHART = RECIPES / "charts" / "traefik"
 OPTIONS = Options(images=(), volumes=1)
-QUIET = Console(quiet=True)
+QUIET = Console(io.StringIO())
 VALUES: dict[str, Any] = {
     "rbac": {"namespaced": True},
     "ports": {
