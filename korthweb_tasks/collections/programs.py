@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,8 +14,9 @@ class Programs(Mapping[str, str]):
 
     NAMES = ("kubectl", "helm", "istioctl", "flux")
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    def __init__(self, source: Source, tell: Callable[[str], None]) -> None:
+        """Look for programs in ``source``; ``tell`` is given lines while one has to be fetched or built first."""
+        self.source, self.tell = source, tell
         self._found: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> str:
@@ -25,7 +26,7 @@ class Programs(Mapping[str, str]):
         if name not in self._found:
             from korthweb_tasks.provision.tools import locate
 
-            self._found[name] = str(locate(name, source=self.source).path)
+            self._found[name] = str(locate(name, source=self.source, progress=self.tell).path)
         return self._found[name]
 
     def __iter__(self) -> Iterator[str]:

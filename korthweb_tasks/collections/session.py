@@ -181,7 +181,7 @@ class Session:
             console = Console()
             _SHARED[key] = _Shared(
                 Runner(
-                    programs=Programs(self.settings.tools.source),
+                    programs=Programs(self.settings.tools.source, console.progress),
                     default_timeout=self.settings.timeouts.command,
                     command_timeout=self.config.timeouts.command,
                     echo=(lambda text: console.line(f"$ {text}")) if self.config.run.echo else None,

@@ -38,6 +38,10 @@ def install(session: Session, names: str) -> None:
         return
     with session.console.table("Bringing CLIs"):
         found = [_bring(session, tool.name, source) for tool in wanted]
+    if not session.settings.lab.keep_build_caches:
+        from korthweb_tasks.provision.prune import prune_build_caches
+
+        prune_build_caches()
     session.emit([_found(located) for located in found], _table([[*_found(one).values()] for one in found]))
 
 
