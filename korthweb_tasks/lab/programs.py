@@ -13,6 +13,8 @@ Note = Callable[[str], None]
 #: what a control plane needs, and what a node needs beside it
 SIMULATED = ("kubernetes", "kwok")
 REAL = (*SIMULATED, "coredns", "kube-router", "metrics-server")
+#: CLIs of the tasks that follow which come with no component above
+CLIS = ("helm",)
 #: images of what the lab runs outside of pods, and of what it brings on request (extras.py)
 NOT_IMPORTED = frozenset({"coredns", "kube-router", "metrics-server", "traefik"})
 _PROGRAM = re.compile(r"\bprogram: *([a-z0-9-]+)/")

@@ -13,7 +13,7 @@ from korthweb_tasks.lab import cgroups, control, graph, mirror, namespaces, node
 from korthweb_tasks.lab.config import firewall
 from korthweb_tasks.lab.graph import Note, Work
 from korthweb_tasks.lab.layout import DEFAULT_SUBNET
-from korthweb_tasks.lab.programs import NOT_IMPORTED, REAL, SIMULATED, Programs, of_images
+from korthweb_tasks.lab.programs import CLIS, NOT_IMPORTED, REAL, SIMULATED, Programs, of_images
 from korthweb_tasks.lab.site import Site
 from korthweb_tasks.run.console import Console
 
@@ -202,5 +202,9 @@ def needed(options: Options, simulated: bool) -> list[str]:
 
     if simulated:
         return list(SIMULATED)
+    from korthweb_tasks.provision import tools
+
     inside = of_images(list(chosen_images(options)), RECIPES / "images")
-    return list(dict.fromkeys([*REAL, *inside]))
+    # what the next tasks call is built along, while the compiled packages that it shares are still there
+    clis = [name for name in CLIS if tools.present(tools.tool_of(name)) is None]
+    return list(dict.fromkeys([*REAL, *inside, *clis]))
