@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 MASK = "********"
+#: exit code of a command that was ended at its deadline
+TIMED_OUT = 124
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +48,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a command gave: masked output, exit code, seconds, and how often it was tried."""
+    """What a command gave: stdout as it came, masked stderr, exit code, seconds, and how often it was tried."""
 
     command: Command
     code: int

@@ -6,11 +6,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Any
 
 from korthweb_tasks.core.record import StepRecord, Verdict
+from korthweb_tasks.errors import Interrupted
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -55,12 +56,14 @@ class Console:
 
     def line(self, text: str, style: str = "") -> None:
         """Print one line, above the live table where there is one."""
+        if self.quiet:
+            return
+        if live := self._live:
+            # without our lock: rich takes its own here, and holds it when it asks _render for the table
+            live.console.print(text, style=style or None, markup=False, highlight=False)
+            return
         with self._lock:
-            if self.quiet:
-                return
-            if self._live:
-                self._live.console.print(text, style=style or None, markup=False, highlight=False)
-            elif self.terminal and style:
+            if self.terminal and style:
                 _rich(self.stream).print(text, style=style, markup=False, highlight=False)
             else:
                 print(text, file=self.stream, flush=True)
@@ -69,10 +72,9 @@ class Console:
     def table(self, title: str) -> Iterator[None]:
         """Show the rows in a live table while the block runs; plain lines where no person looks."""
         if not self.terminal:
-            self.line(title)
-            with nullcontext():
-                yield
             self._rows = {}
+            self.line(title)
+            yield
             return
         from rich.live import Live
 
@@ -129,7 +131,7 @@ class Console:
         try:
             yield task
             verdict = "changed"
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Interrupted):
             verdict = "interrupted"
             raise
         finally:

@@ -6,10 +6,11 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from korthweb_tasks.core.command import Command
+from korthweb_tasks.core.command import Command, masked
 from korthweb_tasks.core.plan import Fact, Plan, Step
 from korthweb_tasks.core.record import StepRecord, Verdict
 from korthweb_tasks.errors import Interrupted, KorthwebError, NotReady
@@ -95,8 +96,8 @@ class Executor:
         except Interrupted:
             return replace(record, verdict="interrupted", end=self._now())
         except KorthwebError as error:
-            error = self._explained(step, error)
             self.faults[step.name] = error
+            self._explain(step, error)
             return replace(record, verdict="failed", end=self._now(), detail=error.message)
         return replace(record, verdict=verdict, end=self._now(), detail=detail)
 
@@ -123,13 +124,15 @@ class Executor:
             raise failure(result)  # not known is not "no"
         return fact.read(result)
 
-    def _explained(self, step: Step, error: KorthwebError) -> KorthwebError:
-        """Add what the step's own commands tell about its failure."""
-        outputs = [self.runner.check(command) for command in step.on_failure] if not self.runner.stopped else []
-        told = "\n".join(text for result in outputs if (text := (result.stdout or result.stderr).strip()))
-        error.details = "\n".join(text for text in (error.details, told) if text)
+    def _explain(self, step: Step, error: KorthwebError) -> None:
+        """Add what the step's own commands tell about its failure; where they can't, the failure stands alone."""
+        told = [error.details]
+        for command in step.on_failure:
+            with suppress(KorthwebError):  # an interrupt, a program that is missing
+                result = self.runner.check(command)
+                told.append(masked((result.stdout or result.stderr).strip(), command.masks))
+        error.details = "\n".join(text for text in told if text)
         error.hint = step.hint or error.hint
-        return error
 
     def _left_out(self, step: Step) -> StepRecord:
         verdict: Verdict = "interrupted" if self.runner.stopped else "skipped"

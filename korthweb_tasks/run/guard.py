@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from korthweb_tasks import paths
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.errors import CommandFailed, GuardRefused
-from korthweb_tasks.settings.choice import write_private
+from korthweb_tasks.settings.choice import LAB_PREFIX, write_private
 from korthweb_tasks.settings.contexts import ClusterRef
 from korthweb_tasks.settings.kubeconfig import authority, lab_file
 from korthweb_tasks.tools.kubectl import Kubectl
@@ -84,16 +84,8 @@ def recorded(ref: ClusterRef) -> Identity | None:
 
 def record(ref: ClusterRef, identity: Identity) -> None:
     """Record the identity of the cluster, in the place of what was recorded before."""
-    kept = {name: known for name, known in _all().items() if name.partition("@")[0] != ref.name}
+    kept = {key: known for key, known in _all().items() if not _is_of(key, ref.name)}
     write_private(_file(), json.dumps(kept | {_key(ref): asdict(identity)}, indent=2, sort_keys=True) + "\n")
-
-
-def forget(name: str) -> None:
-    """Forget what was recorded of the cluster called ``name``."""
-    known = _all()
-    kept = {key: identity for key, identity in known.items() if key.partition("@")[0] != name}
-    if kept != known:
-        write_private(_file(), json.dumps(kept, indent=2, sort_keys=True) + "\n")
 
 
 def _key(ref: ClusterRef) -> str:
@@ -103,6 +95,11 @@ def _key(ref: ClusterRef) -> str:
     """
     file = lab_file(ref.target.context) if ref.lab else None
     return f"{ref.name}@{authority(file, ref.target.context)}" if file else ref.name
+
+
+def _is_of(key: str, name: str) -> bool:
+    """Say whether ``key`` is of the cluster ``name``; a lab's has its CA after an @, which other names may hold too."""
+    return key == name or (name.startswith(LAB_PREFIX) and key.startswith(f"{name}@"))
 
 
 def _same(what: str, wanted: str, found: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from korthweb_tasks.core.command import Result, masked
-from korthweb_tasks.errors import NoSpace, tail
+from korthweb_tasks.errors import KorthwebError, NoSpace, tail
 
 #: runs kept; older ones are removed when a new one begins
 KEPT = 50
@@ -28,7 +29,7 @@ class Journal:
 
     @classmethod
     def begin(cls, root: Path, title: str) -> Journal:
-        """Make the folder of a new run below ``root``; raises NoSpace on a full disk."""
+        """Make the folder of a new run below ``root``; raises NoSpace on a full disk, KorthwebError elsewise."""
         stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S-%f")
         folder = root / stamp
         try:
@@ -36,7 +37,10 @@ class Journal:
             journal = cls(folder)
             journal.note("run", title=title, began=datetime.now(timezone.utc).isoformat())
         except OSError as error:
-            raise NoSpace(f"can not write the journal {folder}: {error.strerror}", hint="df -h .") from error
+            what = f"can not write the journal {folder}: {error.strerror}"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise NoSpace(what, hint="df -h .") from error
+            raise KorthwebError(what, hint=f"ls -ld {root.parent}") from error
         for old in sorted(path for path in root.iterdir() if path.is_dir())[:-KEPT]:
             shutil.rmtree(old, ignore_errors=True)
         return journal

@@ -38,7 +38,7 @@ class Leases(Protocol):
 
 @dataclass
 class Lock:
-    """The lock on one cluster; ``lost`` is called from the heartbeat when somebody else has it."""
+    """The lock on one cluster. Where a heartbeat finds that somebody else has it, what runs is stopped."""
 
     runner: Runner
     leases: Leases
@@ -64,7 +64,7 @@ class Lock:
         self._over.set()
         self._thread.join()
         self._thread = None
-        free = Runner(programs=self.runner.programs, patience=0)  # works after an interrupt too
+        free = self._own_runner()
         lease = _read(free.check(self.leases.get("lease", NAME, namespace=NAMESPACE)))
         if lease and lease["spec"].get("holderIdentity") == self.holder:
             free.check(self.leases.command("delete", "lease", NAME, "--ignore-not-found", namespace=NAMESPACE))
@@ -115,14 +115,39 @@ class Lock:
         raise failure(result)
 
     def _beat(self) -> None:
-        quiet = Runner(programs=self.runner.programs, patience=0)
-        patch = ("patch", "lease", NAME, "--type=merge", "--patch")
+        quiet = self._own_runner()
         while not self._over.wait(HEARTBEAT):
-            body = json.dumps({"spec": {"renewTime": _now()}})
-            try:
-                quiet.check(self.leases.command(*patch, body, namespace=NAMESPACE))
-            except KorthwebError as error:  # the next beat may pass; the lease outlives three
-                self.say(f"the lock's heartbeat failed: {error.message}")
+            if not self._kept(quiet):
+                self.say("somebody else has taken the lock (was this machine asleep?): stopping")
+                self.runner.stop()
+                return
+
+    def _kept(self, quiet: Runner) -> bool:
+        try:
+            return self._renewed(quiet)
+        except KorthwebError as error:  # the next beat may pass; the lease outlives three
+            self.say(f"the lock's heartbeat failed: {error.message}")
+            return True
+
+    def _renewed(self, quiet: Runner) -> bool:
+        """Renew the lease, if it is ours still; False when it is known to be another's."""
+        holder = "/spec/holderIdentity"
+        body = json.dumps(
+            [
+                {"op": "test", "path": holder, "value": self.holder},
+                {"op": "replace", "path": "/spec/renewTime", "value": _now()},
+            ]
+        )
+        patch = ("patch", "lease", NAME, "--type=json", "--patch", body)
+        if quiet.check(self.leases.command(*patch, namespace=NAMESPACE)).code == 0:
+            return True
+        result = quiet.check(self.leases.get("lease", NAME, namespace=NAMESPACE))
+        lease = _read(result)
+        return result.code != 0 or (lease is not None and lease["spec"].get("holderIdentity") == self.holder)
+
+    def _own_runner(self) -> Runner:
+        """Return a runner that works after an interrupt too, and never for long."""
+        return Runner(programs=self.runner.programs, patience=0, default_timeout=HEARTBEAT)
 
 
 def identity() -> str:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from korthweb_tasks.core.command import Result
+from korthweb_tasks.core.command import TIMED_OUT, Result
 
 #: what stderr says -> the name of the fault; the first match counts
 TRANSIENT: tuple[tuple[str, str], ...] = (
+    # first: the server tells of a webhook that refuses the connection; it did answer
+    (r"Internal error occurred: failed calling webhook|no endpoints available for service", "webhook not yet serving"),
     (r"connection refused|connection to the server \S+ was refused", "connection refused"),
     (r"connection reset by peer|unexpected EOF|: EOF\b", "connection cut"),
     (r"TLS handshake timeout", "TLS handshake timeout"),
-    (r"i/o timeout|Client\.Timeout exceeded|context deadline exceeded", "time-out"),
+    (r"i/o timeout|Client\.Timeout exceeded", "time-out"),
+    (r"context deadline exceeded", "deadline exceeded"),  # of a wait as well: no word about the server
     (r"etcdserver: (leader changed|request timed out|no leader)", "etcd leader change"),
     (r"Too Many Requests|the server is currently unable to handle|ServiceUnavailable", "server overloaded"),
-    (r"Internal error occurred: failed calling webhook|no endpoints available for service", "webhook not yet serving"),
     (r"InternalError|StatusCode: 5\d\d|error code 5\d\d", "server error"),
     (r"no matches for kind .* in version|ensure CRDs are installed first", "CRD not yet established"),
     (r"the object has been modified; please apply your changes to the latest version", "conflict"),
@@ -46,7 +48,7 @@ def retried(attempt: Callable[[int], Result], *, seconds: float, waiting: Callab
     import tenacity
 
     def failed(result: Result) -> bool:
-        return not result.answered and bool(transient(result.stderr))
+        return not result.answered and result.code != TIMED_OUT and bool(transient(result.stderr))
 
     def tell(state: tenacity.RetryCallState) -> None:
         pause = state.next_action.sleep if state.next_action else 0.0

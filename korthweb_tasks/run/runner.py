@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -12,13 +13,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from korthweb_tasks.core.command import Command, Result, masked
-from korthweb_tasks.errors import ClusterUnreachable, CommandFailed, Interrupted, NoSpace, ToolMissing, tail
+from korthweb_tasks.core.command import TIMED_OUT, Command, Result, masked
+from korthweb_tasks.errors import (
+    ClusterUnreachable,
+    CommandFailed,
+    Interrupted,
+    KorthwebError,
+    NoSpace,
+    ToolMissing,
+    tail,
+)
 from korthweb_tasks.run import retry
 
 #: seconds given to a child for its own clean-up after SIGINT, and after SIGTERM
 GRACE = (20.0, 5.0)
-TIMED_OUT = 124
 
 
 @dataclass(eq=False)
@@ -128,8 +136,7 @@ class Runner:
             code = child.returncode
         except subprocess.TimeoutExpired:
             self._end(child, (2.0, 2.0))
-            stdout, stderr = "", f"no end after {command.timeout:g} s (deadline exceeded)"
-            code = TIMED_OUT
+            stdout, stderr, code = "", _said(child), TIMED_OUT
         finally:
             self._end(child, (0.0, 1.0))
         if self.stopped and code not in command.ok:
@@ -158,10 +165,17 @@ class Runner:
                 errors="replace",
                 start_new_session=True,  # Ctrl-C reaches the children through stop(), in order
             )
-        except FileNotFoundError as error:
+        except (FileNotFoundError, PermissionError) as error:
             raise missing(command, error) from error
+        except OSError as error:
+            if error.errno == errno.ENOEXEC:  # made for another kind of machine
+                raise missing(command, error) from error
+            raise
         with self._lock:
             self._children.add(child)
+        if self._stopped.is_set():  # stop() may have looked at the children just before this one was among them
+            self._end(child, (0.0, 1.0))
+            raise Interrupted("interrupted")
         return child
 
     def _end(self, child: subprocess.Popen[str], grace: tuple[float, float]) -> None:
@@ -183,7 +197,15 @@ class Runner:
             self._children.discard(child)
 
 
-def failure(result: Result) -> Exception:
+def _said(child: subprocess.Popen[str]) -> str:
+    """Return what a child that was ended had written to stderr, unless somebody still holds its pipes."""
+    try:
+        return child.communicate(timeout=1.0)[1] or ""
+    except (subprocess.TimeoutExpired, ValueError):
+        return ""
+
+
+def failure(result: Result) -> KorthwebError:
     """Return the error that tells of a failed command."""
     command, stderr = result.command, result.stderr
     if "no space left on device" in stderr.lower():
@@ -208,4 +230,6 @@ def _context(command: Command) -> str:
 def missing(command: Command, error: OSError) -> ToolMissing:
     """Return the error for a program that is not there."""
     name = command.argv[0]
-    return ToolMissing(f"{name} is not installed ({error.strerror})", hint=f"inv tools.install {name}")
+    if isinstance(error, FileNotFoundError):
+        return ToolMissing(f"{name} is not installed ({error.strerror})", hint=f"inv tools.install {name}")
+    return ToolMissing(f"{name} can not be run ({error.strerror})", hint="inv tools.list shows which one is used")

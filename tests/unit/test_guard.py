@@ -9,7 +9,7 @@ import pytest
 
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import ClusterUnreachable, CommandFailed, GuardRefused
-from korthweb_tasks.run.guard import Identity, allow, check, forget, record, recorded
+from korthweb_tasks.run.guard import Identity, allow, check, record, recorded
 from korthweb_tasks.settings.contexts import ClusterRef
 from korthweb_tasks.settings.parts import ClusterSettings
 from tests.fakes import Answer, ScriptedRunner
@@ -159,15 +159,18 @@ def test_other_clusters_do_not_ask() -> None:
     allow(cluster(), terminal=False)
 
 
-def test_accepting_replaces_and_forgetting_removes_one() -> None:
+def test_accepting_replaces_one_record_and_no_other() -> None:
     record(cluster(), Identity(SERVER, UID))
     record(cluster(name="b"), Identity(SERVER, "b-uid"))
     record(cluster(), Identity(SERVER, "new"))
     assert recorded(cluster()) == Identity(SERVER, "new")
-    forget("a")
-    forget("nobody")
-    assert recorded(cluster()) is None
     assert recorded(cluster(name="b")) == Identity(SERVER, "b-uid")
+
+
+def test_a_context_with_an_at_sign_is_not_taken_for_the_cluster_before_it() -> None:
+    record(cluster(name="admin@b"), Identity(SERVER, "b-uid"))
+    record(cluster(name="admin"), Identity(SERVER, UID))
+    assert recorded(cluster(name="admin@b")) == Identity(SERVER, "b-uid")
 
 
 def test_a_lab_made_anew_is_a_new_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,9 @@ def test_an_accepted_exit_code_is_a_result() -> None:
         ("dial tcp 127.0.0.1:1: connect: connection refused", ClusterUnreachable),
         ("dial tcp: lookup nowhere: no such host", ClusterUnreachable),
         ("write /x: no space left on device", NoSpace),
+        ("failed calling webhook x: dial tcp 10.0.0.9:443: connect: connection refused", ClusterUnreachable),
+        ("Internal error occurred: failed calling webhook x: connect: connection refused", CommandFailed),
+        ("Error: UPGRADE FAILED: context deadline exceeded", CommandFailed),
         ("something else", CommandFailed),
     ],
 )
@@ -90,6 +93,25 @@ def test_a_deadline_ends_the_command_and_its_children(tmp_path: Path) -> None:
     assert time.monotonic() - began < 10
     time.sleep(0.1)
     assert not Path(f"/proc/{mark.read_text().strip()}").exists() or _zombie(mark.read_text().strip())
+
+
+def test_what_a_command_said_before_its_deadline_is_told() -> None:
+    with pytest.raises(CommandFailed, match="no end after") as caught:
+        Runner().run(sh("echo waiting for x >&2; exec sleep 60", timeout=0.5))
+    assert caught.value.details == "waiting for x"
+
+
+def test_a_command_that_was_ended_is_not_tried_again() -> None:
+    result = Runner().check(sh("echo connection refused >&2; exec sleep 60", timeout=0.3, repeatable=True))
+    assert (result.code, result.attempts) == (124, 1)
+
+
+def test_a_program_that_can_not_be_run_says_so(tmp_path: Path) -> None:
+    (tmp_path / "kubectl").write_bytes(b"\x7fELF no program")
+    for mode, why in ((0o644, "Permission denied"), (0o755, "Exec format error")):
+        (tmp_path / "kubectl").chmod(mode)
+        with pytest.raises(ToolMissing, match=f"kubectl can not be run .{why}"):
+            Runner(programs={"kubectl": str(tmp_path / "kubectl")}).run(Command(argv=("kubectl",)))
 
 
 def _zombie(pid: str) -> bool:
