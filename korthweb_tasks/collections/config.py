@@ -40,7 +40,8 @@ def show(
 
     if output not in (*_FORMATS, "text"):
         raise UsageError(f"--output {output} is not known", hint=f"--output {', '.join(_FORMATS)}")
-    loaded = _load(session, context)
+    session.context_flag = context
+    loaded = session.loaded
     found = rows(loaded)
     if key and not (found := under(found, key)):
         raise UsageError(f"there is no setting {key!r}{_nearest(key, loaded)}", hint="inv config.show")
@@ -64,7 +65,7 @@ def check(session: Session, context: str | None = None) -> None:
     )
 
 
-@task(example="inv config.init", cluster=False, changes=False)
+@task(example="inv config.init", cluster=False)
 def init(session: Session) -> None:
     """Write a korthweb.yaml and a .env.example here, with every key and what it means; nothing is overwritten."""
     from pathlib import Path
@@ -81,18 +82,10 @@ def init(session: Session) -> None:
         texts[env] = env_example()
     for path, text in texts.items():
         if not session.dry_run:
-            path.write_text(text, "utf-8")
+            with path.open("x", encoding="utf-8") as file:  # never over a file that came meanwhile
+                file.write(text)
     word = "would be written" if session.dry_run else "written"
     session.emit({word: [str(path) for path in texts]}, "\n".join(f"{word}: {path}" for path in texts))
-
-
-def _load(session: Session, context: str | None) -> Loaded:
-    from korthweb_tasks.settings.load import load
-
-    loaded = load(context=context)
-    for warning in loaded.warnings:
-        session.console.line(f"warning: {warning}", "yellow")
-    return loaded
 
 
 def _nearest(key: str, loaded: Loaded) -> str:

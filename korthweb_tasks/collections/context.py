@@ -20,10 +20,11 @@ def list_(session: Session) -> None:
     """List the clusters: the chosen one (*), its kubeconfig, whether it answers, and its version."""
     from concurrent.futures import ThreadPoolExecutor
 
+    from korthweb_tasks.collections.errors_out import as_typed
     from korthweb_tasks.settings.contexts import known_names
     from korthweb_tasks.settings.show import columns
 
-    loaded = session.loaded
+    loaded, _ = session.loaded, session.runner  # made here, not by each thread
     names = known_names(loaded)
     current = _current(loaded)
     with ThreadPoolExecutor(max_workers=max(1, min(16, len(names)))) as pool:
@@ -33,7 +34,8 @@ def list_(session: Session) -> None:
         ("*" if row["current"] else "", row["name"], row["context"], row["kubeconfig"], row["answers"], row["version"])
         for row in found
     ]
-    session.emit(found, columns(lines) if found else "no cluster is known: inv lab.up makes one on this machine")
+    nothing = as_typed("no cluster is known: inv lab.up makes one on this machine")
+    session.emit(found, columns(lines) if found else nothing)
 
 
 @task(
@@ -75,10 +77,10 @@ def show(session: Session, context: str | None = None) -> None:
     """Show the cluster that tasks would speak to, why this one, and what was recorded of it."""
     from korthweb_tasks.run.guard import recorded
     from korthweb_tasks.settings.contexts import resolve
-    from korthweb_tasks.settings.load import load
     from korthweb_tasks.settings.show import columns
 
-    loaded = load(context=context)
+    session.context_flag = context
+    loaded = session.loaded
     reference = resolve(loaded, context)
     known = recorded(reference)
     bastion = reference.settings.bastion

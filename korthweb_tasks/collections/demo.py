@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     example="./korthweb demo",
     cluster=False,
     help={
-        "name": "the lab's name",
+        "name": "the lab's name (default: lab.name of the settings)",
         "study": "a folder of DICOM files to send instead of the built-in images",
         "report": "a folder for report.html, report.json and junit.xml (default: .korthweb/demo)",
     },
 )
-def demo(session: Session, name: str = "lab", study: str | None = None, report: str | None = None) -> None:
+def demo(session: Session, name: str | None = None, study: str | None = None, report: str | None = None) -> None:
     """Make a real Kubernetes on this machine, deploy Orthanc on it by hand, and prove it by DICOM images."""
     from korthweb_tasks import paths
     from korthweb_tasks.collections import lab, manual
@@ -31,18 +31,21 @@ def demo(session: Session, name: str = "lab", study: str | None = None, report: 
     from korthweb_tasks.report.files import write
     from korthweb_tasks.verify.model import Options
 
+    name = name or session.settings.lab.name
     if session.dry_run:
         session.emit(*_preview(name))
         return
     info = lab.raised(session, name)
     there = session.on(context=info.context)
-    there = replace(there, tenant_flag=there.settings.tenants[0].name, yes=True)
+    # one report at the end, not one of each part
+    there = replace(there, tenant_flag=there.settings.tenants[0].name, yes=True, output="text")
     deployed = manual.deployed(there)
     options = Options(study=Path(study) if study else None)
     seen = verified(there, options, "manual", text=session.output == "text" and not there.console.terminal)
     whole = _whole(info.records, info.seconds, deployed, seen)
+    own = "" if name == session.settings.lab.name else f" --name {name}"
     files = write(whole, Path(report) if report else paths.work_dir() / "demo")
-    session.emit(_data(whole), _summary(whole, info.export_line, str(files["report.html"]), name))
+    session.emit(_data(whole), _summary(whole, info.export_line, str(files["report.html"]), own))
     if rung := seen.broken:
         from korthweb_tasks.errors import VerifyFailed
 
@@ -69,12 +72,16 @@ def _data(report: Report) -> object:
     return as_data(report)
 
 
-def _summary(report: Report, export: str, page: str, name: str) -> str:
-    """Return what a person wants to know at the end: what holds, where it is, what to type next, how to end it."""
+def _summary(report: Report, export: str, page: str, own: str) -> str:
+    """Return what a person wants to know at the end: what holds, where it is, what to type next, how to end it.
+
+    ``own`` is the flag that names the lab, where it is another than the usual one.
+    """
+    from korthweb_tasks.collections.errors_out import as_typed
+
     held = sum(rung.status == "passed" for rung in report.rungs)
-    own = "" if name == "lab" else f" --name {name}"
     tenant = report.tenants[0]
-    return "\n".join(
+    text = "\n".join(
         [
             "",
             f"{held} of {len(report.rungs)} rungs hold. The report: {page}",
@@ -89,6 +96,7 @@ def _summary(report: Report, export: str, page: str, name: str) -> str:
             f"End:   ./korthweb lab.down{own}            ./korthweb lab.prune         (the caches too)",
         ]
     )
+    return as_typed(text)
 
 
 def _preview(name: str) -> tuple[object, str]:

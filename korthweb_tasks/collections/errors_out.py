@@ -6,6 +6,7 @@ whose body runs inside :func:`ends_clearly` is rendered the same by either.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -49,7 +50,7 @@ def exit_for(error: BaseException) -> Exit:
     if isinstance(error, BrokenPipeError):  # `korthweb ... | head`: nobody is left to read
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  # the interpreter flushes it at its end
         return Exit(code=errors.KorthwebError.exit_code)
-    if isinstance(error, OSError) and error.errno == 28:  # ENOSPC
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Exit(render(_no_space(error)), errors.NoSpace.exit_code)
     return Exit(_fault(error), errors.KorthwebError.exit_code)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import invoke
 
-from korthweb_tasks.collections.errors_out import ends_clearly
+from korthweb_tasks.collections.errors_out import as_typed, ends_clearly
 
 _OUTPUT = {"output": "text or json"}
 _CLUSTER = {
@@ -71,7 +71,7 @@ def task(
             ]
         )
         run.__name__, run.__module__ = body.__name__, body.__module__
-        run.__doc__ = f"{inspect.cleandoc(body.__doc__ or '')}\n\nExample: {example}"
+        run.__doc__ = f"{inspect.cleandoc(body.__doc__ or '')}\n\nExample: {as_typed(example)}"
         texts = {**{flag: common[flag] for flag in flags}, **(help or {})}
         made: invoke.Task[Any, Any] = invoke.task(
             help=texts, auto_shortflags=False, positional=positional or None, name=name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Programs(Mapping[str, str]):
-    """Paths of the CLIs, looked for when one is first needed."""
+    """Paths of the CLIs, looked for (and made) once, when one is first needed; several threads may ask."""
 
     NAMES = ("kubectl", "helm", "istioctl", "flux")
 
@@ -18,16 +19,18 @@ class Programs(Mapping[str, str]):
         """Look for programs in ``source``; ``tell`` is given lines while one has to be fetched or built first."""
         self.source, self.tell = source, tell
         self._found: dict[str, str] = {}
+        self._locks = {name: threading.Lock() for name in self.NAMES}
 
     def __getitem__(self, name: str) -> str:
         """Return the path of a CLI; raises ToolMissing, and KeyError for a name that is none of them."""
         if name not in self.NAMES:
             raise KeyError(name)
-        if name not in self._found:
-            from korthweb_tasks.provision.tools import locate
+        with self._locks[name]:
+            if name not in self._found:
+                from korthweb_tasks.provision.tools import locate
 
-            self._found[name] = str(locate(name, source=self.source, progress=self.tell).path)
-        return self._found[name]
+                self._found[name] = str(locate(name, source=self.source, progress=self.tell).path)
+            return self._found[name]
 
     def __iter__(self) -> Iterator[str]:
         """Go through the names."""

@@ -87,9 +87,10 @@ class Session:
         try:
             seconds = float(timeout) if timeout is not None else None
         except ValueError:
-            raise UsageError(f"--timeout {timeout} is no number of seconds", hint="--timeout 300") from None
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, _interrupt)
+            seconds = 0.0
+        if seconds is not None and not 0 < seconds < float("inf"):
+            raise UsageError(f"--timeout {timeout} is no number of seconds", hint="--timeout 300")
+        _end_children_on_signals()
         dry = dry_run or bool(c.config.run.dry)
         return cls(c.config, context, tenant, dry, yes, seconds, output, cluster)
 
@@ -196,9 +197,15 @@ class Session:
             from korthweb_tasks.run import guard
             from korthweb_tasks.run.runner import Runner
 
-            brief = Runner(programs=self.runner.programs, patience=FIRST_CONTACT, echo=self.runner.echo)
-            ref = replace(self.ref, target=self.target)
-            self._shared.identity = guard.check(ref, brief.run)
+            usual, target = self.runner, self.target
+            brief = Runner(
+                programs=usual.programs,
+                patience=FIRST_CONTACT,
+                default_timeout=usual.default_timeout,
+                command_timeout=usual.command_timeout,
+                echo=usual.echo,
+            )
+            self._shared.identity = guard.check(replace(self.ref, target=target), brief.run)
 
     def execute(self, plan: Plan, *, destructive: bool = False) -> Report:
         """Preview or apply ``plan``; raises what its first failure was, after everything else is done."""
@@ -208,10 +215,7 @@ class Session:
             return self._preview(plan)
         self._allow(plan, destructive)
         self.lock()
-        report = self._apply(plan)
-        if self.output == "json":
-            self.emit(report_data(report), "")
-        return report
+        return self._apply(plan)
 
     def confirm(self, question: str) -> None:
         """Ask a person; raises GuardRefused on a "no", and where nobody can be asked and --yes was not given."""
@@ -277,6 +281,8 @@ class Session:
         report = self._report(plan, records)
         shared.journal.write("report.json", json.dumps(report_data(report), indent=2))
         self.console.line(summary(records))
+        if self.output == "json":  # of a failure too
+            self.emit(report_data(report), "")
         self._raise(records, executor.faults)
         return report
 
@@ -316,6 +322,14 @@ def summary(records: tuple[StepRecord, ...]) -> str:
     counts = [f"{n} {word}" for verdict, word in words.items() if (n := sum(r.verdict == verdict for r in records))]
     seconds = max((record.end for record in records), default=0.0)
     return f"{len(records)} steps: {', '.join(counts)} ({seconds:.1f} s)"
+
+
+def _end_children_on_signals() -> None:
+    """Let SIGTERM and a terminal that goes away end the run as Ctrl-C does; what nohup has switched off stays so."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, _interrupt)
 
 
 def _interrupt(*_: object) -> None:

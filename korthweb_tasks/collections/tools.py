@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 def list_tools(session: Session) -> None:
     """Show which kubectl, helm, istioctl, flux and git are used, their versions and where they came from."""
     from korthweb_tasks.provision.tools import listing
+    from korthweb_tasks.settings.show import columns
 
     statuses = listing(source=session.settings.tools.source)
-    session.emit([_data(status) for status in statuses], _table([_cells(status) for status in statuses]))
+    session.emit([_data(status) for status in statuses], columns([_cells(status) for status in statuses]))
 
 
 @task(
@@ -29,12 +30,13 @@ def list_tools(session: Session) -> None:
 def install(session: Session, names: str) -> None:
     """Bring CLIs that are missing: a release download where its host answers, else built from Go modules."""
     from korthweb_tasks.provision import tools
+    from korthweb_tasks.settings.show import columns
 
     wanted = [tools.tool_of(name) for name in _chosen(names, [t.name for t in tools.TOOLS.values() if t.components])]
     source = session.settings.tools.source
     if session.dry_run:
         statuses = [status for status in tools.listing(source=source) if status.tool in wanted]
-        session.emit([_data(status) for status in statuses], _table([_cells(status) for status in statuses]))
+        session.emit([_data(status) for status in statuses], columns([_cells(status) for status in statuses]))
         return
     with session.console.table("Bringing CLIs"):
         found = [_bring(session, tool.name, source) for tool in wanted]
@@ -42,7 +44,7 @@ def install(session: Session, names: str) -> None:
         from korthweb_tasks.provision.prune import prune_build_caches
 
         prune_build_caches()
-    session.emit([_found(located) for located in found], _table([[*_found(one).values()] for one in found]))
+    session.emit([_found(located) for located in found], columns([[*_found(one).values()] for one in found]))
 
 
 def _bring(session: Session, name: str, source: Any) -> Located:
@@ -80,9 +82,3 @@ def _cells(status: Status) -> list[str]:
         return [*_found(status.located).values()]
     how = f"; korthweb tools.install {status.tool.name}" if status.tool.components else ""
     return [status.tool.name, "-", "missing", f"{status.note} (wanted {status.tool.accepted}){how}"]
-
-
-def _table(rows: list[list[str]]) -> str:
-    """Return rows as aligned columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)

@@ -329,7 +329,7 @@ def cli(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
     script = home / "kubectl"
     script.write_text(KUBECTL)
     script.chmod(0o755)
-    monkeypatch.setattr(sessions, "Programs", lambda *_: {"kubectl": str(script)})
+    monkeypatch.setattr("korthweb_tasks.collections.programs.Programs", lambda *_: {"kubectl": str(script)})
     monkeypatch.setattr(sessions, "_SHARED", {})
 
     def typed(*words: str) -> tuple[int, str, str]:
@@ -399,7 +399,7 @@ def test_a_wrong_name_is_one_error_and_no_choice(home: Path, cli: Type) -> None:
     assert err.splitlines() == [
         "error: no cluster or context 'vewer' (did you mean 'viewer'?)",
         "    known: admin, viewer, korthweb-demo",
-        "Next: inv context.list shows what there is",
+        "Next: korthweb context.list shows what there is",
     ]
     assert chosen_context() is None
 
