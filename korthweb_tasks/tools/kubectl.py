@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from korthweb_tasks.core.command import Command, Result
@@ -95,7 +95,9 @@ class Kubectl:
     def diff(self, objects: Iterable[Object]) -> Command:
         """Return a server-side diff of ``objects``; exit code 0 the same, 1 different."""
         args = ("diff", "--server-side", "--force-conflicts", f"--field-manager={FIELD_MANAGER}", "--filename=-")
-        return self.command(*args, stdin=as_json(objects), repeatable=True, ok=(SAME, DIFFERENT), final=ABSENT)
+        command = self.command(*args, stdin=as_json(objects), repeatable=True, ok=(SAME, DIFFERENT), final=ABSENT)
+        # a person's own program for differences may end with 0 whatever it finds
+        return replace(command, env={"KUBECTL_EXTERNAL_DIFF": ""})
 
     def create(self, objects: Iterable[Object], *, masks: tuple[str, ...] = ()) -> Command:
         """Return a creation that fails where one of the objects exists."""

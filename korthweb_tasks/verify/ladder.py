@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -141,7 +140,7 @@ def _result(climb: Climb, rung: Rung, before: list[RungResult], on_start: OnStar
         raise
     except KorthwebError as error:
         return _broken(rung, began, error.message, error.hint)
-    except (OSError, ssl.SSLError, httpx.HTTPError) as error:
+    except (OSError, ValueError, httpx.HTTPError) as error:  # ValueError: an answer that is no JSON, no certificate
         return _broken(rung, began, f"{type(error).__name__}: {error}", "")
     return RungResult(
         name=rung.name,
@@ -173,7 +172,7 @@ def _leave(climb: Climb, results: list[RungResult]) -> str:
     climb.be_patient(LAST_PATIENCE)
     try:
         dicomweb.sweep(climb, climb.sent)
-    except (Broken, OSError, httpx.HTTPError) as error:
+    except (Broken, OSError, ValueError, httpx.HTTPError) as error:
         return f"images under PatientID {climb.sent.patient} may be left: {error}"
     return f"what was sent under {climb.sent.patient} is deleted all the same"
 
