@@ -120,7 +120,6 @@ class Remover:
                 *((self._delete(roles),) if roles else ()),
                 self._delete_namespace(OBSERVABILITY),
             ),
-            waits=(Gone("namespace", OBSERVABILITY),),
             on_failure=self._blocker(OBSERVABILITY),
             needs=homes,
         )
@@ -132,7 +131,6 @@ class Remover:
                 Helm(self.target).uninstall("cert-manager", namespace=CERT_MANAGER),
                 self._delete_namespace(CERT_MANAGER),
             ),
-            waits=(Gone("namespace", CERT_MANAGER),),
             on_failure=self._blocker(CERT_MANAGER),
             needs=homes,
         )
@@ -141,7 +139,6 @@ class Remover:
             title="Remove Istio",
             probes=(absent(kubectl.exists("configmap", ISTIO_RECORD, namespace=ISTIO)),),
             actions=(Istioctl(self.target).uninstall(), self._delete_namespace(ISTIO)),
-            waits=(Gone("namespace", ISTIO),),
             on_failure=self._blocker(ISTIO),
             needs=(*homes, watching.name, certificates.name),
         )
@@ -157,7 +154,6 @@ class Remover:
                 needs=needs,
                 probes=(self._no_namespace(place),),
                 actions=(copy, self._delete_namespace(place)),
-                waits=(Gone("namespace", place),),
                 on_failure=self._blocker(place),
             )
         rest = [
@@ -205,7 +201,10 @@ class Remover:
         return self.kubectl.command(*args, stdin=as_json(objects), repeatable=True, timeout=self._patience)
 
     def _delete_namespace(self, name: str) -> Command:
-        """Return the deletion of a namespace with all that is in it; it waits for every finalizer."""
+        """Return the deletion of a namespace with all that is in it; it waits for every finalizer.
+
+        No step waits for ``Gone`` on top: a namespace that somebody else made is left alone, and stays.
+        """
         args = ("delete", "namespace", name, "--ignore-not-found", "--wait=true")
         return self.kubectl.command(*args, repeatable=True, timeout=self._patience)
 

@@ -87,6 +87,12 @@ def test_a_namespace_of_somebody_else_is_left_alone() -> None:
     assert probe.read(Result(probe.command, 0, "namespace/cert-manager\n", "", 0.1)) is False
 
 
+def test_no_step_waits_for_a_namespace_that_it_may_have_to_leave() -> None:
+    for volumes in (False, True):
+        waits = [wait for step in removal(volumes=volumes).steps for wait in step.waits]
+        assert {getattr(wait, "kind", "") for wait in waits} == {"deployment", "statefulset"}
+
+
 def test_an_istio_of_somebody_else_is_left_alone() -> None:
     (probe,) = removal()["istio"].probes
     assert "korthweb-istio" in probe.command.argv
