@@ -103,7 +103,8 @@ class Session:
         """Return the settings with the origin of each; the profile follows the cluster."""
         from korthweb_tasks.settings.load import load
 
-        loaded = load(context=self.context_flag)
+        flags = {"timeouts.step": self.timeout} if self.timeout else None
+        loaded = load(context=self.context_flag, overrides=flags)
         for warning in loaded.warnings:
             print(f"warning: {warning}", file=sys.stderr)
         return loaded
@@ -254,8 +255,7 @@ class Session:
         from korthweb_tasks.run.executor import Executor
 
         limits = self.settings.timeouts
-        step = self.timeout or limits.step
-        return Executor(self.runner, self.kubectl, self.console, self._shared.journal, step, limits.run)
+        return Executor(self.runner, self.kubectl, self.console, self._shared.journal, limits.step, limits.run)
 
     def _preview(self, plan: Plan) -> Report:
         records = self._executor().preview(plan)

@@ -57,7 +57,9 @@ def everything(
         session.contact()
         allow(session.ref, yes=yes)
         session.lock()  # two runs that delete pods would each find the other's doing broken
-    options = Options(restart=restart, study=Path(study) if study else None, restart_timeout=_patience(session))
+    options = Options(
+        restart=restart, study=Path(study) if study else None, restart_timeout=session.settings.timeouts.step
+    )
     _verify(session, options, approach, report, output)
 
 
@@ -225,7 +227,3 @@ def _emit(report: Report, output: str) -> None:
     wanted = [rung for rung in report.rungs if rung.status != "left out"]
     passed = sum(rung.status == "passed" for rung in wanted)
     print(f"{passed} of {len(wanted)} rungs hold ({report.seconds:.1f} s)")
-
-
-def _patience(session: Session) -> float:
-    return session.timeout or session.settings.timeouts.step

@@ -147,7 +147,7 @@ class Apt:
         result = self.runner.check(command)  # not run(): its errors speak of clusters
         deadline = time.monotonic() + LOCK_SECONDS
         while "Could not get lock" in result.stderr and time.monotonic() < deadline:
-            time.sleep(LOCK_PAUSE)  # the apt-get of a korthweb that was killed is still at work
+            self.runner.sleep(LOCK_PAUSE)  # the apt-get of a korthweb that was killed is still at work
             result = self.runner.check(command)
         if result.code != 0:
             raise self._explained(arguments[0], result.stderr)

@@ -27,8 +27,9 @@ from korthweb_tasks.lab.apt import Deb, clear, locked
 from korthweb_tasks.lab.image_parts import Parts, Programs, require_tools
 from korthweb_tasks.lab.layers import Entry
 from korthweb_tasks.lab.oci import Blob, Stored
-from korthweb_tasks.lab.packages import RECIPES, Debs, Selection, key_of, silent, write_atomic
+from korthweb_tasks.lab.packages import RECIPES, Debs, Selection, key_of, silent
 from korthweb_tasks.paths import cache_dir
+from korthweb_tasks.settings.choice import write_private
 
 Progress = Callable[[str], None]
 FORMAT = 1  # counts up when the same recipe gives other bytes, so that old archives are not taken for new ones
@@ -137,7 +138,7 @@ class Images:
             blob = layering.write_layer(temporary, layer.entries, map(self.debs.path, layer.debs), layer.drop)
             target = temporary.with_name(blob.digest)
             temporary.rename(target)
-            write_atomic(note, json.dumps({"digest": blob.digest, "size": blob.size}))
+            write_private(note, json.dumps({"digest": blob.digest, "size": blob.size}))
             return blob, Stored(target, 0, blob.size)
 
     def _known(self, note: Path) -> tuple[Blob, Stored] | None:

@@ -28,6 +28,7 @@ from korthweb_tasks.lab import apt
 from korthweb_tasks.lab.apt import Deb
 from korthweb_tasks.paths import cache_dir
 from korthweb_tasks.run.runner import Runner
+from korthweb_tasks.settings.choice import write_private
 
 Progress = Callable[[str], None]
 RECIPES = Path(__file__).parent / "recipes"
@@ -91,7 +92,7 @@ class Debs:
             debs = read_manifest(manifest)
             if debs is None or not self._complete(debs):
                 debs = self._choose(suite, selection, progress)
-                write_atomic(manifest, manifest_text(suite, selection, debs))
+                write_private(manifest, manifest_text(suite, selection, debs))
         return debs
 
     def _complete(self, debs: Sequence[Deb]) -> bool:
@@ -244,15 +245,6 @@ def read_manifest(path: Path) -> list[Deb] | None:
         return [Deb(**deb) for deb in json.loads(path.read_text())["debs"]]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    with os.fdopen(handle, "w") as stream:
-        stream.write(text)
-    Path(name).replace(path)
 
 
 def sha256_of(path: Path) -> str:

@@ -166,10 +166,10 @@ class Runner:
                 start_new_session=True,  # Ctrl-C reaches the children through stop(), in order
             )
         except (FileNotFoundError, PermissionError) as error:
-            raise missing(command, error) from error
+            raise self._missing(command, error) from error
         except OSError as error:
             if error.errno == errno.ENOEXEC:  # made for another kind of machine
-                raise missing(command, error) from error
+                raise self._missing(command, error) from error
             raise
         with self._lock:
             self._children.add(child)
@@ -177,6 +177,14 @@ class Runner:
             self._end(child, (0.0, 1.0))
             raise Interrupted("interrupted")
         return child
+
+    def _missing(self, command: Command, error: OSError) -> ToolMissing:
+        """Return the error for a program that is not there, or can't be run."""
+        name = command.argv[0]
+        ours = f"inv tools.install {name}" if name in tuple(self.programs) else f"install the package that has {name}"
+        if isinstance(error, FileNotFoundError):
+            return ToolMissing(f"{name} is not installed ({error.strerror})", hint=ours)
+        return ToolMissing(f"{name} can not be run ({error.strerror})", hint="inv tools.list shows which one is used")
 
     def _end(self, child: subprocess.Popen[str], grace: tuple[float, float]) -> None:
         """End the child's whole group: SIGINT, SIGTERM, SIGKILL."""
@@ -225,11 +233,3 @@ def _context(command: Command) -> str:
     """Return the context that a command names: whatever its program calls that flag."""
     flags = [value for flag, value in pairwise(command.argv) if flag in ("--context", "--kube-context")]
     return flags[0] if flags else command.argv[0]
-
-
-def missing(command: Command, error: OSError) -> ToolMissing:
-    """Return the error for a program that is not there."""
-    name = command.argv[0]
-    if isinstance(error, FileNotFoundError):
-        return ToolMissing(f"{name} is not installed ({error.strerror})", hint=f"inv tools.install {name}")
-    return ToolMissing(f"{name} can not be run ({error.strerror})", hint="inv tools.list shows which one is used")
