@@ -45,9 +45,11 @@ class Budget:
 class Timeouts(Model):
     """Deadlines; a number of seconds, or 90s, 10m, 1h."""
 
-    step: Seconds = Field(600.0, gt=0, description="one step of a plan, its waits included")
+    step: Seconds = Field(600.0, gt=0, description="one step of a plan, its waits included (--timeout)")
     run: Seconds = Field(3600.0, gt=0, description="a whole run")
-    command: Seconds = Field(120.0, gt=0, description="one command (Invoke's --command-timeout wins)")
+    command: Seconds = Field(
+        120.0, gt=0, description="one question to a cluster; Invoke's --command-timeout bounds every command"
+    )
 
 
 class Settings(Model):
@@ -79,7 +81,7 @@ class Settings(Model):
     storage_class: DnsName | None = Field(
         None, description="StorageClass of the databases; none: the cluster's default"
     )
-    storage_volumes: int = Field(12, ge=0, le=200, description="volumes that lab.up makes beforehand")
+    storage_volumes: int = Field(24, ge=0, le=200, description="volumes that lab.up makes beforehand")
     timeouts: Timeouts = Field(default_factory=Timeouts, description="deadlines, in seconds or as 90s, 10m, 1h")
     tools: ToolSettings = Field(
         default_factory=ToolSettings, description="where kubectl, helm, istioctl and flux come from"
