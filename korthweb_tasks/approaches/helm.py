@@ -243,7 +243,7 @@ class Builder:
             name=_step("release", tenant),
             title=f"{tenant.name}: release",
             probes=(Fact(self.helm.list(RELEASE, namespace=place), lambda result: not rows(result)),),
-            actions=(self.helm.uninstall(RELEASE, namespace=place),),
+            actions=(self.helm.uninstall(RELEASE, namespace=place), tidied(kubectl, tenant)),
             waits=gone,
         )
         secrets = Step(
@@ -264,6 +264,12 @@ class Builder:
             waits=(Gone("namespace", place),),
         )
         return [release, secrets, everything]
+
+
+def tidied(kubectl: Kubectl, tenant: Tenant) -> Command:
+    """Return the removal of what the release's own test left, which Helm keeps for its logs."""
+    args = ("delete", "pod,configmap", f"--selector={SELECTOR},app.kubernetes.io/component=test", "--ignore-not-found")
+    return kubectl.command(*args, namespace=tenant.namespace, repeatable=True)
 
 
 def others(kubectl: Kubectl, tenant: Tenant) -> Command:

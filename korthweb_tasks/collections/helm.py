@@ -101,7 +101,7 @@ def deploy(session: Session) -> None:
 @task(example="inv helm.test --tenant BHC", changes=False)
 def test(session: Session) -> None:
     """Run the chart's own test in the cluster: HTTPS with and without a password, TLS for DICOM, C-ECHO."""
-    from korthweb_tasks.approaches.helm import RELEASE
+    from korthweb_tasks.approaches.helm import RELEASE, tidied
     from korthweb_tasks.errors import StepFailed
     from korthweb_tasks.tools.helm import Helm
 
@@ -114,6 +114,7 @@ def test(session: Session) -> None:
         if result.code != 0:
             raise StepFailed(f"{tenant.name}: the release's test failed", details=f"{log}\n{result.stderr}".strip())
         told[tenant.name] = log.splitlines()
+        session.runner.run(tidied(session.kubectl, tenant))
     session.emit(told, "\n".join(f"{name}: {line}" for name, lines in told.items() for line in lines))
 
 
