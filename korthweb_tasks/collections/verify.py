@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from korthweb_tasks.verify.model import Endpoint, LadderResult, Options, RungResult
 
 _HELP = {
-    "approach": "manual (default: the approach of the settings)",
+    "approach": "manual or helm (default: the approach of the settings)",
     "study": "a folder of DICOM files to send instead of the built-in images",
     "report": "a folder for report.html, report.json and junit.xml",
     "output": "text, json or junit",
@@ -50,17 +50,12 @@ def everything(
     yes: bool = False,
 ) -> None:
     """Climb the whole ladder, from the address to real images that outlive every pod; exit code 8 if a rung breaks."""
-    from korthweb_tasks.run.guard import allow
     from korthweb_tasks.verify.model import Options
 
-    if restart and not session.dry_run:
-        session.contact()
-        allow(session.ref, yes=yes)
-        session.lock()  # two runs that delete pods would each find the other's doing broken
     options = Options(
         restart=restart, study=Path(study) if study else None, restart_timeout=session.settings.timeouts.step
     )
-    _verify(session, options, approach, report, output)
+    _verify(session, options, approach, report, output, yes=yes)
 
 
 @task(example="korthweb verify.https", changes=False, help=_help("approach", "report", "output"))
@@ -98,8 +93,19 @@ def certificates(
     _verify(session, Options(only=CERTIFICATES), approach, report, output)
 
 
-def _verify(session: Session, options: Options, approach: str | None, folder: str | None, output: str) -> None:
-    """Verify each tenant, say and write what was seen. Raises VerifyFailed with the first broken rung."""
+def _verify(
+    session: Session,
+    options: Options,
+    approach: str | None,
+    folder: str | None,
+    output: str,
+    *,
+    yes: bool | None = None,
+) -> None:
+    """Verify each tenant, say and write what was seen. Raises VerifyFailed with the first broken rung.
+
+    ``yes`` None: nothing in the cluster is deleted, so nobody is asked.
+    """
     from korthweb_tasks.verify.endpoints import lookup_of
 
     if output not in ("text", "json", "junit"):
@@ -112,6 +118,11 @@ def _verify(session: Session, options: Options, approach: str | None, folder: st
         _preview(options)
         return
     session.contact()
+    if yes is not None and options.restart:
+        from korthweb_tasks.run.guard import allow
+
+        allow(session.ref, yes=yes)
+        session.lock()  # two runs that delete pods would each find the other's doing broken
     report = verified(session, options, chosen, text=output == "text")
     if folder:
         from korthweb_tasks.report.files import write
