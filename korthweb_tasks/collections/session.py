@@ -211,7 +211,8 @@ class Session:
     def execute(self, plan: Plan, *, destructive: bool = False) -> Report:
         """Preview or apply ``plan``; raises what its first failure was, after everything else is done."""
         self.contact()
-        self.console.line(f"{plan.title} on {self.ref.name} (context {self.target.context})", "bold")
+        where = f"context {self.target.context}, {self.ref.server or 'no server'}"
+        self.console.line(f"{plan.title} on {self.ref.name} ({where})", "bold")
         if self.dry_run:
             return self._preview(plan)
         self._allow(plan, destructive)

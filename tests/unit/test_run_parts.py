@@ -1,9 +1,10 @@
-"""The console under many threads, the lock that was lost, and the journal on a bad disk."""
+"""The console under many threads, the lock that was lost, the journal on a bad disk, the page of exit codes."""
 
 from __future__ import annotations
 
 import errno
 import io
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from korthweb_tasks import errors
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.plan import Plan, Step
 from korthweb_tasks.core.target import Target
@@ -53,6 +55,13 @@ def test_an_interrupted_piece_of_work_is_not_called_failed() -> None:
     with pytest.raises(Interrupted), console.task("build"):
         raise Interrupted("interrupted")
     assert "! build: interrupted" in said.getvalue()
+
+
+def test_every_exit_code_is_on_its_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "errors.md").read_text(encoding="utf-8")
+    told = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, KorthwebError)]
+    assert told == {0, *(kind.exit_code for kind in kinds)}
 
 
 HOLDER, LEASE = "here/1/2", '{"spec": {"holderIdentity": "%s"}}'
