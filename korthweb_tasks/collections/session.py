@@ -300,13 +300,19 @@ class Session:
             first.message = f"{broken[0].title}: {first.message}"
             first.hint = first.hint or f"less {folder}/journal.jsonl"
             raise first
-        details = "\n".join(f"{record.title}: {record.detail}" for record in broken)
+        details = "\n".join(_told(record.title, faults[record.name]) for record in broken)
         raise StepFailed(f"{len(broken)} steps failed", hint=first.hint or f"less {folder}", details=details)
 
     def _report(self, plan: Plan, records: tuple[StepRecord, ...]) -> Report:
         from korthweb_tasks.report.model import Report
 
         return Report.of(plan.title, self.target.context, records, self.ref.server)
+
+
+def _told(title: str, fault: KorthwebError) -> str:
+    """Return a failed step as a few lines: what failed, its own details, and what to type."""
+    rest = [*fault.details.splitlines()[-6:], *([f"try: {fault.hint}"] if fault.hint else [])]
+    return "\n".join([f"{title}: {fault.message}", *(f"    {line}" for line in rest)])
 
 
 def report_data(report: Report) -> Any:

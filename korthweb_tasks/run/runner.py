@@ -83,8 +83,10 @@ class Runner:
         """Run ``command`` (again after transient failures, if it is repeatable) and return the last result."""
         if not command.repeatable or self.patience <= 0:
             return self._once(command)
+        # a deadline is for all attempts together
+        seconds = min(self.patience, command.timeout or self.patience)
         return retry.retried(
-            lambda number: replace(self._once(command), attempts=number), seconds=self.patience, waiting=self._pause
+            lambda number: replace(self._once(command), attempts=number), seconds=seconds, waiting=self._pause
         )
 
     @contextmanager

@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
 from korthweb_tasks.core import kstatus
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.plan import Condition, Gone, Ready, Serving
-from korthweb_tasks.errors import Interrupted, NotReady
+from korthweb_tasks.errors import Interrupted, NotReady, tail
 from korthweb_tasks.run.runner import Runner
 
 #: seconds between two tries of a gate, where nothing can be watched, and after a watch that broke off
@@ -107,8 +107,17 @@ class _Wait:
     def _resource(self, condition: Ready) -> None:
         seen = _Seen(condition, self.say)
         while not self._watch(condition, seen):
+            self._ask(condition, seen)
             self._go_on(seen.late)
             self.runner.sleep(PAUSE)
+
+    def _ask(self, condition: Ready, seen: _Seen) -> None:
+        """Take in why a watch broke off: a server that gives no answer is not one without the resource."""
+        asked = self.observe.get_these([(condition.kind, condition.name)], namespace=condition.namespace)
+        left = max(1.0, self.deadline - time.monotonic())
+        result = self.runner.check(replace(asked, repeatable=False).with_timeout(left))
+        if result.code != 0:
+            seen.told(tail(result.stderr, 1) or f"kubectl ended with code {result.code}")
 
     def _watch(self, condition: Ready, seen: _Seen) -> bool:
         """Follow one watch; False when it broke off before the condition held."""
@@ -170,10 +179,14 @@ class _Seen:
         found = kstatus.status(obj)
         if found.state == "failed":
             raise NotReady(f"{self.condition} failed: {found.message}", hint=self.hint)
-        if found.message and found.message != self.message:
-            self.message = found.message
-            self.say(f"{self.condition}: {found.message}")
+        self.told(found.message)
         return found.state == "current"
+
+    def told(self, message: str) -> None:
+        """Take in, and say once, what is missing."""
+        if message and message != self.message:
+            self.message = message
+            self.say(f"{self.condition}: {message}")
 
     def late(self) -> NotReady:
         """Return the error for a deadline that has passed."""

@@ -88,6 +88,12 @@ def test_patience_ends_and_the_original_error_is_raised() -> None:
     assert "connection refused" in caught.value.details
 
 
+def test_a_deadline_is_for_all_attempts_together() -> None:
+    began = time.monotonic()
+    Runner(patience=60).check(sh("echo connection refused >&2; exit 1", repeatable=True, timeout=1))
+    assert time.monotonic() - began < 10
+
+
 def test_a_deadline_ends_the_command_and_its_children(tmp_path: Path) -> None:
     mark = tmp_path / "pid"
     began = time.monotonic()
