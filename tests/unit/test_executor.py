@@ -178,3 +178,12 @@ def test_a_resource_that_does_not_get_ready_is_named_with_the_reason(fake_kubect
     walk = Executor(Runner(programs={"kubectl": str(fake_kubectl)}), KUBECTL, Silent(), step_seconds=1.0)
     walk.apply(Plan("p", (Step(name="a", title="a", waits=(Ready("deployment", "web", "ns"),)),)))
     assert "deployment/web in ns was not ready in time: 0 of 1 pods are available" in walk.faults["a"].message
+
+
+def test_a_server_that_does_not_answer_is_not_called_one_without_the_resource(tmp_path: Path) -> None:
+    program = tmp_path / "kubectl"
+    program.write_text("#!/bin/sh\necho 'dial tcp 10.0.0.1:6443: connection refused' >&2\nexit 1\n")
+    program.chmod(0o755)
+    walk = Executor(Runner(programs={"kubectl": str(program)}, patience=0), KUBECTL, Silent(), step_seconds=1.0)
+    walk.apply(Plan("p", (Step(name="a", title="a", waits=(Ready("deployment", "web", "ns"),)),)))
+    assert "was not ready in time: dial tcp 10.0.0.1:6443: connection refused" in walk.faults["a"].message
