@@ -58,7 +58,7 @@ def exit_for(error: BaseException) -> Exit:
 def render(error: errors.KorthwebError) -> str:
     """Return the error line, its details indented, and what to type next."""
     lines = [f"error: {error.message}"]
-    lines += [f"    {line}" for line in error.details.splitlines()]
+    lines += [f"    {as_typed(line)}" for line in error.details.splitlines()]
     if error.hint:
         lines.append(f"Next: {as_typed(error.hint)}")
     return "\n".join(lines)
