@@ -1,10 +1,10 @@
-"""The Helm approach: settings become values of the chart ``helm/orthanc``, and a plan around one release. Pure."""
+"""The Helm approach: a plan around one release of the chart ``helm/orthanc`` for each tenant. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from korthweb_tasks.approaches.common import (
     DATABASE_SECRET,
@@ -16,10 +16,9 @@ from korthweb_tasks.approaches.common import (
     given_passwords,
 )
 from korthweb_tasks.approaches.credentials import Credentials
+from korthweb_tasks.approaches.helm_values import own_traefik, values
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.plan import Fact, Gone, Plan, Ready, Step
-from korthweb_tasks.core.render import plain
-from korthweb_tasks.settings.merge import deep_merge
 from korthweb_tasks.settings.orthanc import DATABASE_PASSWORD, password_variables
 from korthweb_tasks.tools.helm import Helm, Release, pending_selector, rows
 from korthweb_tasks.tools.kubectl import Kubectl, items
@@ -36,68 +35,6 @@ POSTGRES, TRAEFIK = f"{RELEASE}-postgres", f"{RELEASE}-traefik"
 SELECTOR = f"app.kubernetes.io/instance={RELEASE}"
 #: Secrets that outlive a release: passwords, authority, certificates
 KEPT = (USERS_SECRET, DATABASE_SECRET, f"{RELEASE}-ca", f"{RELEASE}-tls", f"{POSTGRES}-tls")
-#: plugins that stand for "those that orthanc.json needs, wherever the image has them"
-USUAL_PLUGINS = "/usr/share/orthanc/plugins"
-
-
-def site_values(settings: Settings) -> dict[str, Any]:
-    """Return the values that are the same for every tenant of a site: images, sizes, the dependency's own."""
-    images, orthanc, postgres = settings.images, settings.orthanc, settings.postgres
-    traefik: dict[str, Any] = {"image": {"registry": images.registry}} if images.registry else {}
-    values: dict[str, Any] = {
-        "images": {
-            "orthanc": images.mirrored(images.orthanc),
-            "postgres": images.mirrored(images.postgres),
-            "pullPolicy": images.pull_policy,
-        },
-        "connections": orthanc.connections,
-        "autoscaling": {"cpuTarget": orthanc.cpu_target},
-        "resources": orthanc.resources,
-        "postgresql": {
-            "database": postgres.database,
-            "user": postgres.user,
-            "maxConnections": orthanc.max_connections,
-            "reservedConnections": orthanc.reserved_connections,
-            "resources": postgres.resources,
-            "storage": {"className": settings.storage_class or ""},
-        },
-        "traefik": deep_merge(traefik, settings.charts["traefik"].values),
-    }
-    if not all(plugin.startswith(USUAL_PLUGINS) for plugin in orthanc.plugins):
-        values["plugins"] = orthanc.plugins
-    if orthanc.config:
-        values["config"] = orthanc.config
-    found: dict[str, Any] = plain(deep_merge(values, settings.charts["orthanc"].values))
-    return found
-
-
-def values(settings: Settings, tenant: Tenant, given: str = "") -> dict[str, Any]:
-    """Return the values of ``tenant``'s release.
-
-    ``given`` is a fingerprint of the passwords that a person chose: a change of them is a change of the pods.
-    """
-    own = {
-        "name": tenant.name,
-        "aet": tenant.aet,
-        "hosts": {"web": tenant.web_host, "dicom": tenant.dicom_host},
-        "users": tenant.users,
-        "auth": {"existingSecret": USERS_SECRET},
-        "replicas": tenant.replicas,
-        "podAnnotations": {"korthweb/passwords": given} if given else {},
-        "postgresql": {"existingSecret": DATABASE_SECRET, "storage": {"size": tenant.storage}},
-    }
-    # what a person says of the chart comes last
-    found: dict[str, Any] = plain(deep_merge(deep_merge(site_values(settings), plain(own)), _free(settings)))
-    return found
-
-
-def own_traefik(settings: Settings) -> bool:
-    """Say whether each release brings a Traefik along."""
-    return bool(site_values(settings)["traefik"].get("enabled", True))
-
-
-def _free(settings: Settings) -> dict[str, Any]:
-    return settings.charts["orthanc"].values
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +173,12 @@ class Builder:
         steps = [step for tenant in chosen for step in self._removed(tenant, volumes)]
         return Plan(f"Remove {_named(chosen)}{' with every image' if volumes else ''}", tuple(steps))
 
+    def _ended(self, tenant: Tenant) -> Command:
+        """Return the wait for pods that are ending: Orthanc's finish their associations, Traefik's are its chart's."""
+        these = f"app.kubernetes.io/instance in ({RELEASE}, {RELEASE}-{tenant.namespace})"
+        args = ("delete", "pod", f"--selector={these}", "--ignore-not-found", "--wait=true")
+        return self.kubectl.command(*args, namespace=tenant.namespace, repeatable=True)
+
     def _removed(self, tenant: Tenant, volumes: bool) -> list[Step]:
         kubectl, place = self.kubectl, tenant.namespace
         gone = tuple(Gone(kind, name, place) for kind, name in (("deployment", RELEASE), ("statefulset", POSTGRES)))
@@ -243,7 +186,7 @@ class Builder:
             name=_step("release", tenant),
             title=f"{tenant.name}: release",
             probes=(Fact(self.helm.list(RELEASE, namespace=place), lambda result: not rows(result)),),
-            actions=(self.helm.uninstall(RELEASE, namespace=place), tidied(kubectl, tenant)),
+            actions=(self.helm.uninstall(RELEASE, namespace=place), tidied(kubectl, tenant), self._ended(tenant)),
             waits=gone,
         )
         secrets = Step(

@@ -44,7 +44,7 @@ def dependencies(session: Session) -> None:
 @task(example="inv helm.lint --tenant BHC", changes=False)
 def lint(session: Session) -> None:
     """Check the chart with each tenant's values, strictly: templates, schema, what the chart itself refuses."""
-    from korthweb_tasks.approaches.helm import values
+    from korthweb_tasks.approaches.helm_values import values
     from korthweb_tasks.tools.helm import chart_command
 
     made = _staged(session)
@@ -59,7 +59,8 @@ def lint(session: Session) -> None:
 @task(example="inv helm.template --tenant BHC", changes=False)
 def template(session: Session) -> None:
     """Show what the chart makes of the settings, without a cluster; the contents of Secrets are masked."""
-    from korthweb_tasks.approaches.helm import RELEASE, values
+    from korthweb_tasks.approaches.helm import RELEASE
+    from korthweb_tasks.approaches.helm_values import values
     from korthweb_tasks.approaches.release_diff import masked_text
     from korthweb_tasks.core.render import parse
     from korthweb_tasks.tools.helm import chart_command

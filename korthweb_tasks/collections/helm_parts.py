@@ -34,7 +34,7 @@ def chart_at(session: Session) -> ChartAt:
 
 def stage(session: Session, defaults: Mapping[str, Any] | None = None) -> Staged:
     """Return our chart with its dependencies; a mirror's address is asked, nothing else outside."""
-    from korthweb_tasks.approaches.helm import own_traefik
+    from korthweb_tasks.approaches.helm_values import own_traefik
     from korthweb_tasks.paths import artifacts_dir
     from korthweb_tasks.provision.charts import staged
 
@@ -66,7 +66,8 @@ def traefik(session: Session) -> Dependency:
 
 def packaged(session: Session, out: str, *, plain: bool) -> Path:
     """Write the archive of the chart into the folder ``out`` and return its path."""
-    from korthweb_tasks.approaches.helm import RELEASE, site_values
+    from korthweb_tasks.approaches.helm import RELEASE
+    from korthweb_tasks.approaches.helm_values import site_values
     from korthweb_tasks.tools.helm import chart_command
 
     made = stage(session, {} if plain else site_values(session.settings))
@@ -160,7 +161,7 @@ def _server(session: Session) -> Finding:
 
 def _traefik(session: Session) -> list[Finding]:
     from korthweb_tasks.approaches.checks import Finding
-    from korthweb_tasks.approaches.helm import own_traefik
+    from korthweb_tasks.approaches.helm_values import own_traefik
     from korthweb_tasks.tools.kubectl import items
 
     if own_traefik(session.settings):
@@ -175,7 +176,7 @@ def _traefik(session: Session) -> list[Finding]:
 
 def _chart(session: Session) -> list[Finding]:
     from korthweb_tasks.approaches.checks import Finding
-    from korthweb_tasks.approaches.helm import values
+    from korthweb_tasks.approaches.helm_values import values
     from korthweb_tasks.tools.helm import chart_command
 
     if session.settings.charts["orthanc"].source != OURS:

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from bench.chart_readme import described, updated
-from korthweb_tasks.approaches.helm import Builder, ChartAt, own_traefik, site_values, strangers, values
+from korthweb_tasks.approaches.helm import Builder, ChartAt, strangers
+from korthweb_tasks.approaches.helm_values import own_traefik, site_values, values
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.plan import Ready
 from korthweb_tasks.core.target import Target
