@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 PROGRAM = (sys.executable, "-m", "korthweb_tasks.main")
+#: korthweb is run in another folder than the checkout
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 #: what the demo prints just before it is killed: while the lab comes up, in the deployment, in the verification
 MOMENTS = ("control plane: creating", "BHC: passwords: done", "C-STORE of real images")
 
@@ -31,7 +33,13 @@ class Person:
 
     def runs(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            self.command(*words), cwd=self.project, capture_output=True, text=True, timeout=900, check=False
+            self.command(*words),
+            cwd=self.project,
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
         )
         assert done.returncode == code, f"{words} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
@@ -40,7 +48,12 @@ class Person:
     def is_killed(self, moment: str, *words: str) -> None:
         """Start a command and SIGKILL it at the moment it prints ``moment``."""
         with subprocess.Popen(
-            self.command(*words), cwd=self.project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            self.command(*words),
+            cwd=self.project,
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         ) as child:
             assert child.stdout is not None
             seen = []
