@@ -127,8 +127,7 @@ class Manifests:
 
     def observability(self) -> Objects:
         """Return the chosen parts of the lite observability; they know all tenants, whichever is deployed now."""
-        parts = self.settings.observability
-        chosen = [name for name in ("prometheus", "kiali") if getattr(parts, name)]
+        chosen = self.settings.observability.chosen
         files = ["namespace", *chosen] if chosen else []
         return [obj for name in files for obj in self._objects(f"observability/{name}.yaml")]
 

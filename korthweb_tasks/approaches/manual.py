@@ -139,10 +139,8 @@ class Builder:
         )
 
     def observability(self) -> Step:
-        """Install Prometheus, and Kiali where it is wanted. Nothing needs it."""
-        parts = self.settings.observability
-        chosen = [name for name in ("prometheus", "kiali") if getattr(parts, name)]
-        waits = tuple(Ready("deployment", name, OBSERVABILITY) for name in chosen)
+        """Install Prometheus, Kiali, Grafana, Jaeger: those that are wanted. Nothing needs them."""
+        waits = tuple(Ready("deployment", name, OBSERVABILITY) for name in self.settings.observability.chosen)
         return self._applied(
             "observability", "Install observability", self.manifests.observability(), waits, ("istio",)
         )

@@ -111,13 +111,18 @@ class Remover:
         """Return the removal of observability, cert-manager and Istio, where korthweb installed them."""
         homes = tuple(step_name("namespace", tenant) for tenant in tenants)
         kubectl = self.kubectl
-        roles = [obj for obj in self.manifests.observability() if obj["kind"].startswith("ClusterRole")]
+        # what does not go with its namespace: cluster roles, and the mesh's resource that asks for traces
+        stray = [
+            obj
+            for obj in self.manifests.observability()
+            if obj["kind"] != "Namespace" and obj["metadata"].get("namespace") != OBSERVABILITY
+        ]
         watching = Step(
             name="observability",
             title="Remove observability",
-            probes=(self._no_namespace(OBSERVABILITY), *((self._absent(roles),) if roles else ())),
+            probes=(self._no_namespace(OBSERVABILITY), *((self._absent(stray),) if stray else ())),
             actions=(
-                *((self._delete(roles),) if roles else ()),
+                *((self._delete(stray),) if stray else ()),
                 self._delete_namespace(OBSERVABILITY),
             ),
             on_failure=self._blocker(OBSERVABILITY),

@@ -42,8 +42,7 @@ def rendered(manifests: Manifests, tenants: Iterable[Tenant]) -> dict[str, str]:
         for offset, kind in enumerate(TENANT_FILES, 1):
             files[f"{first + offset:03}-{name}-{kind}.yaml"] = manifests.text(f"tenant/{kind}.yaml", tenant)
     last = 20 + len(chosen) * 10
-    parts = manifests.settings.observability
-    watching = [kind for kind in ("prometheus", "kiali") if getattr(parts, kind)]
+    watching = manifests.settings.observability.chosen
     for offset, kind in enumerate(("namespace", *watching) if watching else ()):
         files[f"{last + offset:03}-observability-{kind}.yaml"] = manifests.text(f"observability/{kind}.yaml")
     files["README.md"] = guide(manifests, chosen)

@@ -170,5 +170,7 @@ def _with_tags(images: Mapping[str, Any], versions: Mapping[str, Any]) -> dict[s
         "postgres": f"docker.io/library/postgres:{versions['postgres']}",
         "prometheus": f"docker.io/prom/prometheus:v{versions['prometheus']}",
         "kiali": f"quay.io/kiali/kiali:v{versions['kiali']}",
+        "grafana": f"docker.io/grafana/grafana:{versions['grafana']}",
+        "jaeger": f"docker.io/jaegertracing/jaeger:{versions['jaeger']}",
     }
     return {**defaults, **images}

@@ -196,6 +196,13 @@ class ObservabilitySettings(Model):
 
     prometheus: bool = Field(True, description="Prometheus, scraping the mesh and Orthanc")
     kiali: bool = Field(True, description="Kiali")
+    grafana: bool = Field(True, description="Grafana, with one dashboard; it shows what Prometheus has")
+    jaeger: bool = Field(True, description="Jaeger, and the mesh sends it spans of every tenth request")
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """Return the parts that are wanted, in the order of their installation; each is a Deployment of its name."""
+        return tuple(name for name in type(self).model_fields if getattr(self, name))
 
 
 def _resources(cpu: str, memory: str, limit: str) -> Resources:

@@ -24,6 +24,8 @@ class Images(Model):
     postgres: ImageName = Field("docker.io/library/postgres", description="PostgreSQL")
     prometheus: ImageName = Field("docker.io/prom/prometheus", description="Prometheus of the lite observability")
     kiali: ImageName = Field("quay.io/kiali/kiali", description="Kiali")
+    grafana: ImageName = Field("docker.io/grafana/grafana", description="Grafana of the lite observability")
+    jaeger: ImageName = Field("docker.io/jaegertracing/jaeger", description="Jaeger 2, all in one")
     istio_hub: ImageName = Field("docker.io/istio", description="where pilot and proxyv2 are")
     cert_manager_hub: ImageName = Field(
         "quay.io/jetstack", description="where cert-manager-controller and the others are"

@@ -9,6 +9,7 @@ import json
 import os
 import stat
 import subprocess
+from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,64 @@ def test_istio_leaves_no_way_out_and_opens_two_ports() -> None:
     (gateway,) = operator["spec"]["components"]["ingressGateways"]
     ports = [(port["port"], port["targetPort"]) for port in gateway["k8s"]["service"]["ports"]]
     assert ports == [(15021, 15021), (443, 8443), (11112, 11112)]
+
+
+def test_jaeger_is_fed_by_the_mesh_and_by_nobody_else() -> None:
+    made = manifests()
+    (operator,) = parse(made.operator)
+    (provider,) = operator["spec"]["meshConfig"]["extensionProviders"]
+    traces = [o for o in everything(made) if o["kind"] == "Telemetry" and o["metadata"]["name"] == "traces"]
+    assert traces[0]["spec"]["tracing"][0]["providers"] == [{"name": provider["name"]}]
+    host, _, rest = provider["opentelemetry"]["service"].partition(".")
+    assert rest == "observability.svc.cluster.local"
+    assert the(made, "Service", host)["spec"]["ports"][0]["port"] == provider["opentelemetry"]["port"]
+    (rule,) = the(made, "NetworkPolicy", "jaeger-spans")["spec"]["ingress"]
+    places = [peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for peer in rule["from"]]
+    assert places == ["istio-system", "bhc-orthweb", "mhr-orthweb"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": provider["opentelemetry"]["port"]}]
+
+
+def test_no_path_of_a_trace_is_long_enough_to_name_a_patient() -> None:
+    (operator,) = parse(manifests().operator)
+    (provider,) = operator["spec"]["meshConfig"]["extensionProviders"]
+    assert 0 < provider["opentelemetry"]["maxTagLength"] <= len("/dicom-web/")  # 0 would be Istio's 256
+
+
+def test_without_jaeger_the_mesh_makes_no_traces() -> None:
+    made = manifests({"observability": {"jaeger": False}})
+    assert "extensionProviders" not in made.operator
+    assert not [obj for obj in everything(made) if obj["kind"] == "Telemetry"]
+    assert yaml.safe_load(the(made, "ConfigMap", "kiali")["data"]["config.yaml"])["external_services"]["tracing"] == {
+        "enabled": False
+    }
+
+
+def test_grafana_has_no_account_and_fetches_nothing() -> None:
+    made = manifests()
+    ini = ConfigParser(interpolation=None)
+    ini.read_string(the(made, "ConfigMap", "grafana")["data"]["grafana.ini"])
+    assert ini.getboolean("security", "disable_initial_admin_creation")
+    assert ini.getboolean("auth", "disable_login_form")
+    assert not ini.getboolean("auth.basic", "enabled")
+    assert ini["auth.anonymous"]["org_role"] == "Viewer"
+    assert ini.getboolean("plugins", "preinstall_disabled")
+    assert not ini.getboolean("analytics", "reporting_enabled")
+
+
+def test_the_dashboard_asks_the_datasource_that_is_there() -> None:
+    files = the(manifests(), "ConfigMap", "grafana")["data"]
+    (source,) = yaml.safe_load(files["datasources.yaml"])["datasources"]
+    service = the(manifests(), "Service", "prometheus")
+    assert source["url"] == f"http://prometheus.observability:{service['spec']['ports'][0]['port']}"
+    dashboard = json.loads(files["orthanc.json"])
+    assert {panel["datasource"]["uid"] for panel in dashboard["panels"]} == {source["uid"]}
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in dashboard["panels"]]
+    assert len(set(places)) == len(places)
+    assert "{{tenant}}" in files["orthanc.json"]  # Grafana's own braces come through
+    folder = yaml.safe_load(files["providers.yaml"])["providers"][0]["options"]["path"]
+    (container,) = _containers(the(manifests(), "Deployment", "grafana"))
+    assert folder in {mount["mountPath"] for mount in container["volumeMounts"]}
 
 
 def test_a_lab_chart_without_its_folder_is_a_fault_of_the_program() -> None:

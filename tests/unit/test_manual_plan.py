@@ -96,10 +96,19 @@ def test_tenants_and_observability_do_not_need_each_other() -> None:
 
 
 def test_observability_can_be_left_out_or_reduced() -> None:
-    names = {step.name for step in plan({"observability": {"prometheus": False, "kiali": False}}).steps}
-    assert "observability" not in names
-    only = plan({"observability": {"kiali": False}})["observability"]
-    assert only.waits == (Ready("deployment", "prometheus", "observability"),)
+    parts = ("prometheus", "kiali", "grafana", "jaeger")
+    assert "observability" not in {step.name for step in plan({"observability": dict.fromkeys(parts, False)}).steps}
+    assert [wait.name for wait in plan()["observability"].waits if isinstance(wait, Ready)] == list(parts)
+    for part in parts:
+        only = plan({"observability": {**dict.fromkeys(parts, False), part: True}})["observability"]
+        assert only.waits == (Ready("deployment", part, "observability"),)
+
+
+def test_istio_is_installed_again_when_jaeger_comes_or_goes() -> None:
+    step, record, istiod, gateway = istio_answers()
+    without = plan({"observability": {"jaeger": False}})["istio"]
+    assert ask(step, {"items": [record, istiod, gateway]})
+    assert not ask(without, {"items": [record, istiod, gateway]})
 
 
 def test_part_of_a_plan_keeps_its_order() -> None:

@@ -93,6 +93,13 @@ def test_no_step_waits_for_a_namespace_that_it_may_have_to_leave() -> None:
         assert {getattr(wait, "kind", "") for wait in waits} == {"deployment", "statefulset"}
 
 
+def test_what_observability_has_outside_of_its_namespace_goes_before_istio() -> None:
+    whole = removal()
+    assert ("Telemetry", "traces") in deleted(whole["observability"])
+    assert "Namespace" not in {kind for kind, _ in deleted(whole["observability"])}  # only if korthweb made it
+    assert "observability" in whole["istio"].needs
+
+
 def test_an_istio_of_somebody_else_is_left_alone() -> None:
     (probe,) = removal()["istio"].probes
     assert "korthweb-istio" in probe.command.argv
