@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from korthweb_tasks.approaches.common import DATABASE_SECRET, USERS_SECRET
@@ -74,3 +75,28 @@ def own_traefik(settings: Settings) -> bool:
 
 def _free(settings: Settings) -> dict[str, Any]:
     return settings.charts["orthanc"].values
+
+
+def brought_secrets(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the Secrets that a person names in the values and has to bring: value → name. Ours are left out."""
+    certificates, postgres = values.get("certificates", {}), values.get("postgresql", {})
+    external = postgres.get("external", {}) if postgres.get("mode") == "external" else {}
+    named = {
+        "auth.existingSecret": values.get("auth", {}).get("existingSecret", ""),
+        "postgresql.existingSecret": postgres.get("existingSecret", ""),
+        "postgresql.external.caSecret": external.get("caSecret", ""),
+        "certificates.existingSecret": (
+            certificates.get("existingSecret", "") if certificates.get("source") == "existingSecret" else ""
+        ),
+    }
+    return {value: name for value, name in named.items() if name and name not in (USERS_SECRET, DATABASE_SECRET)}
+
+
+def refusal(stderr: str) -> str:
+    """Return what a chart says against its values, without what helm says around it."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    faults = [line.removeprefix("- at ").replace("'':", "").strip() for line in lines if line.startswith("- ")]
+    if faults:
+        return "; ".join(faults)
+    text = next((line for line in lines if "execution error at" in line), lines[-1] if lines else "")
+    return text.partition("): ")[2] or text.removeprefix("Error: ")

@@ -217,11 +217,13 @@ def destroy(session: Session, volumes: bool = False) -> None:
 
 def deployed(session: Session) -> Report:
     """Deploy the session's tenants and return the report."""
-    from korthweb_tasks.collections.helm_parts import refuse_strangers
+    from korthweb_tasks.collections.helm_parts import refuse_strangers, refuse_values
 
     session.contact()
     refuse_strangers(session)
-    return session.execute(_builder(session).plan(session.tenants))
+    builder = _builder(session)
+    refuse_values(session, builder)
+    return session.execute(builder.plan(session.tenants))
 
 
 def _changes(session: Session, builder: Builder, tenant: Tenant) -> list[Change]:

@@ -10,7 +10,7 @@ from korthweb_tasks.errors import GuardRefused, KorthwebError, SettingsError, Us
 
 if TYPE_CHECKING:
     from korthweb_tasks.approaches.checks import Finding
-    from korthweb_tasks.approaches.helm import ChartAt
+    from korthweb_tasks.approaches.helm import Builder, ChartAt
     from korthweb_tasks.approaches.status import Row
     from korthweb_tasks.collections.session import Session
     from korthweb_tasks.provision.charts import Dependency, Staged
@@ -97,6 +97,32 @@ def refuse_strangers(session: Session) -> None:
         if found:
             text = f"{tenant.namespace} holds {', '.join(found)}, which another approach made"
             raise GuardRefused(text, hint=f"inv manual.destroy --tenant {tenant.name} removes them; images stay there")
+
+
+def refuse_values(session: Session, builder: Builder) -> None:
+    """Raise SettingsError with the chart's own words where it does not take the values, or a Secret is missing."""
+    from korthweb_tasks.approaches.helm import RELEASE
+    from korthweb_tasks.approaches.helm_values import brought_secrets, refusal
+    from korthweb_tasks.tools.helm import chart_command
+    from korthweb_tasks.tools.kubectl import items
+
+    run, hint = session.runner.run, "charts.orthanc.values in korthweb.yaml; helm/orthanc/README.md lists the values"
+    for tenant in session.tenants:
+        release = builder.release(tenant)
+        if all(fact.read(run(fact.command)) for fact in builder.helm.deployed(release)):
+            continue
+        for value, name in brought_secrets(release.values).items():
+            if not items(run(session.kubectl.get("secret", name, namespace=tenant.namespace))):
+                text = f"{tenant.name}: {value} names the Secret {name}, which is not in {tenant.namespace}"
+                raise SettingsError(
+                    text, hint=f"kubectl --namespace {tenant.namespace} create secret generic {name} ..."
+                )
+        if not release.local:
+            continue
+        place = ("--namespace", tenant.namespace, "--kube-version", session.settings.versions["kubernetes"])
+        result = session.runner.check(chart_command("template", RELEASE, release.source, *place, values=release.values))
+        if result.code != 0:
+            raise SettingsError(f"{tenant.name}: the chart refuses its values: {refusal(result.stderr)}", hint=hint)
 
 
 def findings(session: Session) -> list[Finding]:

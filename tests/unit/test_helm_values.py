@@ -11,7 +11,7 @@ import yaml
 
 from bench.chart_readme import described, updated
 from korthweb_tasks.approaches.helm import Builder, ChartAt, strangers
-from korthweb_tasks.approaches.helm_values import own_traefik, site_values, values
+from korthweb_tasks.approaches.helm_values import brought_secrets, own_traefik, refusal, site_values, values
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.plan import Ready
 from korthweb_tasks.core.target import Target
@@ -125,6 +125,28 @@ def test_objects_of_another_approach_are_strangers() -> None:
 
     found = json.dumps({"items": [obj("mine", "Helm"), obj("theirs", "korthweb"), obj("anybodys", "")]})
     assert strangers(Result(Command(argv=("kubectl",)), 0, found, "", 0.1)) == ["service/theirs", "service/anybodys"]
+
+
+def test_only_secrets_that_a_person_brings_are_looked_for() -> None:
+    assert brought_secrets(values(Settings(), BHC)) == {}
+    chosen = {"certificates": {"source": "existingSecret", "existingSecret": "brought"}}
+    settings = Settings(charts={"orthanc": {"values": chosen}})
+    assert brought_secrets(values(settings, BHC)) == {"certificates.existingSecret": "brought"}
+
+
+@pytest.mark.parametrize(
+    ("stderr", "expected"),
+    [
+        (
+            "Error: values don't meet ...:\northanc:\n- at '': additional properties 'replica' not allowed\n\n",
+            "additional properties 'replica' not allowed",
+        ),
+        ("Error: execution error at (orthanc/templates/checks.yaml:9:4): min 5 is more", "min 5 is more"),
+        ("Error: something else", "something else"),
+    ],
+)
+def test_a_charts_refusal_is_told_in_its_own_words(stderr: str, expected: str) -> None:
+    assert refusal(stderr) == expected
 
 
 def test_the_verification_looks_where_the_approach_puts_things() -> None:
