@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 
-from korthweb_tasks.errors import BuildFailed, NoSpace
+from korthweb_tasks.errors import BuildFailed, Interrupted, NoSpace
 from korthweb_tasks.provision import prune
 from korthweb_tasks.provision.building import (
     binary,
@@ -30,18 +30,25 @@ Progress = Callable[[str, str], None]
 
 
 def build_all(
-    components: Sequence[str], *, progress: Progress | None = None, jobs: int = 2, keep_caches: bool = False
+    components: Sequence[str],
+    *,
+    progress: Progress | None = None,
+    jobs: int = 2,
+    keep_caches: bool = False,
+    stop: threading.Event | None = None,
 ) -> dict[str, Path]:
     """Return the folder of each component, building those that are missing, ``jobs`` at a time.
 
     ``progress`` is given the component's name and one line. When all of them are there the module and build
-    caches are removed, unless ``keep_caches``. The first failure stops the rest; what is compiled by then is kept
-    for the next run. Raises BuildFailed, NoSpace, ToolMissing and Interrupted.
+    caches are removed, unless ``keep_caches``. The first failure stops the rest, and so does ``stop``, which may be
+    set by another thread; what is compiled by then is kept for the next run.
+    Raises BuildFailed, NoSpace, ToolMissing and Interrupted.
     """
     todo = missing(components)
     if todo:
         check_space(todo)
-        _Builds(todo, progress or (lambda _name, _line: None)).run(jobs)
+        with prune.build_caches_in_use():
+            _Builds(todo, progress or (lambda _name, _line: None), stop or threading.Event()).run(jobs)
         if not keep_caches:
             prune.prune_build_caches()
     return {name: folder(name) for name in components}
@@ -50,10 +57,10 @@ def build_all(
 class _Builds:
     """The queue of one run: components become ready to compile in order, the moment their modules are there."""
 
-    def __init__(self, names: Sequence[str], progress: Progress) -> None:
+    def __init__(self, names: Sequence[str], progress: Progress, stop: threading.Event) -> None:
         self.names = names
         self.progress = progress
-        self.stop = threading.Event()
+        self.stop = stop
         self.ready: queue.Queue[str | None] = queue.Queue()
 
     def run(self, jobs: int) -> None:
@@ -66,6 +73,8 @@ class _Builds:
                 self._stop_unless_done(futures, jobs)
         for future in sorted(futures, key=_importance):
             future.result()
+        if self.stop.is_set() and (left := missing(self.names)):
+            raise Interrupted(f"interrupted before {', '.join(left)} was built")
 
     def _stop_unless_done(self, futures: list[Future[None]], jobs: int) -> None:
         if not all(future.done() and not future.exception() for future in futures):

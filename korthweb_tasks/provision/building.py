@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import shutil
 import tempfile
 import threading
@@ -16,6 +15,7 @@ from korthweb_tasks import paths
 from korthweb_tasks.errors import BuildFailed, Interrupted, NoSpace
 from korthweb_tasks.provision import compiling, gotool, patching, prune
 from korthweb_tasks.provision.estimates import clock, estimate, remember
+from korthweb_tasks.provision.locks import alone
 from korthweb_tasks.provision.recipes import Recipe, recipe, recipes
 
 Progress = Callable[[str], None]
@@ -35,9 +35,9 @@ def built(component: str) -> bool:
     return folder(component).is_dir()
 
 
-def binary(component: str, name: str, *, progress: Progress | None = None) -> Path:
+def binary(component: str, name: str, *, progress: Progress | None = None, stop: threading.Event | None = None) -> Path:
     """Return the path of one binary of ``component``, building it first if it is not there."""
-    path = build(component, progress=progress) / name
+    path = build(component, progress=progress, stop=stop) / name
     if not path.is_file():
         raise BuildFailed(f"'{component}' has no binary '{name}'", hint=", ".join(recipe(component).binaries))
     return path
@@ -53,8 +53,11 @@ def build(component: str, *, progress: Progress | None = None, stop: threading.E
     target = folder(component)
     if target.is_dir():
         return target
-    go = gotool.find(wanted.go, progress=progress)
-    with _only_one(component, progress, stop), prune.build_caches_in_use():
+    if stop and stop.is_set():
+        raise Interrupted(f"interrupted before {component} was built")
+    go = gotool.find(wanted.go, progress=progress, stop=stop)
+    waiting = "another korthweb is building it; waiting"
+    with alone(f"build-{component}", waiting, progress=progress, stop=stop), prune.build_caches_in_use():
         if not target.is_dir():
             _check_space([wanted])
             _make(wanted, go, target, progress or (lambda _: None), stop or threading.Event())
@@ -67,7 +70,7 @@ def fetch(component: str, stop: threading.Event | None = None) -> None:
     if wanted.patched:
         return  # Its packages are not complete before the files are generated; its build downloads by itself.
     with prune.build_caches_in_use(), _work_folder(wanted, "fetch-") as work:
-        compiling.download(wanted, gotool.find(wanted.go), work, stop or threading.Event())
+        compiling.download(wanted, gotool.find(wanted.go, stop=stop), work, stop or threading.Event())
 
 
 def missing(components: Iterable[str]) -> list[str]:
@@ -91,7 +94,7 @@ def _make(wanted: Recipe, go: gotool.Go, target: Path, progress: Progress, stop:
             patching.patch(wanted, go, work, stop)
             packages = compiling.compiled(wanted, go, work, _reporter(wanted.name, began, progress), stop)
             out = work / "out"
-            compiling.copy_extras(wanted, go, work, out / "share")
+            compiling.copy_extras(wanted, go, work, out / "share", stop)
             absent = [name for name in wanted.binaries if not (out / name).is_file()]
             if absent:
                 raise BuildFailed(f"building {wanted.name} made no {', '.join(absent)}")
@@ -123,31 +126,6 @@ def _work_folder(wanted: Recipe, prefix: str = "") -> Iterator[Path]:
         yield work
     finally:
         prune.remove(work)
-
-
-@contextmanager
-def _only_one(component: str, progress: Progress | None, stop: threading.Event | None) -> Iterator[None]:
-    locks = paths.cache_dir() / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with (locks / f"build-{component}").open("w") as handle:
-        told = False
-        while not _locked(handle.fileno()):
-            if progress and not told:
-                progress("another korthweb is building it; waiting")
-                told = True
-            if stop and stop.wait(0.5):
-                raise Interrupted("interrupted")
-            if not stop:
-                time.sleep(0.5)
-        yield
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _check_space(wanted: list[Recipe]) -> None:

@@ -7,22 +7,21 @@ import itertools
 import json
 import os
 import shutil
-import signal
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from korthweb_tasks import paths
 from korthweb_tasks.errors import BuildFailed, Interrupted, NoSpace, tail
-from korthweb_tasks.provision import gotool
+from korthweb_tasks.provision import calling, gotool
 from korthweb_tasks.provision.recipes import Recipe
 
-#: seconds between two looks at a running build, and looks between two lines of progress
-PAUSE = 0.2
+#: looks at a running build between two lines of progress
 TICK = 5
+#: seconds that reading or changing a go.mod may take: nothing is fetched for it
+EDIT_SECONDS = 60
 FULL = "no space left on device"
 
 
@@ -50,10 +49,10 @@ def compiled(wanted: Recipe, go: gotool.Go, work: Path, progress: Callable[[str]
     return count.packages
 
 
-def copy_extras(wanted: Recipe, go: gotool.Go, work: Path, share: Path) -> None:
+def copy_extras(wanted: Recipe, go: gotool.Go, work: Path, share: Path, stop: threading.Event) -> None:
     """Copy the files that a recipe wants from its modules to ``share``, writable unlike the module cache."""
     for extra in wanted.extras:
-        source = module_folder(extra.module, go, work) / extra.path
+        source = module_folder(extra.module, go, work, stop) / extra.path
         target = share / extra.to
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
@@ -64,11 +63,15 @@ def copy_extras(wanted: Recipe, go: gotool.Go, work: Path, share: Path) -> None:
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
-def module_folder(module: str, go: gotool.Go, work: Path) -> Path:
-    """Return the unpacked source of ``module`` as the go.mod in ``work`` selects it, downloading it if needed."""
-    argv = [str(go.path), "mod", "edit", "-json"]
-    done = subprocess.run(argv, cwd=work, env=gotool.environment(), capture_output=True, text=True, check=True)
-    listed = json.loads(done.stdout)
+def edit(go: gotool.Go, work: Path, change: str, stop: threading.Event) -> str:
+    """Run ``go mod edit`` on the go.mod in ``work`` and return what it prints. Raises BuildFailed and Interrupted."""
+    argv = [str(go.path), "mod", "edit", change]
+    return calling.checked(argv, seconds=EDIT_SECONDS, cwd=work, env=gotool.environment(), stop=stop)
+
+
+def module_folder(module: str, go: gotool.Go, work: Path, stop: threading.Event) -> Path:
+    """Return the unpacked source of ``module`` as the go.mod in ``work`` selects it."""
+    listed = json.loads(edit(go, work, "-json", stop))
     path, version = next((one["Path"], one["Version"]) for one in listed["Require"] if one["Path"] == module)
     for replaced in listed.get("Replace") or ():
         if replaced["Old"]["Path"] == module:
@@ -139,7 +142,7 @@ def _watched(
     # Output of `go list` itself is of no use to anybody; what it says on stderr is.
     out = handle if argv[1] == "build" else subprocess.DEVNULL
     child = subprocess.Popen(
-        _tied(argv), cwd=work, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=handle,
+        calling.tied(argv), cwd=work, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=handle,
         start_new_session=True,
     )  # fmt: skip
     try:
@@ -152,29 +155,11 @@ def _watched(
                     break
                 if turn % TICK == 0:
                     tick()
-                if stop.wait(PAUSE):
+                if stop.wait(calling.PAUSE):
                     return 0, True
         return child.returncode, False
     finally:
-        _end(child)
-
-
-def _tied(argv: Sequence[str]) -> list[str]:
-    """Return ``argv`` so that it ends with us, even when we are killed: half of two cores would go on compiling."""
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL", "--", *argv] if setpriv else list(argv)
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """End ``child`` and the compilers that it started."""
-    if child.poll() is not None:
-        return
-    for number, seconds in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 3.0)):
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(seconds)
-            return
+        calling.end(child)
 
 
 def _fail(component: str, verb: str, code: int, log: Path) -> None:

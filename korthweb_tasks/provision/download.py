@@ -7,13 +7,13 @@ import http.client
 import os
 import re
 import socket
-import time
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from korthweb_tasks.errors import ToolMissing
+from korthweb_tasks.errors import Interrupted, ToolMissing
 
 #: seconds without a byte, and how often a broken transfer is tried
 PATIENCE = 20.0
@@ -30,21 +30,28 @@ class WrongChecksum(ToolMissing):
 
 
 def verified(
-    url: str, checksum_url: str, target: Path, *, progress: Callable[[str], None] | None = None, pause: float = 1.0
+    url: str,
+    checksum_url: str,
+    target: Path,
+    *,
+    progress: Callable[[str], None] | None = None,
+    pause: float = 1.0,
+    stop: threading.Event | None = None,
 ) -> Path:
     """Download ``url`` to ``target``, which appears only if its SHA-256 is the one that ``checksum_url`` gives.
 
     Broken transfers and 5xx answers are tried again after ``pause`` seconds, doubling. Raises Unreachable,
-    WrongChecksum, or ToolMissing with the address and the answer.
+    WrongChecksum, Interrupted (``stop`` was set), or ToolMissing with the address and the answer.
     """
     name = url.rsplit("/", 1)[-1]
-    wanted = checksum(_tried(lambda: _text(checksum_url), checksum_url, pause), name)
+    stop = stop or threading.Event()
+    wanted = checksum(_tried(lambda: _text(checksum_url), checksum_url, pause, stop), name)
     if wanted is None:
         raise ToolMissing(f"{checksum_url} has no SHA-256 for {name}")
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        got = _tried(lambda: _save(url, partial, progress), url, pause)
+        got = _tried(lambda: _save(url, partial, progress, stop), url, pause, stop)
         if got != wanted:
             raise WrongChecksum(
                 f"{url}: the SHA-256 is {got}, published is {wanted}", hint="try again, or ask upstream"
@@ -64,7 +71,7 @@ def checksum(text: str, name: str) -> str | None:
     return None
 
 
-def _tried(action: Callable[[], str], url: str, pause: float) -> str:
+def _tried(action: Callable[[], str], url: str, pause: float, stop: threading.Event) -> str:
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return action()
@@ -77,7 +84,8 @@ def _tried(action: Callable[[], str], url: str, pause: float) -> str:
                 raise Unreachable(f"{url.split('/')[2]} can not be reached: {_reason(error)}") from error
             if attempt == ATTEMPTS:
                 raise ToolMissing(f"{url} can not be downloaded: {_reason(error)}") from error
-        time.sleep(pause * 2 ** (attempt - 1))
+        if stop.wait(pause * 2 ** (attempt - 1)):
+            raise Interrupted("interrupted")
     raise AssertionError("unreachable")
 
 
@@ -86,12 +94,14 @@ def _text(url: str) -> str:
         return str(answer.read(1 << 20).decode("utf-8", "replace"))
 
 
-def _save(url: str, path: Path, progress: Callable[[str], None] | None) -> str:
+def _save(url: str, path: Path, progress: Callable[[str], None] | None, stop: threading.Event) -> str:
     digest = hashlib.sha256()
     done = 0
     with urllib.request.urlopen(url, timeout=PATIENCE) as answer, path.open("wb") as file:
         whole = int(answer.headers.get("Content-Length") or 0)
         while block := answer.read(BLOCK):
+            if stop.is_set():
+                raise Interrupted("interrupted")
             file.write(block)
             digest.update(block)
             done += len(block)

