@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import os
 import re
@@ -76,8 +77,13 @@ def helm(component: str, *words: str, given: Any = None, code: int = 0) -> str:
 
 
 def render(chart: Path, given: Any, component: str = "helm") -> str:
+    return rendered(chart, json.dumps(given), component)
+
+
+@functools.cache
+def rendered(chart: Path, given: str, component: str) -> str:
     place = ("orthanc", str(chart), "--namespace", "bhc-orthweb", "--kube-version", "1.36.0")
-    return RANDOM.sub(r"\1made", masked_text(helm(component, "template", *place, given=given)))
+    return RANDOM.sub(r"\1made", masked_text(helm(component, "template", *place, given=json.loads(given))))
 
 
 def the(text: str, kind: str, name: str) -> dict[str, Any]:
