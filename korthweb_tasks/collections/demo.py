@@ -91,9 +91,11 @@ def _summary(report: Report, export: str, page: str, own: str) -> str:
             f"  users    {tenant.credentials}",
             f"  kubectl  {export}",
             "",
-            f"Next:  ./korthweb manual.status            ./korthweb verify.all --tenant {tenant.name}",
-            f"       ./korthweb manual.deploy            (the other tenants too)      ./korthweb lab.logs kubelet{own}",
-            f"End:   ./korthweb lab.down{own}            ./korthweb lab.prune         (the caches too)",
+            "Next:",
+            "  ./korthweb manual.status                 what there is, and how it is",
+            "  ./korthweb manual.deploy                 the other tenants too",
+            f"  ./korthweb {f'verify.all --tenant {tenant.name}':<29} the proof again",
+            f"  ./korthweb {f'lab.down{own}':<29} end it; lab.prune removes the caches too",
         ]
     )
     return as_typed(text)

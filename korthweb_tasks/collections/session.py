@@ -212,12 +212,13 @@ class Session:
         """Preview or apply ``plan``; raises what its first failure was, after everything else is done."""
         self.contact()
         where = f"context {self.target.context}, {self.ref.server or 'no server'}"
-        self.console.line(f"{plan.title} on {self.ref.name} ({where})", "bold")
+        headline = f"{plan.title} on {self.ref.name} ({where})"
         if self.dry_run:
+            self.console.line(headline, "bold")
             return self._preview(plan)
         self._allow(plan, destructive)
         self.lock()
-        return self._apply(plan)
+        return self._apply(plan, headline)
 
     def confirm(self, question: str) -> None:
         """Ask a person; raises GuardRefused on a "no", and where nobody can be asked and --yes was not given."""
@@ -267,7 +268,7 @@ class Session:
         self.emit([{"step": r.name, "title": r.title, "verdict": r.verdict} for r in records], "\n".join(lines))
         return self._report(plan, records)
 
-    def _apply(self, plan: Plan) -> Report:
+    def _apply(self, plan: Plan, headline: str) -> Report:
         from korthweb_tasks.run.journal import Journal
 
         shared = self._shared
@@ -275,7 +276,7 @@ class Session:
             shared.journal = Journal.begin(paths.work_dir() / "runs", plan.title)
             shared.runner.record = shared.journal.command
         executor = self._executor()
-        with self.console.table(plan.title):
+        with self.console.table(headline):
             for step in plan.steps:
                 self.console.row(step.name, step.title)
             records = executor.apply(plan)

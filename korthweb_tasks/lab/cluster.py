@@ -93,7 +93,7 @@ def up(
             kind = "a simulated" if lab.layout.simulated else "a real"
             raise LabImpossible(f"there is {kind} lab '{name}' already", hint=f"inv lab.down --name {name}")
         site = Site(lab, runner)
-        with console.table(f"lab {name}"):
+        with console.table(f"Lab '{name}' on this machine"):
             records = Raising(site, console, options).run()
     layout = lab.layout
     export = f"export KUBECONFIG={shlex.quote(str(layout.kubeconfig))}"

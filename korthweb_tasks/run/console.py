@@ -78,6 +78,7 @@ class Console:
             return
         from rich.live import Live
 
+        self.line("")
         with self._lock:
             self._rows = {}
             self._live = Live(
@@ -147,7 +148,9 @@ class Console:
         from rich.text import Text
 
         with self._lock:
-            table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+            table = Table(
+                title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False
+            )
             for column, options in (("", {"width": 2}), ("", {"no_wrap": True}), ("", {"justify": "right"}), ("", {})):
                 table.add_column(column, **options)
             for row in self._rows.values():
