@@ -44,7 +44,7 @@ def install_cert_manager(session: Session) -> None:
 
 @task(example="inv manual.install-observability --context hospital-a")
 def install_observability(session: Session) -> None:
-    """Install the lite observability: Prometheus for mesh and Orthanc, and Kiali."""
+    """Install the lite observability: Prometheus, Kiali, Grafana and Jaeger, as the settings say."""
     from korthweb_tasks.errors import UsageError
 
     if not _manifests(session).observability():
@@ -119,7 +119,6 @@ def diff(session: Session) -> None:
 
 @task(
     example="inv manual.render --out manifests --tenant BHC",
-    changes=False,
     help={"out": "folder to write to; it is made, and files of the same names in it are replaced"},
 )
 def render(session: Session, out: str) -> None:
@@ -130,6 +129,11 @@ def render(session: Session, out: str) -> None:
 
     files = rendered(_manifests(session), session.tenants)
     folder = Path(out)
+    if session.dry_run:
+        session.emit(
+            {"folder": str(folder), "files": sorted(files)}, "\n".join(f"would write {folder / n}" for n in files)
+        )
+        return
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -218,7 +222,7 @@ def _artifacts(session: Session) -> Artifacts:
     if chart.source == "lab":
         from korthweb_tasks.lab.charts import folder
 
-        charts = folder(chart.version)
+        charts = folder(chart.version, keep_caches=session.settings.lab.keep_build_caches)
     return Artifacts.read(artifacts_dir("manual"), charts)
 
 
@@ -226,7 +230,7 @@ def _findings(session: Session) -> list[Finding]:
     from korthweb_tasks.approaches import checks
 
     settings, tenants = session.settings, session.tenants
-    findings = [_tool(name, settings.tools.source) for name in ("kubectl", "helm", "istioctl")]
+    findings = [_tool(session, name) for name in ("kubectl", "helm", "istioctl")]
     findings += checks.from_settings(settings, tenants)
     release = _manifests(session).cert_manager
     asked = [*checks.for_cluster(settings, session.target, tenants), checks.chart(release)]
@@ -234,13 +238,14 @@ def _findings(session: Session) -> list[Finding]:
     return [*findings, *(question.finding(result) for question, result in zip(asked, results, strict=True))]
 
 
-def _tool(name: str, source: Any) -> Finding:
+def _tool(session: Session, name: str) -> Finding:
     from korthweb_tasks.approaches.checks import Finding
     from korthweb_tasks.errors import KorthwebError
     from korthweb_tasks.provision.tools import locate
 
+    source, keep = session.settings.tools.source, session.settings.lab.keep_build_caches
     try:
-        found = locate(name, source=source)
+        found = locate(name, source=source, progress=session.console.progress, keep_caches=keep)
     except KorthwebError as error:
         return Finding(name, "broken", error.message)
     return Finding(name, "ok", f"{found.version} ({found.origin})")
@@ -251,4 +256,8 @@ def _asked(session: Session, commands: list[Any]) -> list[Any]:
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(session.runner.check, commands))
+        try:
+            return list(pool.map(session.runner.check, commands))
+        except KeyboardInterrupt:  # the threads wait for their commands, and we would wait for the threads
+            session.runner.stop()
+            raise
