@@ -65,7 +65,7 @@ def down(session: Session, name: str | None = None) -> None:
         return
     if before.state != "absent":
         session.confirm(f"Remove the lab '{name}' with all its data?")
-    there = cluster.down(name, console=session.console)
+    there = cluster.down(name, console=session.console, runner=session.runner)
     forget_context(f"korthweb-{name}")
     session.emit({"name": name, "removed": there}, f"lab '{name}' is removed" if there else f"there is no lab '{name}'")
 
@@ -130,7 +130,9 @@ def raised(session: Session, name: str, *, simulated: bool = False) -> LabInfo:
     from korthweb_tasks.lab import cluster
     from korthweb_tasks.settings.contexts import choose_context, chosen_context
 
-    info = cluster.up(name, simulated=simulated, console=session.console, options=options(session))
+    info = cluster.up(
+        name, simulated=simulated, console=session.console, options=options(session), runner=session.runner
+    )
     project = session.loaded.project
     if chosen_context(project) is None and session.settings.context is None:
         choose_context(info.context, project)
@@ -143,7 +145,8 @@ def brought(session: Session, name: str, extra: str) -> Brought:
 
     chart = session.settings.charts.get(extra)
     version, keep = chart.version if chart else "", session.settings.lab.keep_build_caches
-    return extras.bring(name, extra, session.console, version=version, keep_build_caches=keep)
+    runner = session.runner
+    return extras.bring(name, extra, session.console, version=version, runner=runner, keep_build_caches=keep)
 
 
 def is_chosen(session: Session, context: str) -> bool:
@@ -164,6 +167,7 @@ def options(session: Session) -> Options:
     return Options(
         subnet=IPv4Network(str(lab.subnet)) if lab.subnet else DEFAULT_SUBNET,
         volume_size=lab.volume_size,
+        volumes=session.settings.storage_volumes,
         keep_build_caches=lab.keep_build_caches,
         image_mode=lab.images,
         mirror=session.settings.images.registry,

@@ -15,21 +15,35 @@ class Programs(Mapping[str, str]):
 
     NAMES = ("kubectl", "helm", "istioctl", "flux")
 
-    def __init__(self, source: Source, tell: Callable[[str], None]) -> None:
-        """Look for programs in ``source``; ``tell`` is given lines while one has to be fetched or built first."""
+    def __init__(
+        self,
+        source: Source,
+        tell: Callable[[str], None],
+        *,
+        stop: threading.Event | None = None,
+        keep_caches: bool = False,
+    ) -> None:
+        """Look for programs in ``source``; ``tell`` is given lines while one has to be fetched or built first.
+
+        Such a download or build ends when ``stop`` is set; its caches go afterwards, unless ``keep_caches``.
+        """
         self.source, self.tell = source, tell
+        self.stop, self.keep_caches = stop, keep_caches
         self._found: dict[str, str] = {}
         self._locks = {name: threading.Lock() for name in self.NAMES}
 
     def __getitem__(self, name: str) -> str:
-        """Return the path of a CLI; raises ToolMissing, and KeyError for a name that is none of them."""
+        """Return the path of a CLI; raises ToolMissing, Interrupted, and KeyError for a name that is none."""
         if name not in self.NAMES:
             raise KeyError(name)
         with self._locks[name]:
             if name not in self._found:
                 from korthweb_tasks.provision.tools import locate
 
-                self._found[name] = str(locate(name, source=self.source, progress=self.tell).path)
+                located = locate(
+                    name, source=self.source, progress=self.tell, stop=self.stop, keep_caches=self.keep_caches
+                )
+                self._found[name] = str(located.path)
             return self._found[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -180,13 +180,15 @@ class Session:
             from korthweb_tasks.run.console import Console
             from korthweb_tasks.run.runner import Runner
 
-            console = Console()
+            console, stopping = Console(), threading.Event()
+            source, keep = self.settings.tools.source, self.settings.lab.keep_build_caches
             _SHARED[key] = _Shared(
                 Runner(
-                    programs=Programs(self.settings.tools.source, console.progress),
+                    programs=Programs(source, console.progress, stop=stopping, keep_caches=keep),
                     default_timeout=self.settings.timeouts.command,
                     command_timeout=self.config.timeouts.command,
                     echo=(lambda text: console.line(f"$ {text}")) if self.config.run.echo else None,
+                    stopping=stopping,
                 ),
                 console,
             )

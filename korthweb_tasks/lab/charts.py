@@ -26,14 +26,16 @@ SOURCES = {"cert-manager": ("cert-manager", "share/chart", "share/crds", "instal
 OWN = {"traefik": "traefik"}
 
 
-def folder(version: str, *, progress: Callable[[str], None] | None = None) -> Path:
+def folder(version: str, *, progress: Callable[[str], None] | None = None, keep_caches: bool = False) -> Path:
     """Return the folder that holds ``cert-manager-<version>``, made at the first call; ``version`` as ``v1.11.4``.
 
-    Raises BuildFailed where the component can't be built.
+    Where the component has to be built first, the caches of that go afterwards unless ``keep_caches``.
+    Raises BuildFailed where it can't be built.
     """
     chart = "cert-manager"
     component, templates, crds, switch = SOURCES[chart]
-    built = builder.build(component, progress=progress)
+    tell = (lambda _, line: progress(line)) if progress else None
+    built = builder.build_all([component], progress=tell, keep_caches=keep_caches)[component]
     home = paths.cache_dir() / "charts" / built.name
     place = home / f"{chart}-{version}"
     if place.is_dir():

@@ -11,7 +11,7 @@ from korthweb_tasks.lab import charts, cluster, mirror, node, store
 from korthweb_tasks.lab.api import write_private
 from korthweb_tasks.lab.layout import Layout
 from korthweb_tasks.lab.site import Site
-from korthweb_tasks.provision import builder
+from korthweb_tasks.provision import builder, tools
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.settings.versions import PINS
@@ -60,8 +60,14 @@ def bring(
         assert found is not None
         site = Site(found, runner)
         builder.build_all(
-            [charts.OWN[extra]], progress=lambda _, line: task.update(line), keep_caches=keep_build_caches
+            [charts.OWN[extra]],
+            progress=lambda _, line: task.update(line),
+            keep_caches=keep_build_caches,
+            stop=runner.stopping,
         )
+        if helm is None:
+            found_helm = tools.locate("helm", progress=task.update, stop=runner.stopping, keep_caches=keep_build_caches)
+            helm = found_helm.path
         changed = _brought(site, extra, version, helm, task.update)
         write_private(_record(layout), json.dumps({**_versions(layout), extra: version}) + "\n")
         task.result = "" if changed else "was there already"
@@ -107,10 +113,9 @@ def _versions(layout: Layout) -> dict[str, str]:
     return found
 
 
-def _brought(site: Site, extra: str, version: str, helm: Path | None, note: node.Note) -> bool:
+def _brought(site: Site, extra: str, version: str, helm: Path, note: node.Note) -> bool:
     from korthweb_tasks.lab.images import image_archives, image_names
     from korthweb_tasks.lab.packages import host_tools
-    from korthweb_tasks.provision import tools
 
     programs = host_tools(note)
     site.paths = [programs]
@@ -119,6 +124,5 @@ def _brought(site: Site, extra: str, version: str, helm: Path | None, note: node
     note("registry")
     changed |= mirror.up(site, programs)
     note("chart")
-    program = helm or tools.locate("helm", progress=note).path
-    archive = charts.packaged(extra, version, program, site.runner)
-    return mirror.push_chart(site, program, archive, version) or changed
+    archive = charts.packaged(extra, version, helm, site.runner)
+    return mirror.push_chart(site, helm, archive, version) or changed

@@ -180,7 +180,12 @@ class Images:
 
 
 def image_archives(
-    progress: Progress = silent, names: Sequence[str] | None = None, *, mode: str = "build", mirror: str | None = None
+    progress: Progress = silent,
+    names: Sequence[str] | None = None,
+    *,
+    mode: str = "build",
+    mirror: str | None = None,
+    before_build: Callable[[], None] | None = None,
 ) -> dict[str, Path]:
     """Return the archive of each image (short name → path), making or fetching what is not there.
 
@@ -188,6 +193,7 @@ def image_archives(
     (``korthweb.lab/orthanc:1.12.7``) by itself: ``ctr -n k8s.io images import PATH`` is all it needs.
     ``mode`` is ``build``; ``pull``: from ``mirror`` (such as ``mirror.hospital/lab``), without one from upstream;
     or ``auto``: pull when there is a mirror that has every image, else build.
+    ``before_build`` is called where images will be built: it may compile what goes into them.
     Raise BuildFailed, LabImpossible or NoSpace.
     """
     images = Images(progress=progress)
@@ -196,6 +202,8 @@ def image_archives(
         remotes = {name: remote_name(images.recipe(name), mirror) for name in wanted}
         if pulled := pulled_archives(images, remotes, must=mode == "pull"):
             return pulled
+    if before_build:
+        before_build()
     return images.build(wanted)
 
 

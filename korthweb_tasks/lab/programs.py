@@ -23,11 +23,19 @@ _PROGRAM = re.compile(r"\bprogram: *([a-z0-9-]+)/")
 class Programs:
     """Builds what is missing in the background; whoever needs a component waits for just that one."""
 
-    def __init__(self, components: Sequence[str], tell: Callable[[str, str], None], *, keep_caches: bool) -> None:
+    def __init__(
+        self,
+        components: Sequence[str],
+        tell: Callable[[str, str], None],
+        *,
+        keep_caches: bool,
+        stop: threading.Event | None = None,
+    ) -> None:
+        """``tell`` is given a component and a line; the builds end when ``stop`` is set (here: ``stopped``)."""
         self.components = list(components)
         self.tell = tell
         self.keep_caches = keep_caches
-        self.stopped = threading.Event()
+        self.stopped = stop or threading.Event()
         self._fault: BaseException | None = None
         self._thread = threading.Thread(target=self._build, name="builds", daemon=True)
 
@@ -49,16 +57,20 @@ class Programs:
             self._thread.join(0.2)
         return builder.folder(component)
 
-    def finish(self, components: Sequence[str]) -> None:
-        """Wait for several components."""
-        for component in components:
+    def finish(self, more: Sequence[str] = ()) -> None:
+        """Wait for all components; then build those of ``more`` that are not among them."""
+        for component in self.components:
             self.folder(component)
+        self._build_all([component for component in more if component not in self.components])
 
-    def _build(self) -> None:
+    def _build_all(self, components: Sequence[str]) -> None:
         from korthweb_tasks.provision import builder
 
+        builder.build_all(components, progress=self._progress, keep_caches=self.keep_caches, stop=self.stopped)
+
+    def _build(self) -> None:
         try:
-            builder.build_all(self.components, progress=self._progress, keep_caches=self.keep_caches)
+            self._build_all(self.components)
         except BaseException as error:  # noqa: BLE001 - raised again by whoever waits for a component
             self._fault = error
 

@@ -13,6 +13,7 @@ from korthweb_tasks.lab import cgroups, control, graph, mirror, namespaces, node
 from korthweb_tasks.lab.config import firewall
 from korthweb_tasks.lab.graph import Note, Work
 from korthweb_tasks.lab.layout import DEFAULT_SUBNET
+from korthweb_tasks.lab.packages import RECIPES
 from korthweb_tasks.lab.programs import CLIS, NOT_IMPORTED, REAL, SIMULATED, Programs, of_images
 from korthweb_tasks.lab.site import Site
 from korthweb_tasks.run.console import Console
@@ -46,7 +47,9 @@ class Raising:
         self.layout = site.layout
         self.images: dict[str, str] = {} if self.layout.simulated else chosen_images(options)
         self.components = needed(options, self.layout.simulated)
-        self.programs = Programs(self.components, self._tell_build, keep_caches=options.keep_build_caches)
+        self.programs = Programs(
+            self.components, self._tell_build, keep_caches=options.keep_build_caches, stop=site.runner.stopping
+        )
         self.tools = Path()
 
     def run(self) -> tuple[StepRecord, ...]:
@@ -100,7 +103,6 @@ class Raising:
         self.console.note(f"build:{name}", line)
 
     def _stop(self) -> None:
-        self.programs.stopped.set()
         self.site.runner.stop()
 
     def _build(self, component: str, _: Note) -> bool:
@@ -144,11 +146,12 @@ class Raising:
     def _images(self, note: Note) -> bool:
         from korthweb_tasks.lab.images import image_archives
 
-        options = self.options
-        if not (options.mirror and options.image_mode != "build"):
-            for component in self.components:  # compiled in their best order; images would take them in their own
-                self.programs.folder(component)
-        archives = image_archives(note, list(self.images), mode=options.image_mode, mirror=options.mirror)
+        options, names = self.options, list(self.images)
+
+        def compiled() -> None:  # in their best order; images would take them in their own
+            self.programs.finish(of_images(names, RECIPES / "images"))
+
+        archives = image_archives(note, names, mode=options.image_mode, mirror=options.mirror, before_build=compiled)
         return node.import_images(self.site, self.tools, archives, self.images, note)
 
     def _starter(self, start: Callable[[Site, Path], bool], component: str, program: str) -> Callable[[Note], bool]:
@@ -197,14 +200,16 @@ def chosen_images(options: Options) -> dict[str, str]:
 
 
 def needed(options: Options, simulated: bool) -> list[str]:
-    """Return the components whose binaries a lab needs, in the order in which it needs them."""
-    from korthweb_tasks.lab.packages import RECIPES
+    """Return the components whose binaries a lab needs, in the order in which it needs them.
 
+    What is inside of images belongs to them only where images will certainly be made here, not pulled.
+    """
     if simulated:
         return list(SIMULATED)
     from korthweb_tasks.provision import tools
 
-    inside = of_images(list(chosen_images(options)), RECIPES / "images")
+    made_here = options.image_mode == "build" or (options.image_mode == "auto" and not options.mirror)
+    inside = of_images(list(chosen_images(options)), RECIPES / "images") if made_here else []
     # what the next tasks call is built along, while the compiled packages that it shares are still there
     clis = [name for name in CLIS if tools.present(tools.tool_of(name)) is None]
     return list(dict.fromkeys([*REAL, *inside, *clis]))

@@ -55,6 +55,7 @@ class Runner:
     ``patience`` is how many seconds a transient failure of a repeatable command is tried again.
     ``default_timeout`` (seconds) bounds a command that has no bound of its own, ``command_timeout`` every one.
     ``echo`` is shown each command, masked; ``record`` is given each result, for the journal.
+    ``stopping`` is set by stop(): for work beside the commands that has to end with them, such as a build.
     """
 
     programs: Mapping[str, str] = field(default_factory=dict)
@@ -64,9 +65,9 @@ class Runner:
     echo: Callable[[str], None] | None = None
     record: Callable[[Result], None] | None = None
     notice: Callable[[str], None] | None = None
+    stopping: threading.Event = field(default_factory=threading.Event, repr=False)
     _children: set[subprocess.Popen[str]] = field(default_factory=set, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
-    _stopped: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
 
     def run(self, command: Command) -> Result:
         """Run ``command`` and return its result.
@@ -103,7 +104,7 @@ class Runner:
 
     def stop(self) -> None:
         """End every child: SIGINT first, and time to clean up; later commands raise Interrupted."""
-        self._stopped.set()
+        self.stopping.set()
         with self._lock:
             children = list(self._children)
         enders = [threading.Thread(target=self._end, args=(child, GRACE)) for child in children]
@@ -115,11 +116,11 @@ class Runner:
     @property
     def stopped(self) -> bool:
         """Say whether stop() was called."""
-        return self._stopped.is_set()
+        return self.stopping.is_set()
 
     def sleep(self, seconds: float) -> None:
         """Wait ``seconds``; raises Interrupted the moment stop() is called."""
-        if self._stopped.wait(seconds):
+        if self.stopping.wait(seconds):
             raise Interrupted("interrupted")
 
     def _pause(self, fault: str, attempt: int, seconds: float) -> None:
@@ -175,7 +176,7 @@ class Runner:
             raise
         with self._lock:
             self._children.add(child)
-        if self._stopped.is_set():  # stop() may have looked at the children just before this one was among them
+        if self.stopping.is_set():  # stop() may have looked at the children just before this one was among them
             self._end(child, (0.0, 1.0))
             raise Interrupted("interrupted")
         return child

@@ -329,7 +329,7 @@ def cli(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
     script = home / "kubectl"
     script.write_text(KUBECTL)
     script.chmod(0o755)
-    monkeypatch.setattr("korthweb_tasks.collections.programs.Programs", lambda *_: {"kubectl": str(script)})
+    monkeypatch.setattr("korthweb_tasks.collections.programs.Programs", lambda *_, **__: {"kubectl": str(script)})
     monkeypatch.setattr(sessions, "_SHARED", {})
 
     def typed(*words: str) -> tuple[int, str, str]:

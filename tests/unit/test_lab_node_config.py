@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from korthweb_tasks.lab import config, control, objects, programs
+from korthweb_tasks.lab import config, control, objects, programs, raising
 from korthweb_tasks.lab.api import location
 from korthweb_tasks.lab.layout import Layout
 
@@ -111,6 +111,19 @@ def test_components_inside_images_are_found_in_their_recipes(tmp_path: Path) -> 
     (tmp_path / "one.yaml").write_text("files: {usr/bin/x: {program: istio/pilot-agent}, y: {program: istio/share/z}}")
     (tmp_path / "two.yaml").write_text("layers: [{packages: [x]}]")
     assert programs.of_images(["one", "two"], tmp_path) == ["istio"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "mirror", "made_here"),
+    [("build", "m/x", True), ("auto", None, True), ("auto", "m/x", False), ("pull", None, False), ("pull", "m", False)],
+)
+def test_what_is_inside_of_images_is_compiled_only_where_they_are_made(
+    mode: str, mirror: str | None, made_here: bool
+) -> None:
+    found = raising.needed(raising.Options(image_mode=mode, mirror=mirror), simulated=False)
+    assert ({"istio", "cert-manager"} <= set(found)) is made_here
+    assert ("istio" in found) is made_here
+    assert set(programs.REAL) <= set(found)
 
 
 @pytest.mark.parametrize("name", control.NAMES)

@@ -34,7 +34,7 @@ def programs(monkeypatch: pytest.MonkeyPatch, build: Any, told: list[str] | None
 def test_a_component_is_used_the_moment_it_is_built(monkeypatch: pytest.MonkeyPatch, built: set[str]) -> None:
     more = threading.Event()
 
-    def build(names: list[str], *, progress: Any, keep_caches: bool) -> None:
+    def build(names: list[str], *, progress: Any, **_: object) -> None:
         progress("a", "compiling")
         built.add("a")
         assert more.wait(10)
@@ -59,7 +59,7 @@ def test_a_failed_build_is_told_to_whoever_waits(monkeypatch: pytest.MonkeyPatch
 def test_an_interrupted_build_ends_at_its_next_line(monkeypatch: pytest.MonkeyPatch, built: set[str]) -> None:
     ended = threading.Event()
 
-    def build(names: list[str], *, progress: Any, keep_caches: bool) -> None:
+    def build(names: list[str], *, progress: Any, **_: object) -> None:
         try:
             while True:
                 progress("a", "compiling")
@@ -76,3 +76,34 @@ def test_an_interrupted_build_ends_at_its_next_line(monkeypatch: pytest.MonkeyPa
 def test_what_was_left_out_is_said(monkeypatch: pytest.MonkeyPatch, built: set[str]) -> None:
     with pytest.raises(BuildFailed, match="b was not built"):
         programs(monkeypatch, lambda *_, **__: None).folder("b")
+
+
+def test_a_build_is_given_the_event_that_ends_it(monkeypatch: pytest.MonkeyPatch, built: set[str]) -> None:
+    stop, seen = threading.Event(), threading.Event()
+
+    def build(names: list[str], *, stop: threading.Event, **_: object) -> None:
+        seen.set()
+        assert stop.wait(10)  # a download tells nothing
+        raise Interrupted("interrupted")
+
+    monkeypatch.setattr(builder, "build_all", build)
+    made = Programs(["a"], lambda *_: None, keep_caches=True, stop=stop)
+    made.start()
+    assert seen.wait(10)
+    stop.set()
+    with pytest.raises(Interrupted):
+        made.folder("a")
+    made._thread.join(10)
+    assert not made._thread.is_alive()
+
+
+def test_more_is_built_once_the_rest_is_there(monkeypatch: pytest.MonkeyPatch, built: set[str]) -> None:
+    asked: list[list[str]] = []
+
+    def build(names: list[str], **_: object) -> None:
+        asked.append(list(names))
+        built.update(names)
+
+    made = programs(monkeypatch, build)
+    made.finish(["c", "a"])
+    assert asked == [["a", "b"], ["c"]]
