@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from korthweb_tasks.collections.flags import task
 
@@ -182,17 +182,16 @@ def _told(info: LabInfo, chosen: bool) -> str:
 
 def _table(lab: LabStatus) -> str:
     from korthweb_tasks.lab.logs import age, size
+    from korthweb_tasks.settings.show import columns
 
     if lab.state == "absent":
         return f"there is no lab '{lab.name}': korthweb lab.up"
     kind = "simulated, " if lab.simulated else ""
     used = f", {size(lab.memory)} in all" if lab.memory else ""
     head = f"lab '{lab.name}': {kind}{lab.state}, {age(lab.age)} old{used}, {lab.server}, context {lab.context}"
-    rows: list[tuple[Any, ...]] = [("COMPONENT", "STATE", "PID", "MEMORY", "AGE", "ADDRESS")]
+    rows: list[tuple[str, ...]] = [("COMPONENT", "STATE", "PID", "MEMORY", "AGE", "ADDRESS")]
     rows += [
-        (c.name, c.state, c.pid or "", size(c.memory) if c.pid else "", age(c.age) if c.pid else "", c.address)
+        (c.name, c.state, str(c.pid or ""), size(c.memory) if c.pid else "", age(c.age) if c.pid else "", c.address)
         for c in lab.components
     ]
-    widths = [max(len(str(row[column])) for row in rows) for column in range(len(rows[0]))]
-    lines = ("  ".join(f"{cell!s:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
-    return "\n".join([head, *lines])
+    return f"{head}\n{columns(rows)}"

@@ -6,13 +6,13 @@ import base64
 import http.client
 import json
 import ssl
-import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from korthweb_tasks.errors import ClusterUnreachable, CommandFailed
+from korthweb_tasks.settings import choice
 
 FIELD_MANAGER = "korthweb-lab"
 #: answers that mean "come again": kube-system is not there yet, a conflict, too busy, not ready
@@ -141,9 +141,7 @@ def write_private(path: Path, text: str) -> None:
     if path.is_file() and path.read_text() == text:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as stream:
-        stream.write(text)
-    Path(stream.name).replace(path)
+    choice.write_private(path, text)
 
 
 def _expect(status: int, body: bytes, what: str) -> None:

@@ -165,18 +165,23 @@ class Images:
             return builder.build(component, progress=lambda line: self.progress(f"{component}: {line}"))
 
     def _tidy(self) -> None:
-        """Remove what is in the archives by now, and archives that a newer one of the same image replaces.
-
-        One that was used a moment ago stays: another lab, of another version of korthweb, may be reading it.
-        """
+        """Remove what is in the archives by now, and archives that a newer one of the same image replaces."""
         for path in (self.folder / "blobs").glob("*"):
             path.unlink(missing_ok=True)
         for name in self.names():
-            mine = [path for path in self.folder.glob(f"{name}-*.tar") if len(path.stem) == len(name) + 13]
-            for old in sorted(mine, key=lambda path: path.stat().st_mtime)[:-1]:
-                with suppress(OSError):
-                    if time.time() - old.stat().st_mtime > IN_USE_SECONDS:
-                        old.unlink()
+            drop_older(self.folder, name)
+
+
+def drop_older(folder: Path, name: str) -> None:
+    """Keep the archive of ``name`` that was used last; its name ends with 12 digits of what is in it.
+
+    One that was used a moment ago stays: another lab, of another version of korthweb, may be reading it.
+    """
+    mine = [path for path in folder.glob(f"{name}-*.tar") if len(path.stem) == len(name) + 13]
+    for old in sorted(mine, key=lambda path: path.stat().st_mtime)[:-1]:
+        with suppress(OSError):
+            if time.time() - old.stat().st_mtime > IN_USE_SECONDS:
+                old.unlink()
 
 
 def image_archives(
@@ -229,7 +234,10 @@ def pulled_archives(images: Images, remotes: Mapping[str, str], *, must: bool) -
 
             def pull(name: str) -> Path:
                 full = str(images.recipe(name)["name"])
-                return registry.pull(remotes[name], full, images.folder / "pulled", images.progress)
+                archive = registry.pull(remotes[name], full, images.folder / "pulled", images.progress)
+                archive.touch()
+                drop_older(archive.parent, archive.stem[:-13])
+                return archive
 
             return dict(zip(remotes, pool.map(pull, remotes), strict=True))
 

@@ -73,7 +73,8 @@ class LabSettings(Model):
     name: PlainName = Field("lab", description="name; its context is korthweb-<name>")
     images: Literal["auto", "build", "pull"] = Field(
         "auto",
-        description="auto: pull where images.registry has all of them, else build from packages; or only one of them",
+        description="build: from Debian packages; pull: from images.registry, without one from upstream; auto: pull "
+        "where images.registry is set and has all of them, else build",
     )
     keep_build_caches: bool = Field(False, description="keep the Go caches (tens of GB) after the binaries are made")
     subnet: Network | None = Field(None, description="IPv4 network of the lab; none: a free one of 198.18.0.0/15")

@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -20,7 +21,7 @@ from korthweb_tasks.errors import BuildFailed
 from korthweb_tasks.lab import layers as layering
 from korthweb_tasks.lab import oci
 from korthweb_tasks.lab.image_parts import Parts, WheelSource, accounts
-from korthweb_tasks.lab.images import Images, image_names, remote_name
+from korthweb_tasks.lab.images import Images, drop_older, image_names, remote_name
 from korthweb_tasks.lab.layers import Entry
 from korthweb_tasks.lab.oci import Blob, Stored
 from korthweb_tasks.lab.packages import RECIPES, Debs, sha256_of
@@ -602,3 +603,13 @@ def test_every_image_has_an_upstream_one_with_a_tag(name: str) -> None:
 
 def test_blobs_describe_themselves() -> None:
     assert Blob("ab", 3).descriptor("m") == {"mediaType": "m", "digest": "sha256:ab", "size": 3}
+
+
+def test_of_fetched_archives_the_one_in_use_stays(tmp_path: Path) -> None:
+    hour = 3600
+    for name, age in (("pause-1-aaaaaaaaaaaa", 9), ("pause-1-bbbbbbbbbbbb", 5), ("pause-1-x-cccccccccccc", 9)):
+        path = tmp_path / f"{name}.tar"
+        path.touch()
+        os.utime(path, (time.time() - age * hour,) * 2)
+    drop_older(tmp_path, "pause-1")
+    assert sorted(path.stem for path in tmp_path.iterdir()) == ["pause-1-bbbbbbbbbbbb", "pause-1-x-cccccccccccc"]
