@@ -70,13 +70,13 @@ class Runner:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def run(self, command: Command) -> Result:
-        """Run ``command`` and return its result.
+        """Run ``command`` and return its result, which is an answer: ``command.ok`` or ``command.final``.
 
-        Raises CommandFailed for an exit code that is not accepted, ClusterUnreachable where no server answered,
+        Raises CommandFailed for any other end, ClusterUnreachable where no server answered,
         NoSpace for a full disk, ToolMissing and Interrupted.
         """
         result = self.check(command)
-        if result.code in command.ok:
+        if result.answered:
             return result
         raise failure(result)
 

@@ -15,6 +15,10 @@ from korthweb_tasks.core.target import Target
 PENDING = ("pending-install", "pending-upgrade", "pending-rollback", "uninstalling")
 
 
+#: what stderr says of a release that is not there: an answer, for one who asks. Any other failure is "unknown"
+ABSENT = ("release: not found",)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
     """What a release shall be. ``source`` is ``oci://...``, ``https://...`` of a repository, or a path."""
@@ -64,7 +68,7 @@ class Helm:
 
     def values(self, name: str, *, namespace: str) -> Command:
         """Return the command that prints the values given to a release as JSON; code 1 where there is none."""
-        return self._command("get", "values", name, "--output", "json", namespace=namespace, ok=(0, 1))
+        return self._command("get", "values", name, "--output", "json", namespace=namespace, final=ABSENT)
 
     def deployed(self, release: Release) -> tuple[Fact, Fact]:
         """Return the facts that ``release`` is deployed in the wanted version and with the wanted values."""
@@ -91,11 +95,11 @@ class Helm:
 
     def manifest(self, name: str, *, namespace: str) -> Command:
         """Return the command that prints what a release consists of; code 1 where there is none."""
-        return self._command("get", "manifest", name, namespace=namespace, ok=(0, 1))
+        return self._command("get", "manifest", name, namespace=namespace, final=ABSENT)
 
     def history(self, name: str, *, namespace: str) -> Command:
         """Return the command that prints the revisions of a release as a JSON list; code 1 where there is none."""
-        return self._command("history", name, "--output", "json", namespace=namespace, ok=(0, 1))
+        return self._command("history", name, "--output", "json", namespace=namespace, final=ABSENT)
 
     def rollback(self, name: str, revision: int, *, namespace: str) -> Command:
         """Return the way back to ``revision`` (0: the one before); nothing is waited for."""
@@ -107,9 +111,9 @@ class Helm:
         args = ("test", name, "--logs", "--timeout", f"{timeout:.0f}s")
         return replace(self._command(*args, namespace=namespace), repeatable=False, timeout=timeout + 10)
 
-    def _command(self, *args: str, namespace: str, stdin: str | None = None, ok: tuple[int, ...] = (0,)) -> Command:
+    def _command(self, *args: str, namespace: str, stdin: str | None = None, final: tuple[str, ...] = ()) -> Command:
         argv = ("helm", *args, "--namespace", namespace, *self.target.helm_args())
-        return Command(argv=argv, stdin=stdin, repeatable=True, ok=frozenset(ok))
+        return Command(argv=argv, stdin=stdin, repeatable=True, final=final)
 
 
 def chart_command(verb: str, *args: str, values: Mapping[str, Any] | None = None, cwd: str | None = None) -> Command:
