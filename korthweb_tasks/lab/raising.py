@@ -166,9 +166,10 @@ class Raising:
         return started
 
     def _metrics(self, _: Note) -> bool:
-        started = node.metrics_server(self.site, self.programs.folder("metrics-server") / "metrics-server")
+        start = partial(node.metrics_server, self.site, self.programs.folder("metrics-server") / "metrics-server")
+        started = start()
         ready = partial(node.metrics_ready, self.site)
-        self.site.until("the metrics API", ready, seconds=SECONDS, needs=("metrics-server",))
+        self.site.until("the metrics API", ready, seconds=SECONDS, needs=("metrics-server",), again=start)
         return started
 
     def _registry(self, _: Note) -> bool:

@@ -18,6 +18,9 @@ from korthweb_tasks.run.runner import Runner
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+#: how often a component that ended by itself while it was waited for is started again
+REVIVALS = 3
+
 
 @dataclass
 class Site:
@@ -76,14 +79,29 @@ class Site:
         call = ("env", "-i", *pairs, "sh", "-c", process.JOIN, "sh", *namespaces.inside(self.layout, argv))
         return self.runner.check(Command(argv=call, timeout=timeout))
 
-    def until(self, what: str, ready: Callable[[], bool], *, seconds: float, needs: Sequence[str] = ()) -> None:
-        """Wait until ``ready``; NotReady when it does not come, or at once when a component in ``needs`` has ended."""
+    def until(
+        self,
+        what: str,
+        ready: Callable[[], bool],
+        *,
+        seconds: float,
+        needs: Sequence[str] = (),
+        again: Callable[[], object] | None = None,
+    ) -> None:
+        """Wait until ``ready``; NotReady when it does not come, or at once when a component in ``needs`` has ended.
+
+        ``again`` starts what ended once more, a few times: some components give up on an API server that is slow.
+        """
         deadline = time.monotonic() + seconds
         pause = 0.05
+        lives = REVIVALS if again else 0
         while not ready():
             alive = process.components(self.layout.root)
             dead = [name for name in needs if name not in alive]
-            if dead and not ready():
+            if dead and again and lives:
+                lives -= 1
+                again()
+            elif dead and not ready():
                 raise self.fault(f"{dead[0]} of the lab '{self.layout.name}' ended by itself", dead[0])
             if time.monotonic() > deadline:
                 component = needs[0] if needs else ""

@@ -16,7 +16,7 @@ import pytest
 
 PROGRAM = (sys.executable, "-m", "korthweb_tasks.main")
 #: korthweb is run in another folder than the checkout
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
 #: what the demo prints just before it is killed: while the lab comes up, in the deployment, in the verification
 MOMENTS = ("control plane: creating", "BHC: passwords: done", "C-STORE of real images")
 

@@ -264,7 +264,7 @@ def killed_up(name: str, seconds: float) -> None:
         "from korthweb_tasks.lab import cluster; from korthweb_tasks.lab.raising import Options; "
         f"cluster.up({name!r}, options=Options(images=(), volumes=3))"
     )
-    child = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL)
+    child = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3], stderr=subprocess.DEVNULL)
     time.sleep(seconds)
     child.kill()
     child.wait()

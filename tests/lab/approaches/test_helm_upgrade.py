@@ -32,7 +32,7 @@ from korthweb_tasks.verify.endpoints import address_of, find_endpoint
 from korthweb_tasks.verify.model import Endpoint
 from tests.helm_parts.sender import Sender
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PROGRAM = "from korthweb_tasks.main import program; program.run()"
 BHC = Tenant(name="BHC", domain="bhc.orthweb.com", replicas=Replicas(min=2, max=3))
 MHR = Tenant(name="MHR", domain="mhr.orthweb.com", replicas=Replicas(min=1, max=2))
