@@ -19,23 +19,24 @@ if TYPE_CHECKING:
 @task(example="inv helm.check --context hospital-a", changes=False)
 def check(session: Session) -> None:
     """Look whether everything is there that a deployment needs; changes nothing."""
-    from korthweb_tasks.approaches.status import table
     from korthweb_tasks.collections.helm_parts import findings
-    from korthweb_tasks.errors import StepFailed
+    from korthweb_tasks.collections.shared import tell_findings
 
     session.contact()
-    found = findings(session)
-    marks = {"ok": "ok", "note": "note", "broken": "BROKEN"}
-    text = table([(marks[one.verdict], one.title, one.text) for one in found])
-    session.emit([{"title": f.title, "verdict": f.verdict, "text": f.text} for f in found], text)
-    if broken := [one for one in found if one.verdict == "broken"]:
-        raise StepFailed(f"{len(broken)} of {len(found)} checks are broken: {broken[0].title}: {broken[0].text}")
+    tell_findings(session, findings(session))
 
 
-@task(example="inv helm.dependencies", changes=False)
+@task(example="inv helm.dependencies")
 def dependencies(session: Session) -> None:
     """Bring the charts that ours needs, from where the settings say."""
-    made = _staged(session)
+    from korthweb_tasks.collections.helm_parts import stage, wanted
+
+    if session.dry_run:
+        found = [{"name": name, "version": chart.version, "source": chart.source} for name, chart in wanted(session)]
+        lines = [f"would bring {one['name']} {one['version']} from {one['source']}" for one in found]
+        session.emit(found, "\n".join(lines) or "no dependency is wanted")
+        return
+    made = stage(session, bring=True)
     names = sorted(path.name for path in (made.folder / "charts").iterdir())
     data = {"chart": str(made.folder), "version": made.version, "dependencies": names}
     session.emit(data, f"{made.folder} ({made.version}) with {', '.join(names) or 'no dependency'}")
@@ -99,14 +100,22 @@ def deploy(session: Session) -> None:
         )
 
 
-@task(example="inv helm.test --tenant BHC", changes=False)
+@task(example="inv helm.test --tenant BHC")
 def test(session: Session) -> None:
     """Run the chart's own test in the cluster: HTTPS with and without a password, TLS for DICOM, C-ECHO."""
     from korthweb_tasks.approaches.helm import RELEASE, tidied
     from korthweb_tasks.errors import StepFailed
+    from korthweb_tasks.run.guard import allow
     from korthweb_tasks.tools.helm import Helm
 
+    if session.dry_run:
+        places = {tenant.name: tenant.namespace for tenant in session.tenants}
+        lines = [f"{name}: would run the test of the release {RELEASE} in {place}" for name, place in places.items()]
+        session.emit(places, "\n".join(lines))
+        return
     session.contact()
+    allow(session.ref, yes=session.yes)
+    session.lock()  # it makes pods, and a deployment at the same time would take them for its own
     seconds = session.timeout or 300.0
     told = {}
     for tenant in session.tenants:
@@ -122,13 +131,11 @@ def test(session: Session) -> None:
 @task(example="inv helm.status --tenant BHC --output json", changes=False)
 def status(session: Session) -> None:
     """Show each release, what belongs to it, and how it is."""
-    from korthweb_tasks.approaches.status import table
     from korthweb_tasks.collections.helm_parts import status_rows
+    from korthweb_tasks.collections.shared import tell_rows
 
     session.contact()
-    rows = [row for tenant in session.tenants for row in status_rows(session, tenant)]
-    lines = [("NAMESPACE", "RESOURCE", "STATE", ""), *((r.namespace, r.resource, r.state, r.message) for r in rows)]
-    session.emit([row.as_data() for row in rows], table(lines))
+    tell_rows(session, [row for tenant in session.tenants for row in status_rows(session, tenant)])
 
 
 @task(example="inv helm.history --tenant BHC", changes=False)
@@ -154,17 +161,18 @@ def history(session: Session) -> None:
 )
 def rollback(session: Session, revision: int = 0) -> None:
     """Go back to an earlier revision of one tenant's release; images, passwords and certificates stay."""
+    from korthweb_tasks.approaches.helm import Builder, ChartAt
     from korthweb_tasks.errors import UsageError
 
     if len(session.tenants) != 1:
         names = ", ".join(tenant.name for tenant in session.tenants)
         raise UsageError("a rollback is of one tenant", hint=f"--tenant takes one of {names}")
-    session.execute(_builder(session).rollback(session.tenants[0], revision))
+    builder = Builder(session.settings, session.target, session.secrets, ChartAt("", ""))
+    session.execute(builder.rollback(session.tenants[0], revision))
 
 
 @task(
     example="inv helm.package --out dist --push oci://registry.hospital/charts",
-    changes=False,
     help={
         "out": "folder for the archive; it is made",
         "push": "oci://host/path to put it to as well",
@@ -174,8 +182,13 @@ def rollback(session: Session, revision: int = 0) -> None:
 )
 def package(session: Session, out: str = "dist", push: str = "", ca: str = "", plain: bool = False) -> None:
     """Make an archive of the chart with its dependencies, which plain `helm install` takes."""
-    from korthweb_tasks.collections.helm_parts import packaged
+    from korthweb_tasks.collections.helm_parts import archive_in, packaged
 
+    if session.dry_run:
+        path = archive_in(out)
+        text = f"would write {path}{f' and push it to {push}' if push else ''}"
+        session.emit({"archive": str(path), "pushed": None}, text)
+        return
     archive = packaged(session, out, plain=plain)
     if push:
         from korthweb_tasks.tools.helm import push as pushed
@@ -191,15 +204,9 @@ def package(session: Session, out: str = "dist", push: str = "", ca: str = "", p
 )
 def credentials(session: Session, show: bool = False) -> None:
     """Say who may log in, and with --show the passwords."""
-    from korthweb_tasks.approaches.credentials import logins
-    from korthweb_tasks.approaches.status import table
+    from korthweb_tasks.collections.shared import tell_logins
 
-    session.contact()
-    found = [entry for tenant in session.tenants for entry in logins(session.runner.run, session.kubectl, tenant)]
-    if not show:
-        found = [{**entry, "password": "(--show prints it)"} for entry in found]
-    keys = ("tenant", "user", "password", "url", "secret")
-    session.emit(found, table([tuple(key.upper() for key in keys), *(tuple(e[k] for k in keys) for e in found)]))
+    tell_logins(session, "inv helm.deploy", show=show)
 
 
 @task(
@@ -221,7 +228,7 @@ def deployed(session: Session) -> Report:
 
     session.contact()
     refuse_strangers(session)
-    builder = _builder(session)
+    builder = _builder(session, bring=not session.dry_run)
     refuse_values(session, builder)
     return session.execute(builder.plan(session.tenants))
 
@@ -237,12 +244,13 @@ def _changes(session: Session, builder: Builder, tenant: Tenant) -> list[Change]
     return changes(tenant.name, before.stdout, json.loads(after.stdout)["manifest"])
 
 
-def _builder(session: Session) -> Builder:
+def _builder(session: Session, *, bring: bool = False) -> Builder:
     from korthweb_tasks.approaches.helm import Builder
-    from korthweb_tasks.collections.helm_parts import chart_at, within_budget
+    from korthweb_tasks.collections.helm_parts import chart_at
+    from korthweb_tasks.collections.shared import within_budget
 
     within_budget(session)
-    return Builder(session.settings, session.target, session.secrets, chart_at(session))
+    return Builder(session.settings, session.target, session.secrets, chart_at(session, bring=bring))
 
 
 def _staged(session: Session) -> Staged:

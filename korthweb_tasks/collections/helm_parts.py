@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from korthweb_tasks.errors import GuardRefused, KorthwebError, SettingsError, UsageError
+from korthweb_tasks.settings.choice import LAB_PREFIX
 
 if TYPE_CHECKING:
     from korthweb_tasks.approaches.checks import Finding
@@ -15,77 +16,96 @@ if TYPE_CHECKING:
     from korthweb_tasks.collections.session import Session
     from korthweb_tasks.provision.charts import Dependency, Staged
     from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.supply import Chart
 
 OURS = "korthweb"
 LAB = "lab"
 OF_RELEASE = "deployment,statefulset,horizontalpodautoscaler,service,pod"
 
 
-def chart_at(session: Session) -> ChartAt:
+class NotInLab(UsageError):
+    """The lab has not been given a chart that its settings take from there."""
+
+
+def chart_at(session: Session, *, bring: bool = False) -> ChartAt:
     """Return where helm takes the chart of Orthanc from: ours with its dependencies, or the site's registry."""
     from korthweb_tasks.approaches.helm import ChartAt
 
     chart = session.settings.charts["orthanc"]
     if chart.source != OURS:
         return ChartAt(chart.source, chart.version)
-    made = stage(session)
+    made = stage(session, bring=bring)
     return ChartAt(str(made.folder), made.version)
 
 
-def stage(session: Session, defaults: Mapping[str, Any] | None = None) -> Staged:
-    """Return our chart with its dependencies; a mirror's address is asked, nothing else outside."""
-    from korthweb_tasks.approaches.helm_values import own_traefik
+def stage(session: Session, defaults: Mapping[str, Any] | None = None, *, bring: bool = False) -> Staged:
+    """Return our chart with its dependencies; a mirror's address is asked, nothing else outside.
+
+    ``bring`` gives a lab what it does not have yet; without it, that is NotInLab.
+    """
     from korthweb_tasks.paths import artifacts_dir
     from korthweb_tasks.provision.charts import staged
 
-    wanted = (traefik(session),) if own_traefik(session.settings) else ()
-    return staged(artifacts_dir("helm") / "orthanc", wanted, session.runner.run, defaults or {})
+    dependencies = tuple(_dependency(session, name, bring) for name, _ in wanted(session))
+    return staged(artifacts_dir("helm") / "orthanc", dependencies, session.runner.run, defaults or {})
 
 
-def traefik(session: Session) -> Dependency:
-    """Return where Traefik's chart comes from; the source ``lab`` is the lab's own registry, made at the first call."""
+def wanted(session: Session) -> list[tuple[str, Chart]]:
+    """Return the charts that ours needs with these settings, as the settings give them."""
+    from korthweb_tasks.approaches.helm_values import own_traefik
+
+    settings = session.settings
+    return [("traefik", settings.charts["traefik"])] if own_traefik(settings) else []
+
+
+def _dependency(session: Session, name: str, bring: bool) -> Dependency:
+    """Return where a chart comes from; the source ``lab`` is the lab's own registry."""
     from korthweb_tasks.provision.charts import Dependency
 
-    chart = session.settings.charts["traefik"]
+    chart = session.settings.charts[name]
     if chart.source != LAB:
-        return Dependency("traefik", chart.source, chart.version)
+        return Dependency(name, chart.source, chart.version)
     context = session.ref.target.context
-    if not context.startswith("korthweb-"):
+    if not context.startswith(LAB_PREFIX):
         raise UsageError(
-            f"charts.traefik.source is lab, but {context} is no lab",
-            hint="charts.traefik.source: oci://... of a mirror",
+            f"charts.{name}.source is lab, but {context} is no lab", hint=f"charts.{name}.source: oci://... of a mirror"
         )
     from korthweb_tasks.lab import extras
 
-    name = context.removeprefix("korthweb-")
-    if there := extras.chart_source(name, "traefik"):  # this lab has a registry, so it was brought already
-        return Dependency("traefik", there[0], chart.version, str(there[1]))
-    found = extras.bring(name, "traefik", session.console, version=chart.version)
-    return Dependency("traefik", found.source, found.version, str(found.ca_file))
+    lab = context.removeprefix(LAB_PREFIX)
+    if there := extras.chart_source(lab, name, chart.version):
+        return Dependency(name, there[0], chart.version, str(there[1]))
+    if not bring:
+        text = f"the lab '{lab}' has no chart {name} {chart.version} yet"
+        raise NotInLab(text, hint=f"inv lab.up --name {lab} --with {name}")
+    from korthweb_tasks.collections.lab import brought
+
+    found = brought(session, lab, name)
+    return Dependency(name, found.source, found.version, str(found.ca_file))
+
+
+def archive_in(out: str) -> Path:
+    """Return the path of the archive of our chart in the folder ``out``."""
+    import yaml
+
+    from korthweb_tasks.approaches.helm import RELEASE
+    from korthweb_tasks.paths import artifacts_dir
+
+    text = (artifacts_dir("helm") / "orthanc" / "Chart.yaml").read_text(encoding="utf-8")
+    return Path(out).resolve() / f"{RELEASE}-{yaml.safe_load(text)['version']}.tgz"
 
 
 def packaged(session: Session, out: str, *, plain: bool) -> Path:
     """Write the archive of the chart into the folder ``out`` and return its path."""
-    from korthweb_tasks.approaches.helm import RELEASE
     from korthweb_tasks.approaches.helm_values import site_values
     from korthweb_tasks.tools.helm import chart_command
 
     made = stage(session, {} if plain else site_values(session.settings))
-    folder = Path(out).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    version = made.version.partition("+")[0]
-    words = (str(made.folder), "--version", version, "--destination", str(folder))
+    archive = archive_in(out)
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    words = (str(made.folder), "--version", made.version.partition("+")[0], "--destination", str(archive.parent))
     session.runner.run(chart_command("package", *words))
-    return folder / f"{RELEASE}-{version}.tgz"
-
-
-def within_budget(session: Session) -> None:
-    """Raise SettingsError where the replicas may ask for more database connections than there are."""
-    for tenant in session.tenants:
-        budget = session.settings.connection_budget(tenant)
-        if not budget.ok:
-            text = f"{tenant.name} may need {budget.needed} database connections, {budget.available} are allowed"
-            raise SettingsError(text, hint="lower replicas.max or orthanc.connections, or raise max_connections")
+    return archive
 
 
 def refuse_strangers(session: Session) -> None:
@@ -128,8 +148,9 @@ def refuse_values(session: Session, builder: Builder) -> None:
 def findings(session: Session) -> list[Finding]:
     """Return what helm.check says: tools, numbers, the cluster, the chart with each tenant's values."""
     from korthweb_tasks.approaches.checks import Finding
+    from korthweb_tasks.collections.shared import tool
 
-    found = [_tool(session, name) for name in ("kubectl", "helm")]
+    found = [tool(session, name) for name in ("kubectl", "helm")]
     for tenant in session.tenants:
         budget = session.settings.connection_budget(tenant)
         text = f"{budget.needed} of {budget.available} connections"
@@ -162,27 +183,16 @@ def status_rows(session: Session, tenant: Tenant) -> list[Row]:
     return [head, *rows([*objects, *claims])]
 
 
-def _tool(session: Session, name: str) -> Finding:
-    from korthweb_tasks.approaches.checks import Finding
-    from korthweb_tasks.provision.tools import locate
-
-    try:
-        found = locate(name, source=session.settings.tools.source)
-    except KorthwebError as error:
-        return Finding(name, "broken", error.message)
-    return Finding(name, "ok", f"{found.version} ({found.origin})")
-
-
 def _server(session: Session) -> Finding:
-    import json
-
-    from korthweb_tasks.approaches.checks import Finding
-    from korthweb_tasks.settings.versions import within
+    from korthweb_tasks.approaches.checks import Check, Finding, kubernetes
+    from korthweb_tasks.settings.versions import PINS, within
 
     command = session.kubectl.command("version", "--output", "json", repeatable=True)
-    version = json.loads(session.runner.run(command).stdout)["serverVersion"]["gitVersion"]
-    good = within(version.partition("-")[0], ">=1.34")
-    return Finding("Kubernetes", "ok" if good else "broken", version if good else f"{version}; 1.34 is needed")
+    found = Check("Kubernetes", command, kubernetes).finding(session.runner.run(command))
+    lowest = PINS["kubernetes"].accepted.partition(",")[0]
+    if found.verdict == "note" and not within(found.text.partition(" ")[0], lowest):
+        return Finding(found.title, "broken", found.text)  # the chart itself refuses it
+    return found
 
 
 def _traefik(session: Session) -> list[Finding]:
@@ -212,6 +222,8 @@ def _chart(session: Session) -> list[Finding]:
         for tenant in session.tenants:
             words = ("--strict", "--quiet", str(made.folder), "--kube-version", session.settings.versions["kubernetes"])
             session.runner.run(chart_command("lint", *words, values=values(session.settings, tenant)))
+    except NotInLab as error:
+        return [Finding("chart", "note", f"{error.message}; helm.deploy brings it")]
     except KorthwebError as error:
         return [Finding("chart", "broken", f"{error.message} {error.details}".strip())]
     return [Finding("chart", "ok", f"orthanc-{made.version}")]

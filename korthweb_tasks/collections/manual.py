@@ -18,16 +18,10 @@ if TYPE_CHECKING:
 @task(example="inv manual.check --context hospital-a", changes=False)
 def check(session: Session) -> None:
     """Look whether everything is there that a deployment needs; changes nothing."""
-    from korthweb_tasks.approaches.status import table
-    from korthweb_tasks.errors import StepFailed
+    from korthweb_tasks.collections.shared import tell_findings
 
     session.contact()
-    findings = _findings(session)
-    marks = {"ok": "ok", "note": "note", "broken": "BROKEN"}
-    rows = [(marks[found.verdict], found.title, found.text) for found in findings]
-    session.emit([{"title": f.title, "verdict": f.verdict, "text": f.text} for f in findings], table(rows))
-    if broken := [found for found in findings if found.verdict == "broken"]:
-        raise StepFailed(f"{len(broken)} of {len(findings)} checks are broken: {broken[0].title}: {broken[0].text}")
+    tell_findings(session, _findings(session))
 
 
 @task(example="inv manual.install-istio --context hospital-a")
@@ -91,15 +85,14 @@ def status(session: Session) -> None:
     """Show what is there of a deployment, and how it is."""
     from korthweb_tasks.approaches import status as reading
     from korthweb_tasks.approaches.common import answered
+    from korthweb_tasks.collections.shared import tell_rows
     from korthweb_tasks.tools.kubectl import items
 
     session.contact()
     results = map(answered, _asked(session, reading.questions(session.kubectl, session.tenants)))
     objects = [obj for result in results if result.code == 0 for obj in items(result)]
     found = reading.rows(objects)
-    rows = [*found, *reading.missing(found, session.tenants)]
-    lines = [("NAMESPACE", "RESOURCE", "STATE", ""), *((r.namespace, r.resource, r.state, r.message) for r in rows)]
-    session.emit([row.as_data() for row in rows], reading.table(lines))
+    tell_rows(session, [*found, *reading.missing(found, session.tenants)])
 
 
 @task(example="inv manual.diff --context hospital-a", changes=False)
@@ -149,17 +142,9 @@ def render(session: Session, out: str) -> None:
 )
 def credentials(session: Session, show: bool = False) -> None:
     """Say who may log in, and with --show the passwords."""
-    from korthweb_tasks.approaches.credentials import logins
-    from korthweb_tasks.approaches.status import table
+    from korthweb_tasks.collections.shared import tell_logins
 
-    session.contact()
-    found = [entry for tenant in session.tenants for entry in logins(session.runner.run, session.kubectl, tenant)]
-    if not any(entry["password"] for entry in found):
-        session.console.line("nobody can log in yet: inv manual.configure generates the passwords")
-    if not show:
-        found = [{**entry, "password": "(--show prints it)"} for entry in found]
-    keys = ("tenant", "user", "password", "url", "secret")
-    session.emit(found, table([tuple(key.upper() for key in keys), *(tuple(e[k] for k in keys) for e in found)]))
+    tell_logins(session, "inv manual.configure", show=show)
 
 
 @task(
@@ -196,13 +181,9 @@ def _execute(session: Session, title: str, *kinds: str) -> None:
 
 def _plan(session: Session) -> Plan:
     from korthweb_tasks.approaches.manual import build
-    from korthweb_tasks.errors import SettingsError
+    from korthweb_tasks.collections.shared import within_budget
 
-    for tenant in session.tenants:
-        budget = session.settings.connection_budget(tenant)
-        if not budget.ok:
-            text = f"{tenant.name} may need {budget.needed} database connections, {budget.available} are allowed"
-            raise SettingsError(text, hint="lower replicas.max or orthanc.connections, or raise max_connections")
+    within_budget(session)
     return build(session.settings, session.target, session.tenants, session.secrets, _artifacts(session))
 
 
@@ -228,27 +209,15 @@ def _artifacts(session: Session) -> Artifacts:
 
 def _findings(session: Session) -> list[Finding]:
     from korthweb_tasks.approaches import checks
+    from korthweb_tasks.collections.shared import tool
 
     settings, tenants = session.settings, session.tenants
-    findings = [_tool(session, name) for name in ("kubectl", "helm", "istioctl")]
+    findings = [tool(session, name) for name in ("kubectl", "helm", "istioctl")]
     findings += checks.from_settings(settings, tenants)
     release = _manifests(session).cert_manager
     asked = [*checks.for_cluster(settings, session.target, tenants), checks.chart(release)]
     results = _asked(session, [question.command for question in asked])
     return [*findings, *(question.finding(result) for question, result in zip(asked, results, strict=True))]
-
-
-def _tool(session: Session, name: str) -> Finding:
-    from korthweb_tasks.approaches.checks import Finding
-    from korthweb_tasks.errors import KorthwebError
-    from korthweb_tasks.provision.tools import locate
-
-    source, keep = session.settings.tools.source, session.settings.lab.keep_build_caches
-    try:
-        found = locate(name, source=source, progress=session.console.progress, keep_caches=keep)
-    except KorthwebError as error:
-        return Finding(name, "broken", error.message)
-    return Finding(name, "ok", f"{found.version} ({found.origin})")
 
 
 def _asked(session: Session, commands: list[Any]) -> list[Any]:

@@ -310,6 +310,7 @@ def test_the_labs_registry_serves_our_chart_too(site: Site, tmp_path: Path) -> N
 @pytest.mark.parametrize("helm", ["helm", "helm3"])
 def test_a_plain_installation_of_the_archive_comes_up(site: Site, helm: str) -> None:
     """Default values, no task of ours; and again after an uninstallation, with the same passwords."""
+    site.inv("helm.dependencies")
     archive = json.loads(site.inv("helm.package", "--out", "dist", "--output", "json"))["archive"]
     place = ("--namespace", f"plain-{helm}")
     passwords = []
