@@ -18,6 +18,7 @@ from korthweb_tasks.core.target import Target
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.parts import Tenant
 from korthweb_tasks.settings.secrets import Secrets, secret_name
+from korthweb_tasks.settings.versions import PINS
 from korthweb_tasks.verify.endpoints import LOOKUPS
 
 CHART = Path(__file__).parents[2] / "helm" / "orthanc"
@@ -206,6 +207,8 @@ def test_pins_agree() -> None:
     settings = Settings()
     assert about["version"] == settings.versions["orthanc-chart"]
     assert about["appVersion"] == settings.versions["orthanc"]
+    lowest = PINS["kubernetes"].accepted.partition(",")[0]
+    assert about["kubeVersion"] == f"{lowest}.0-0"
     (traefik,) = about["dependencies"]
     chart = settings.charts["traefik"]
     assert f"{traefik['repository']}/{traefik['name']}" == chart.source
