@@ -20,6 +20,8 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 #: how often a component that ended by itself while it was waited for is started again
 REVIVALS = 3
+#: seconds for which a component must be missing to count as ended: between fork and exec it carries no mark yet
+SURELY_DEAD = 1.0
 
 
 @dataclass
@@ -95,14 +97,16 @@ class Site:
         deadline = time.monotonic() + seconds
         pause = 0.05
         lives = REVIVALS if again else 0
+        missed = 0.0
         while not ready():
             alive = process.components(self.layout.root)
             dead = [name for name in needs if name not in alive]
-            if dead and again and lives:
-                lives -= 1
+            missed = (missed or time.monotonic()) if dead else 0.0
+            if missed and time.monotonic() - missed > SURELY_DEAD:
+                if not lives or again is None:
+                    raise self.fault(f"{dead[0]} of the lab '{self.layout.name}' ended by itself", dead[0])
+                lives, missed = lives - 1, 0.0
                 again()
-            elif dead and not ready():
-                raise self.fault(f"{dead[0]} of the lab '{self.layout.name}' ended by itself", dead[0])
             if time.monotonic() > deadline:
                 component = needs[0] if needs else ""
                 raise self.fault(f"{what} of the lab '{self.layout.name}' did not come in {seconds:.0f} s", component)
