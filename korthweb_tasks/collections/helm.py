@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from korthweb_tasks.collections.errors_out import as_typed
 from korthweb_tasks.collections.flags import task
 
 if TYPE_CHECKING:
@@ -95,9 +96,8 @@ def deploy(session: Session) -> None:
     """Install or upgrade each tenant's release, and wait until it is ready; what is so already is left alone."""
     deployed(session)
     if not session.dry_run:
-        session.console.line(
-            "Next: inv verify.all --approach helm proves it; inv helm.credentials --show tells the passwords"
-        )
+        following = "Next: inv verify.all --approach helm proves it; inv helm.credentials --show tells the passwords"
+        session.console.line(as_typed(following))
 
 
 @task(example="inv helm.test --tenant BHC")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from korthweb_tasks.collections.errors_out import as_typed
 from korthweb_tasks.collections.flags import task
 
 if TYPE_CHECKING:
@@ -75,9 +76,8 @@ def deploy(session: Session) -> None:
     """Deploy everything, from Istio to Orthanc; what is so already is left alone."""
     deployed(session)
     if not session.dry_run:
-        session.console.line(
-            "Next: inv verify.all proves it from outside; inv manual.credentials --show tells the passwords"
-        )
+        following = "Next: inv verify.all proves it from outside; inv manual.credentials --show tells the passwords"
+        session.console.line(as_typed(following))
 
 
 @task(example="inv manual.status --tenant BHC --output json", changes=False)
