@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import select
 import threading
 import time
@@ -14,7 +13,8 @@ from functools import partial
 from typing import Any, Protocol
 
 from korthweb_tasks.core import kstatus
-from korthweb_tasks.core.command import Command, Result
+from korthweb_tasks.core.command import Command
+from korthweb_tasks.core.documents import Documents, items
 from korthweb_tasks.core.plan import Condition, Gone, Ready, Serving
 from korthweb_tasks.errors import Interrupted, NotReady, tail
 from korthweb_tasks.run.runner import Runner
@@ -68,8 +68,9 @@ class Waiter:
         for namespace in dict.fromkeys(condition.namespace for condition in wanted):
             here = [condition for condition in wanted if condition.namespace == namespace]
             result = self.runner.check(self.observe.get_these([(c.kind, c.name) for c in here], namespace=namespace))
-            found = [kstatus.status(obj).state == "current" for obj in objects(result)]
-            if result.code != 0 or len(found) < len(here) or not all(found):
+            seen = items(result) if result.code == 0 else []
+            found = [kstatus.status(obj).state == "current" for obj in seen]
+            if len(found) < len(here) or not all(found):
                 yield from here
 
 
@@ -206,23 +207,3 @@ class _Seen:
             self.faults.setdefault(meta["name"], (meta.get("labels", {}), fault, time.monotonic()))
         else:
             self.faults.pop(meta["name"], None)
-
-
-@dataclass
-class Documents:
-    """Splits what ``kubectl get --watch --output json`` streams into objects: each ends with a lone closing brace."""
-
-    rest: bytes = b""
-
-    def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
-        """Return the objects that are complete now."""
-        *whole, self.rest = (self.rest + data).split(b"\n}\n")
-        return (json.loads(text + b"\n}") for text in whole)
-
-
-def objects(result: Result) -> list[dict[str, Any]]:
-    """Read what ``get_these`` printed; nothing where it failed."""
-    if result.code != 0 or not result.stdout.strip():
-        return []
-    data: dict[str, Any] = json.loads(result.stdout)
-    return list(data["items"]) if "items" in data else [data]

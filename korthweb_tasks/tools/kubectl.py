@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from korthweb_tasks.core.command import Command, Result
+from korthweb_tasks.core.documents import items as items  # how `get` is read
 from korthweb_tasks.core.plan import Fact
 from korthweb_tasks.core.target import Target
 
@@ -135,11 +136,3 @@ def found(result: Result) -> bool:
 def same(result: Result) -> bool:
     """Read ``kubectl diff``."""
     return result.code == SAME
-
-
-def items(result: Result) -> list[dict[str, Any]]:
-    """Read the objects that ``get --output json`` printed: none, one or a list."""
-    if not result.stdout.strip():
-        return []
-    data: dict[str, Any] = json.loads(result.stdout)
-    return list(data["items"]) if "items" in data else [data]

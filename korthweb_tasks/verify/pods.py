@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import select
 import time
@@ -13,6 +12,7 @@ from typing import Any
 
 from korthweb_tasks.core import kstatus
 from korthweb_tasks.core.command import Command
+from korthweb_tasks.core.documents import Documents
 from korthweb_tasks.errors import NotReady
 from korthweb_tasks.run.runner import Runner, Stream
 from korthweb_tasks.tools import kubectl as parse
@@ -100,31 +100,6 @@ def _local_port(stream: Stream, pod: Pod) -> int:
     raise NotReady(
         f"kubectl port-forward to {pod.name} does not start", hint=f"kubectl port-forward pod/{pod.name} 8042"
     )
-
-
-class Documents:
-    """Splits what a watch prints into JSON documents, in one line each or in many."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
-        """Return the documents that are complete now."""
-        self._rest += data
-        # A document ends with a line: whatever stands after the last one is not complete.
-        lines, _, rest = self._rest.rpartition(b"\n")
-        text, decoder, at = lines.decode(), json.JSONDecoder(), 0
-        while (at := _skip(text, at)) < len(text):
-            try:
-                document, at = decoder.raw_decode(text, at)
-            except json.JSONDecodeError:
-                break
-            yield document
-        self._rest = text[at:].encode() + b"\n" + rest if at < len(text) else rest
-
-
-def _skip(text: str, at: int) -> int:
-    return at + len(text[at:]) - len(text[at:].lstrip())
 
 
 class _Wait:

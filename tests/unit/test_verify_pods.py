@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
+from korthweb_tasks.core.documents import Documents
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import CommandFailed, NotReady
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.tools.kubectl import Kubectl
 from korthweb_tasks.verify.climb import Pod
 from korthweb_tasks.verify.model import Endpoint, Secret
-from korthweb_tasks.verify.pods import Documents, KubectlAccess
+from korthweb_tasks.verify.pods import KubectlAccess
 
 #: answers by the words of its command line: FOLDER/<verb>, and for a watch one file after another
 SCRIPT = """#!{python}
