@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from korthweb_tasks.settings.fields import Model
 from korthweb_tasks.settings.model import DEFAULT_TENANTS, Settings
 from korthweb_tasks.settings.parts import BastionSettings, ClusterSettings, Replicas, Tenant
-from korthweb_tasks.settings.secrets import secret_names
+from korthweb_tasks.settings.secrets import GIT_PASSWORD, secret_names
 from korthweb_tasks.settings.supply import Chart
 from korthweb_tasks.settings.versions import PINS
 
@@ -57,6 +57,9 @@ def env_example() -> str:
         "# cluster's Secrets: `korthweb manual.credentials` shows it. At least 8 characters, without \" \\ and ${.",
         "# Quote a value that holds # or a space: NAME='...'. The environment comes before this file.",
         *(f"#{name}=" for name in names),
+        "",
+        "# GitOps: password or token for the fleet repository. GITHUB_TOKEN, GITLAB_TOKEN, GITEA_TOKEN are taken too.",
+        f"#{GIT_PASSWORD}=",
         "",
         "# Any setting of korthweb.yaml can be given here or in the environment too, its path joined by __:",
         "#KORTHWEB__CONTEXT=hospital-a",

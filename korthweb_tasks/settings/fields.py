@@ -102,6 +102,14 @@ def image_name(value: str) -> str:
     return value
 
 
+def host_port(value: str) -> str:
+    """Return ``value`` if it is a host name or IPv4 address and a port."""
+    host, _, port = value.rpartition(":")
+    if not port.isdigit() or not 0 < int(port) < 65536 or not all(_LABEL.match(label) for label in host.split(".")):
+        raise ValueError(f"{value!r} is not written like pacs.hospital.example:11112")
+    return value
+
+
 def seconds(value: Any) -> Any:
     """Return ``90s``, ``10m`` or ``1h`` as seconds; numbers are seconds already."""
     if isinstance(value, str) and (match := _DURATION.match(value.strip())):
@@ -126,6 +134,7 @@ def variable(name: str) -> str:
     return re.sub(r"[^A-Z0-9]", "_", name.upper())
 
 
+HostPort = Annotated[str, AfterValidator(host_port)]
 DnsLabel = Annotated[str, AfterValidator(dns_label)]
 DnsName = Annotated[str, AfterValidator(dns_name)]
 SqlName = Annotated[str, AfterValidator(sql_name)]

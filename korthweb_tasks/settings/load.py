@@ -213,7 +213,7 @@ def _all_origins(settings: Settings, stack: Stack) -> dict[str, str]:
 
 
 def _stray(found: Secrets, settings: Settings) -> list[str]:
-    known = passwords.secret_names(settings.tenants)
+    known = [*passwords.secret_names(settings.tenants), passwords.GIT_PASSWORD, *passwords.TOKENS.values()]
     say: Callable[[str], str] = lambda name: (  # noqa: E731
         f"{found.origins[name]}: {name} belongs to no user of any tenant{nearest(name, known)}"
     )

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from korthweb_tasks.settings.fields import DnsName, Model, PlainName, Seconds
+from korthweb_tasks.settings.fleet import GitOpsSettings
 from korthweb_tasks.settings.merge import deep_merge
 from korthweb_tasks.settings.parts import (
     ClusterSettings,
@@ -72,6 +73,9 @@ class Settings(Model):
     istio: IstioSettings = Field(default_factory=IstioSettings, description="Istio")
     observability: ObservabilitySettings = Field(
         default_factory=ObservabilitySettings, description="what watches the mesh and Orthanc"
+    )
+    gitops: GitOpsSettings = Field(
+        default_factory=GitOpsSettings, description="the fleet repository that Flux follows (GitOps)"
     )
     images: Images = Field(default_factory=Images, description="container images")
     charts: dict[str, Chart] = Field(default_factory=dict, description="Helm charts: source and version of each")
@@ -172,5 +176,7 @@ def _with_tags(images: Mapping[str, Any], versions: Mapping[str, Any]) -> dict[s
         "kiali": f"quay.io/kiali/kiali:v{versions['kiali']}",
         "grafana": f"docker.io/grafana/grafana:{versions['grafana']}",
         "jaeger": f"docker.io/jaegertracing/jaeger:{versions['jaeger']}",
+        "cloudnative_pg": f"ghcr.io/cloudnative-pg/cloudnative-pg:{versions['cnpg']}",
+        "cnpg_postgres": f"ghcr.io/cloudnative-pg/postgresql:{versions['postgres']}",
     }
     return {**defaults, **images}

@@ -11,6 +11,7 @@ from korthweb_tasks.settings.fields import (
     AeTitle,
     DnsLabel,
     Domain,
+    HostPort,
     Model,
     Quantity,
     SqlName,
@@ -48,6 +49,9 @@ class ClusterSettings(Model):
         None, description="UID of kube-system that must be found; none: the one of the first deployment"
     )
     bastion: BastionSettings | None = Field(None, description="SSH host through which the API server is reached")
+    tenants: tuple[str, ...] | None = Field(
+        None, description="names of the tenants that run on this cluster (GitOps); none: all of them"
+    )
 
     @field_validator("server")
     @classmethod
@@ -81,6 +85,19 @@ class Tenant(Model):
     storage: Quantity = Field("10Gi", description="size of the database's volume, which holds the images too")
     users: tuple[UserName, ...] = Field(
         ("admin",), min_length=1, description="who may log in; each password comes from .env or is generated"
+    )
+    egress: tuple[HostPort, ...] = Field(
+        (), description="what Orthanc may reach outside of the cluster, host:port each (GitOps); nothing else is"
+    )
+    quota: dict[str, Quantity] = Field(
+        default_factory=lambda: {
+            "pods": "60",
+            "requests.cpu": "16",
+            "requests.memory": "64Gi",
+            "persistentvolumeclaims": "10",
+            "services.loadbalancers": "2",
+        },
+        description="what all pods of the namespace may ask for together (GitOps): a ResourceQuota's hard limits",
     )
 
     @model_validator(mode="before")
@@ -163,6 +180,7 @@ class OrthancSettings(Model):
 class PostgresSettings(Model):
     """PostgreSQL, one per tenant."""
 
+    instances: int = Field(3, ge=1, le=9, description="pods of each tenant's database (GitOps: CloudNativePG)")
     database: SqlName = Field("orthanc", description="name of the database")
     user: SqlName = Field("orthanc", description="owner of the database")
     resources: Resources = Field(

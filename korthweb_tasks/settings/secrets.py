@@ -13,6 +13,9 @@ from korthweb_tasks.settings.parts import Tenant
 
 PREFIX = "KORTHWEB_SECRET_"
 DATABASE = "postgres"
+#: password or token for the Git server; the providers' own variables are taken too, since CI has those
+GIT_PASSWORD = f"{PREFIX}GIT_PASSWORD"
+TOKENS = {"github": "GITHUB_TOKEN", "gitlab": "GITLAB_TOKEN", "gitea": "GITEA_TOKEN"}
 SHORTEST = 8
 
 
@@ -30,6 +33,10 @@ class Secrets:
     def database_password(self, tenant: Tenant) -> str | None:
         """Return the password of the tenant's PostgreSQL, or None: it is to be generated."""
         return self.values.get(secret_name(tenant, DATABASE))
+
+    def git_password(self, provider: str = "git") -> str | None:
+        """Return the password or token for the Git server, or None where none was given."""
+        return self.values.get(GIT_PASSWORD) or self.values.get(TOKENS.get(provider, ""))
 
     @property
     def masks(self) -> tuple[str, ...]:
@@ -52,9 +59,10 @@ def collect(variables: Mapping[str, str], origins: Mapping[str, str]) -> Secrets
 
     Raises SettingsError, without the value, for a password that is too short or that orthanc.json can't carry.
     """
-    found = {name: value for name, value in variables.items() if name.startswith(PREFIX) and value}
+    tokens = (GIT_PASSWORD, *TOKENS.values())
+    found = {name: value for name, value in variables.items() if (name.startswith(PREFIX) or name in tokens) and value}
     for name, value in found.items():
-        if fault := unfit(value):
+        if name not in tokens and (fault := unfit(value)):
             raise SettingsError(f"{origins.get(name, 'environment')}: {name} {fault}")
     return Secrets(found, {name: origins.get(name, "environment") for name in found})
 

@@ -26,6 +26,11 @@ class Images(Model):
     kiali: ImageName = Field("quay.io/kiali/kiali", description="Kiali")
     grafana: ImageName = Field("docker.io/grafana/grafana", description="Grafana of the lite observability")
     jaeger: ImageName = Field("docker.io/jaegertracing/jaeger", description="Jaeger 2, all in one")
+    cloudnative_pg: ImageName = Field("ghcr.io/cloudnative-pg/cloudnative-pg", description="operator of the databases")
+    cnpg_postgres: ImageName = Field(
+        "ghcr.io/cloudnative-pg/postgresql", description="PostgreSQL as CloudNativePG wants it"
+    )
+    flux_hub: ImageName = Field("ghcr.io/fluxcd", description="where Flux's controllers are")
     istio_hub: ImageName = Field("docker.io/istio", description="where pilot and proxyv2 are")
     cert_manager_hub: ImageName = Field(
         "quay.io/jetstack", description="where cert-manager-controller and the others are"
@@ -107,7 +112,6 @@ CHARTS: dict[str, ChartPin] = {
     ),
     "istio-base": ChartPin("istio", _ISTIO),
     "istiod": ChartPin("istio", _ISTIO),
-    "istio-gateway": ChartPin("istio", _ISTIO),
     "orthanc": ChartPin("orthanc-chart", "korthweb"),
     "traefik": ChartPin("traefik", "oci://ghcr.io/traefik/helm/traefik"),
     "cloudnative-pg": ChartPin("cnpg-chart", "https://cloudnative-pg.github.io/charts"),

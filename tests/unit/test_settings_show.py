@@ -70,7 +70,7 @@ def test_the_env_example_can_be_used(tmp_path: Path) -> None:
     (tmp_path / ".env").chmod(0o600)
     found = load(project=tmp_path, environ={})
     assert found.warnings == ()
-    assert len(found.secrets.values) == 4
+    assert len(found.secrets.values) == 5
     assert found.settings.context == "hospital-a"
 
 

@@ -1,0 +1,105 @@
+module korthweb.lab/build/cloudnative-pg
+
+go 1.26.4
+
+tool (
+	github.com/cloudnative-pg/cloudnative-pg/cmd/manager
+)
+
+require (
+	github.com/acobaugh/osrelease v0.1.0
+	github.com/beorn7/perks v1.0.1
+	github.com/blang/semver v3.5.1+incompatible
+	github.com/cespare/xxhash/v2 v2.3.0
+	github.com/cloudnative-pg/barman-cloud v0.3.3
+	github.com/cloudnative-pg/cloudnative-pg v1.28.0
+	github.com/cloudnative-pg/cnpg-i v0.3.0
+	github.com/cloudnative-pg/machinery v0.3.1
+	github.com/davecgh/go-spew v1.1.2-0.20180830191138-d8f796af33cc
+	github.com/emicklei/go-restful/v3 v3.13.0
+	github.com/evanphx/json-patch/v5 v5.9.11
+	github.com/fsnotify/fsnotify v1.9.0
+	github.com/fxamacker/cbor/v2 v2.9.0
+	github.com/go-logr/logr v1.4.3
+	github.com/go-logr/zapr v1.3.0
+	github.com/go-openapi/jsonpointer v0.22.0
+	github.com/go-openapi/jsonreference v0.21.1
+	github.com/go-openapi/swag v0.24.1
+	github.com/go-openapi/swag/cmdutils v0.24.0
+	github.com/go-openapi/swag/conv v0.24.0
+	github.com/go-openapi/swag/fileutils v0.24.0
+	github.com/go-openapi/swag/jsonname v0.24.0
+	github.com/go-openapi/swag/jsonutils v0.24.0
+	github.com/go-openapi/swag/loading v0.24.0
+	github.com/go-openapi/swag/mangling v0.24.0
+	github.com/go-openapi/swag/netutils v0.24.0
+	github.com/go-openapi/swag/stringutils v0.24.0
+	github.com/go-openapi/swag/typeutils v0.24.0
+	github.com/go-openapi/swag/yamlutils v0.24.0
+	github.com/gogo/protobuf v1.3.2
+	github.com/google/btree v1.1.3
+	github.com/google/gnostic-models v0.7.0
+	github.com/google/uuid v1.6.0
+	github.com/gorilla/websocket v1.5.4-0.20250319132907-e064f32e3674
+	github.com/grpc-ecosystem/go-grpc-middleware/v2 v2.3.3
+	github.com/jackc/pgpassfile v1.0.0
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761
+	github.com/jackc/pgx/v5 v5.7.6
+	github.com/jackc/puddle/v2 v2.2.2
+	github.com/josharian/intern v1.0.0
+	github.com/json-iterator/go v1.1.12
+	github.com/kballard/go-shellquote v0.0.0-20180428030007-95032a82bc51
+	github.com/kubernetes-csi/external-snapshotter/client/v8 v8.4.0
+	github.com/lib/pq v1.10.9
+	github.com/mailru/easyjson v0.9.0
+	github.com/mitchellh/go-ps v1.0.0
+	github.com/moby/spdystream v0.5.0
+	github.com/modern-go/concurrent v0.0.0-20180306012644-bacd9c7ef1dd
+	github.com/modern-go/reflect2 v1.0.3-0.20250322232337-35a7c28c31ee
+	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822
+	github.com/mxk/go-flowrate v0.0.0-20140419014527-cca7078d478f
+	github.com/pmezard/go-difflib v1.0.0
+	github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring v0.86.2
+	github.com/prometheus/client_golang v1.23.2
+	github.com/prometheus/client_model v0.6.2
+	github.com/prometheus/common v0.66.1
+	github.com/prometheus/procfs v0.16.1
+	github.com/robfig/cron v1.2.0
+	github.com/sethvargo/go-password v0.3.1
+	github.com/spf13/cobra v1.10.1
+	github.com/spf13/pflag v1.0.10
+	github.com/thoas/go-funk v0.9.3
+	github.com/x448/float16 v0.8.4
+	go.uber.org/atomic v1.11.0
+	go.uber.org/multierr v1.11.0
+	go.uber.org/zap v1.27.1
+	go.yaml.in/yaml/v2 v2.4.3
+	go.yaml.in/yaml/v3 v3.0.4
+	golang.org/x/crypto v0.45.0
+	golang.org/x/net v0.47.0
+	golang.org/x/oauth2 v0.32.0
+	golang.org/x/sync v0.18.0
+	golang.org/x/sys v0.38.0
+	golang.org/x/term v0.37.0
+	golang.org/x/text v0.31.0
+	golang.org/x/time v0.12.0
+	gomodules.xyz/jsonpatch/v2 v2.4.0
+	google.golang.org/genproto/googleapis/rpc v0.0.0-20251022142026-3a174f9686a8
+	google.golang.org/grpc v1.77.0
+	google.golang.org/protobuf v1.36.10
+	gopkg.in/evanphx/json-patch.v4 v4.13.0
+	gopkg.in/inf.v0 v0.9.1
+	gopkg.in/yaml.v3 v3.0.1
+	k8s.io/api v0.34.2
+	k8s.io/apiextensions-apiserver v0.34.2
+	k8s.io/apimachinery v0.34.2
+	k8s.io/client-go v0.34.2
+	k8s.io/klog/v2 v2.130.1
+	k8s.io/kube-openapi v0.0.0-20250905212525-66792eed8611
+	k8s.io/utils v0.0.0-20251002143259-bc988d571ff4
+	sigs.k8s.io/controller-runtime v0.22.4
+	sigs.k8s.io/json v0.0.0-20250730193827-2d320260d730
+	sigs.k8s.io/randfill v1.0.0
+	sigs.k8s.io/structured-merge-diff/v6 v6.3.0
+	sigs.k8s.io/yaml v1.6.0
+)
