@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @task(example="korthweb tools.list", cluster=False, changes=False, name="list")
 def list_tools(session: Session) -> None:
-    """Show which kubectl, helm, istioctl, flux and git are used, their versions and where they came from."""
+    """Show which kubectl, helm, flux and other CLIs are used, their versions and where they came from."""
     from korthweb_tasks.provision.tools import listing
     from korthweb_tasks.settings.show import columns
 
@@ -25,7 +25,7 @@ def list_tools(session: Session) -> None:
     example="korthweb tools.install helm   (or helm,flux or all)",
     cluster=False,
     positional=("names",),
-    help={"names": "one of kubectl, helm, istioctl, flux; several with commas; all"},
+    help={"names": "one of kubectl, helm, istioctl, flux, sops, age-keygen; several with commas; all"},
 )
 def install(session: Session, names: str) -> None:
     """Bring CLIs that are missing: a release download where its host answers, else built from Go modules."""

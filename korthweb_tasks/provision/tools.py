@@ -109,6 +109,14 @@ TOOLS: dict[str, Tool] = {
             checksums="{base}/releases/download/v{version}/flux_{version}_checksums.txt",
             member="flux", components=("flux",),
         ),
+        _pinned(
+            "sops", "--version --disable-version-check", r"sops (\d+\.\d+\.\d+)", base="https://github.com/getsops/sops",
+            release="{base}/releases/download/v{version}/sops-v{version}.{os}.{arch}",
+            checksums="{base}/releases/download/v{version}/sops-v{version}.checksums.txt",
+            components=("sops",),
+        ),
+        # its releases have no checksums file: from the PATH, or built
+        _pinned("age-keygen", "--version", r"v?(\d+\.\d+\.\d+)", components=("sops",)),
         Tool("git", ("--version",), r"git version (\d+\.\d+(?:\.\d+)?)", version="2", accepted=">=2.20,<3"),
     )
 }  # fmt: skip

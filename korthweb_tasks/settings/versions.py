@@ -29,6 +29,8 @@ PINS: dict[str, Pin] = {
     "helm": Pin("4.3.1", ">=3.22,<5", "CLI: Helm; 3.22 gets security fixes until February 2027"),
     "istio": Pin("1.31.1", ">=1.30,<1.33", "istiod, gateways and the CLI istioctl"),
     "flux": Pin("2.9.5", ">=2.8,<3", "CLI: flux, and its controllers"),
+    "sops": Pin("3.13.2", ">=3.9,<4", "CLI: sops, where passwords are in Git, encrypted"),
+    "age": Pin("1.3.1", ">=1.1,<2", "CLI: age-keygen, which makes the key for that"),
     "cert-manager": Pin("1.21.2", ">=1.11.4,<2", "cert-manager"),
     "postgres": Pin("17.11", ">=15,<18", "PostgreSQL; 18 moved the mount point of its image"),
     "orthanc": Pin("26.8.1", ">=1.12.7", "tag of the Orthanc image; 26.8.1 holds Orthanc 1.13.0"),
@@ -48,7 +50,7 @@ PINS: dict[str, Pin] = {
 }
 
 #: CLI → the component whose version it carries
-TOOL_COMPONENTS: dict[str, str] = {"kubectl": "kubectl", "helm": "helm", "istioctl": "istio", "flux": "flux"}
+TOOL_COMPONENTS: dict[str, str] = {"kubectl": "kubectl", "helm": "helm", "istioctl": "istio", "flux": "flux", "sops": "sops", "age-keygen": "age"}
 
 
 def parse(version: str) -> Version:
