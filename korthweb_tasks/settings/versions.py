@@ -50,7 +50,14 @@ PINS: dict[str, Pin] = {
 }
 
 #: CLI → the component whose version it carries
-TOOL_COMPONENTS: dict[str, str] = {"kubectl": "kubectl", "helm": "helm", "istioctl": "istio", "flux": "flux", "sops": "sops", "age-keygen": "age"}
+TOOL_COMPONENTS: dict[str, str] = {
+    "kubectl": "kubectl",
+    "helm": "helm",
+    "istioctl": "istio",
+    "flux": "flux",
+    "sops": "sops",
+    "age-keygen": "age",
+}
 
 
 def parse(version: str) -> Version:
