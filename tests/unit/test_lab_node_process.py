@@ -24,15 +24,16 @@ def root(tmp_path: Path) -> Iterator[Path]:
 
 
 def start(root: Path, name: str = "sleeper", *argv: str) -> process.Process:
-    process.spawn(name, argv or ("sleep", "300"), root=root, log=root / "logs" / f"{name}.log", env=ENV)
-    return appears(root, name)
+    argv = argv or ("sleep", "300")
+    process.spawn(name, argv, root=root, log=root / "logs" / f"{name}.log", env=ENV)
+    return appears(root, name, argv[0])
 
 
-def appears(root: Path, name: str) -> process.Process:
+def appears(root: Path, name: str, program: str = "sleep") -> process.Process:
     for _ in range(100):
         found = process.components(root)
-        # while it becomes the program its arguments are the shell's, or none at all
-        if name in found and found[name].argv and "CGROUPS" not in " ".join(found[name].argv):
+        # until it has become the program its arguments are another's: setsid's, the shell's, or none at all
+        if name in found and found[name].argv[:1] == (program,) and "CGROUPS" not in " ".join(found[name].argv):
             return found[name]
         time.sleep(0.02)
     raise AssertionError(f"{name} does not run")
@@ -67,7 +68,11 @@ def test_its_environment_holds_nothing_of_the_users(root: Path, monkeypatch: pyt
 
 def test_its_output_goes_to_its_log(root: Path) -> None:
     start(root, "talker", "sh", "-c", "echo hello; echo world >&2; exec sleep 300")
-    assert (root / "logs" / "talker.log").read_text() == "hello\nworld\n"
+    log = root / "logs" / "talker.log"
+    end = time.monotonic() + 5
+    while "world" not in log.read_text() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert log.read_text() == "hello\nworld\n"
 
 
 def test_another_lab_has_another_mark(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
