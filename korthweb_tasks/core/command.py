@@ -26,7 +26,7 @@ class Command:
 
     argv: tuple[str, ...]
     stdin: str | None = field(default=None, repr=False)
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
     cwd: str | None = None
     masks: tuple[str, ...] = field(default=(), repr=False)
     timeout: float | None = None

@@ -21,6 +21,7 @@ TRANSIENT: tuple[tuple[str, str], ...] = (
     (r"InternalError|StatusCode: 5\d\d|error code 5\d\d", "server error"),
     (r"no matches for kind .* in version|ensure CRDs are installed first", "CRD not yet established"),
     (r"the object has been modified; please apply your changes to the latest version", "conflict"),
+    (r"\(fetch first\)|\(non-fast-forward\)|remote rejected.*cannot lock ref", "pushed meanwhile"),
 )
 #: faults that mean: nobody answered, so nothing is known
 NO_ANSWER = {"connection refused", "connection cut", "TLS handshake timeout", "time-out"}
