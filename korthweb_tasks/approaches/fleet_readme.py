@@ -14,7 +14,7 @@ was changed by hand, and takes away what left. All of it is plain YAML, made by 
 |---|---|---|
 | `infrastructure/` | cert-manager, Istio, CloudNativePG: what is the same on every cluster | nothing |
 | `observability/` | Prometheus, Grafana's page, Kiali: the same | nothing |
-| `tenants/<tenant>/` | a healthcare facility: namespace, policies, certificates, gateway, database, Orthanc | the tenant |
+| `tenants/<tenant>/` | a healthcare facility, from its namespace to its Orthanc | the tenant |
 | `clusters/<cluster>/` | one cluster: which tenants; versions, charts, images, sizes | the cluster |
 | `clusters/<cluster>/flux-system/` | Flux itself, written by `flux bootstrap` alone | Flux |
 
