@@ -21,7 +21,7 @@ _NAME = {"name": "which lab, where there are several (lab.name of the settings)"
     help={
         **_NAME,
         "simulated": "a control plane with pretended nodes: no root, no pods that do anything, seconds",
-        "with": "bring more than the manual approach needs: traefik (helm.deploy does it by itself)",
+        "with": "bring more than the manual approach needs: traefik (helm.deploy does it by itself) or gitops",
     },
 )
 def up(session: Session, name: str | None = None, simulated: bool = False, with_: str | None = None) -> None:
@@ -37,7 +37,7 @@ def up(session: Session, name: str | None = None, simulated: bool = False, with_
     extra = brought(session, name, with_) if with_ else None
     chosen = is_chosen(session, info.context)
     data = {**info.as_dict(), "chosen": chosen, **({"extra": extra.as_dict()} if extra else {})}
-    session.emit(data, _told(info, chosen) + (f"\nchart of {extra.extra}: {extra.source}" if extra else ""))
+    session.emit(data, _told(info, chosen) + (_extra_told(extra) if extra else ""))
 
 
 @task(example="korthweb lab.status", cluster=False, changes=False, help=_NAME)
@@ -140,13 +140,12 @@ def raised(session: Session, name: str, *, simulated: bool = False) -> LabInfo:
 
 
 def brought(session: Session, name: str, extra: str) -> Brought:
-    """Give a running lab an extra, with the chart's version of the settings."""
+    """Give a running lab an extra, with the charts' versions of the settings."""
     from korthweb_tasks.lab import extras
 
-    chart = session.settings.charts.get(extra)
-    version, keep = chart.version if chart else "", session.settings.lab.keep_build_caches
-    runner = session.runner
-    return extras.bring(name, extra, session.console, version=version, runner=runner, keep_build_caches=keep)
+    versions = {chart: one.version for chart, one in session.settings.charts.items()}
+    runner, keep = session.runner, session.settings.lab.keep_build_caches
+    return extras.bring(name, extra, session.console, versions=versions, runner=runner, keep_build_caches=keep)
 
 
 def is_chosen(session: Session, context: str) -> bool:
@@ -178,6 +177,11 @@ def _told(info: LabInfo, chosen: bool) -> str:
     how = f"up after {info.seconds:.1f} s" if info.changed else "up already, nothing was changed"
     choice = "the project's choice" if chosen else f"korthweb context.use {info.context} makes it the project's choice"
     return f"lab '{info.name}' is {how}; context {info.context}: {choice}\nfor plain kubectl: {info.export_line}"
+
+
+def _extra_told(extra: Brought) -> str:
+    lines = [f"chart of {chart}: {source}, {version}" for chart, (source, version) in extra.charts.items()]
+    return "".join(f"\n{line}" for line in [*lines, *([f"Git repository: {extra.git}"] if extra.git else [])])
 
 
 def _table(lab: LabStatus) -> str:

@@ -1,13 +1,15 @@
 """Helm charts of the lab, put together from what their projects' Go modules carry; upstream's are not kept here.
 
-Traefik's is the exception: its module has no chart, so the lab has a small one of its own (recipes/charts).
+Where a module has none, the lab has a small one of its own (recipes/charts) around what the module does have:
+CRDs, or a manifest.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import yaml
@@ -22,8 +24,18 @@ from korthweb_tasks.run.runner import Runner
 #: chart -> (component that carries it, folder of the chart, folder of its CRD templates, value that switches those on)
 SOURCES = {"cert-manager": ("cert-manager", "share/chart", "share/crds", "installCRDs")}
 
-#: charts of the lab's own: the component that carries the program and, as share/crds.yaml, its CRDs
-OWN = {"traefik": "traefik"}
+#: charts of the lab's registry: the component that carries the program and what the chart is made of
+OWN = {
+    "traefik": "traefik",
+    "cert-manager": "cert-manager",
+    "istio-base": "istio",
+    "istiod": "istio",
+    "cloudnative-pg": "cloudnative-pg",
+    "kube-prometheus-stack": "prometheus-operator",
+}
+#: kinds of the Prometheus operator that the lab's chart has; each is large, and none of the others is used
+MONITORING = ("prometheuses", "prometheusrules", "servicemonitors", "podmonitors", "probes")
+FORMAT = 1  # counts up when the same ingredients give another chart
 
 
 def folder(version: str, *, progress: Callable[[str], None] | None = None, keep_caches: bool = False) -> Path:
@@ -59,25 +71,76 @@ def _switched(crds: Path, switch: str) -> str:
 
 
 def packaged(chart: str, version: str, helm: Path, runner: Runner) -> Path:
-    """Return the archive of a chart of the lab's own with its CRDs, ``<chart>-<version>.tgz``, made at the first call.
+    """Return the archive of a chart for the lab's registry, ``<chart>-<version>.tgz``, made at the first call.
 
     Raises BuildFailed where the component can't be built, CommandFailed where helm does not take the chart.
     """
     component = OWN[chart]
-    source = RECIPES / "charts" / chart
-    crds = builder.build(component) / "share" / "crds.yaml"
+    built, source = builder.build(component), RECIPES / "charts" / chart
     files = {str(path.relative_to(source)): path.read_text("utf-8") for path in sorted(source.rglob("*.*"))}
-    key = key_of([files, crds.read_text("utf-8"), version, recipe(component).version])
+    key = key_of([FORMAT, files, built.name, version, recipe(component).version])
     target = paths.cache_dir() / "charts" / f"{chart}-{key}" / f"{chart}-{version}.tgz"
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as part:
             made = Path(part) / chart
-            for name, text in {**files, "crds/crds.yaml": crds.read_text("utf-8")}.items():
-                (made / name).parent.mkdir(parents=True, exist_ok=True)
-                (made / name).write_text(text, "utf-8")
+            made.mkdir()
+            _write(made, files)
+            FILL[chart](built, made, version)
             versions = ("--version", version, "--app-version", recipe(component).version)
             argv = (str(helm), "package", str(made), *versions, "--destination", part)
             runner.run(Command(argv=argv, timeout=60))
             (Path(part) / target.name).rename(target)
     return target
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, "utf-8")
+
+
+def _traefik(built: Path, made: Path, _: str) -> None:
+    _write(made, {"crds/crds.yaml": (built / "share" / "crds.yaml").read_text("utf-8")})
+
+
+def _cert_manager(_: Path, made: Path, version: str) -> None:
+    shutil.copytree(folder(version) / f"cert-manager-{version}", made, dirs_exist_ok=True)
+
+
+def _istio(built: Path, made: Path, version: str) -> None:
+    """Do what Istio's release does to its charts: name where the images are; and name the chart as the settings do."""
+    source = built / "share" / "charts" / made.name.removeprefix("istio-")
+    shutil.copytree(source, made, dirs_exist_ok=True)
+    about = yaml.safe_load((source / "Chart.yaml").read_text("utf-8"))
+    values = (source / "values.yaml").read_text("utf-8")
+    values = re.sub(r"(?m)^(    hub:) \S+testing$", r"\1 docker.io/istio", values)
+    values = re.sub(r"(?m)^(    tag:) latest$", rf"\1 {version}", values)
+    _write(made, {"Chart.yaml": yaml.safe_dump({**about, "name": made.name}), "values.yaml": values})
+
+
+def _cloudnative_pg(built: Path, made: Path, _: str) -> None:
+    """Part upstream's manifest: CRDs, which helm never deletes, and what the chart's template sets values in."""
+    crds: list[str] = []
+    others: list[str] = []
+    for text in (built / "share" / "release.yaml").read_text("utf-8").split("\n---\n"):
+        kind = re.search(r"(?m)^kind: (\S+)$", text)
+        if kind and kind[1] != "Namespace":
+            (crds if kind[1] == "CustomResourceDefinition" else others).append(text.strip("\n") + "\n")
+    _write(made, {"crds/crds.yaml": "---\n".join(crds), "files/release.yaml": "---\n".join(others)})
+
+
+def _prometheus(built: Path, made: Path, _: str) -> None:
+    texts = [(built / "share" / "crd" / f"monitoring.coreos.com_{name}.yaml").read_text("utf-8") for name in MONITORING]
+    _write(made, {f"crds/{name}.yaml": text for name, text in zip(MONITORING, texts, strict=True)})
+
+
+#: chart -> puts what the component carries into its folder
+FILL: dict[str, Callable[[Path, Path, str], None]] = {
+    "traefik": _traefik,
+    "cert-manager": _cert_manager,
+    "istio-base": _istio,
+    "istiod": _istio,
+    "cloudnative-pg": _cloudnative_pg,
+    "kube-prometheus-stack": _prometheus,
+}

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from korthweb_tasks.core.record import StepRecord
 from korthweb_tasks.errors import LabImpossible, NotReady
-from korthweb_tasks.lab import cgroups, mirror, namespaces, objects, preflight, process, store, teardown
+from korthweb_tasks.lab import cgroups, gitserver, mirror, namespaces, objects, preflight, process, store, teardown
 from korthweb_tasks.lab.layout import API_PORT, Layout, blocks
 from korthweb_tasks.lab.raising import Options, Raising
 from korthweb_tasks.lab.site import Site
@@ -18,6 +18,8 @@ from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.runner import Runner
 
 NODE_COMPONENTS = ("containerd", "kubelet", "kube-proxy", "kube-router", "coredns", "metrics-server")
+#: the modules of components that run only where something asked for them
+ON_REQUEST = (mirror, gitserver)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ def status(name: str) -> LabStatus:
     layout = lab.layout
     running = process.components(layout.root)
     wanted = list(process.CONTROL_PLANE) + ([] if layout.simulated else list(NODE_COMPONENTS))
-    wanted += [mirror.COMPONENT] if mirror.wanted(layout) else []
+    wanted += [one.COMPONENT for one in ON_REQUEST if one.wanted(layout)]
     found = tuple(
         _component(layout.address, lab.port or API_PORT, component, running.get(component)) for component in wanted
     )
@@ -162,7 +164,7 @@ def _component(address: str, port: int, name: str, found: process.Process | None
     if found is None:
         return ComponentStatus(name, "stopped")
     ports = {"kube-apiserver": port, "coredns": 53, "kubelet": 10250, "metrics-server": objects.METRICS_PORT}
-    ports[mirror.COMPONENT] = mirror.PORT
+    ports |= {one.COMPONENT: one.PORT for one in ON_REQUEST}
     where = f"{address}:{ports[name]}" if name in ports else ""
     return ComponentStatus(name, "running", found.pid, found.memory, time.time() - found.started, where)
 

@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from korthweb_tasks.errors import LabImpossible, UsageError
-from korthweb_tasks.lab import charts, cluster, mirror, node, store
+from korthweb_tasks.lab import cluster, gitserver, mirror, store
 from korthweb_tasks.lab.api import write_private
+from korthweb_tasks.lab.bringing import EXTRAS, Bringing, version_of
+from korthweb_tasks.lab.gitserver import GitAccess
 from korthweb_tasks.lab.layout import Layout
 from korthweb_tasks.lab.site import Site
-from korthweb_tasks.provision import builder, tools
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.runner import Runner
-from korthweb_tasks.settings.versions import PINS
 
-#: what can be asked for; each is a component, an image and a chart of that name
-EXTRAS = ("traefik",)
 LOCK_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """What ``bring`` did. ``source`` and ``version`` are the chart's; ``ca_file`` vouches for its registry."""
+    """What ``bring`` did. ``source`` and ``version`` are the (first) chart's; ``ca_file`` vouches for its registry.
+
+    ``charts`` maps each chart to its source and version; ``git`` is the address of the repository, if there is one.
+    """
 
     extra: str
     source: str
     version: str
     ca_file: str
     changed: bool
+    charts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    git: str = ""
 
     def as_dict(self) -> dict[str, object]:
         """Return it as plain data."""
-        return asdict(self)
+        charts = {name: {"source": source, "version": version} for name, (source, version) in self.charts.items()}
+        return {**asdict(self), "charts": charts}
 
 
 def bring(
@@ -41,38 +46,38 @@ def bring(
     extra: str,
     console: Console | None = None,
     *,
-    version: str = "",
+    versions: Mapping[str, str] | None = None,
     runner: Runner | None = None,
     helm: Path | None = None,
     keep_build_caches: bool = False,
 ) -> Brought:
-    """Give a running lab an extra: build and import its image, start the registry, put its chart there.
+    """Give a running lab an extra: build and import its images, start the registry, put its charts there.
 
-    ``version`` is the chart's (none: the pin). What is there already is left as it is. After a build the
-    caches of builds are removed unless ``keep_build_caches``.
-    Raises UsageError, LabImpossible, BuildFailed, NoSpace, NotReady, LockHeld and Interrupted.
+    ``versions`` are those wanted of charts that are the lab's own (none: the pins). ``gitops`` brings the Git server
+    too. What is there already is left as it is. After a build the caches of builds are removed unless
+    ``keep_build_caches``. Raises UsageError, LabImpossible, BuildFailed, NoSpace, NotReady, LockHeld and Interrupted.
     """
     console, runner = console or Console(), runner or Runner()
     layout = checked(lab, extra)
-    version = version or PINS[extra].version
-    with store.locked(lab, wait=LOCK_SECONDS), console.task(f"{extra} for the lab {lab}") as task:
+    parts = EXTRAS[extra]
+    wanted = {chart: version_of(chart, versions or {}) for chart in parts.charts}
+    with store.locked(lab, wait=LOCK_SECONDS):
         found = store.load(lab)
         assert found is not None
-        site = Site(found, runner)
-        builder.build_all(
-            [charts.OWN[extra]],
-            progress=lambda _, line: task.update(line),
-            keep_caches=keep_build_caches,
-            stop=runner.stopping,
-        )
-        if helm is None:
-            found_helm = tools.locate("helm", progress=task.update, stop=runner.stopping, keep_caches=keep_build_caches)
-            helm = found_helm.path
-        changed = _brought(site, extra, version, helm, task.update)
-        write_private(_record(layout), json.dumps({**_versions(layout), extra: version}) + "\n")
-        task.result = "" if changed else "was there already"
-    source = mirror.chart_source(layout, extra)
-    return Brought(extra, source, version, str(mirror.ca_file(layout)), changed)
+        work = Bringing(Site(found, runner), console, parts, wanted, keep_build_caches, helm)
+        with console.table(f"{extra} for the lab '{lab}'"):
+            changed = work.run()
+        write_private(_record(layout), json.dumps({**_versions(layout), **wanted}) + "\n")
+    charts = {chart: (mirror.chart_source(layout, chart), version) for chart, version in wanted.items()}
+    source, version = charts[parts.charts[0]]
+    git = git_access(lab) if parts.git else None
+    return Brought(extra, source, version, str(mirror.ca_file(layout)), changed, charts, git.url if git else "")
+
+
+def git_access(lab: str) -> GitAccess | None:
+    """Return how to reach a lab's Git repository; None where the lab has no Git server. Only looks."""
+    found = store.load(lab)
+    return gitserver.access(found.layout) if found else None
 
 
 def checked(lab: str, extra: str) -> Layout:
@@ -111,18 +116,3 @@ def _versions(layout: Layout) -> dict[str, str]:
     except (OSError, ValueError):
         return {}
     return found
-
-
-def _brought(site: Site, extra: str, version: str, helm: Path, note: node.Note) -> bool:
-    from korthweb_tasks.lab.images import image_archives, image_names
-    from korthweb_tasks.lab.packages import host_tools
-
-    programs = host_tools(note)
-    site.paths = [programs]
-    archives = image_archives(note, [extra])
-    changed = node.import_images(site, programs, archives, {extra: image_names()[extra]}, note)
-    note("registry")
-    changed |= mirror.up(site, programs)
-    note("chart")
-    archive = charts.packaged(extra, version, helm, site.runner)
-    return mirror.push_chart(site, helm, archive, version) or changed

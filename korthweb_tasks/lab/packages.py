@@ -167,13 +167,14 @@ def extract(deb: Path, into: Path) -> None:
         raise BuildFailed(f"{deb.name} can not be unpacked into {into}", details=tail(done.stderr))
 
 
-def host_tools(progress: Progress = silent, debs: Debs | None = None) -> Path:
+def host_tools(progress: Progress = silent, debs: Debs | None = None, *, recipe_of: str = "node") -> Path:
     """Return the folder that holds every host-side program of the lab (its ``cni`` folder: the CNI plugins).
 
     containerd, its shim, ctr, etcd, runc, nft, iptables, ipset, conntrack and docker-registry: one entry on the
-    PATH is enough. The host's own packages are not touched. Raise LabImpossible or BuildFailed.
+    PATH is enough. ``recipe_of="git"`` returns another folder, with what the Git server is made of.
+    The host's own packages are not touched. Raise LabImpossible or BuildFailed.
     """
-    recipe = yaml.safe_load((RECIPES / "node.yaml").read_text())
+    recipe = yaml.safe_load((RECIPES / f"{recipe_of}.yaml").read_text())
     selections = {name: Selection.of(data) for name, data in recipe["packages"].items()}
     root = (debs or Debs()).unpack(selections, progress)
     folder = root / f"bin-{key_of(recipe['programs'])}"
@@ -185,9 +186,16 @@ def host_tools(progress: Progress = silent, debs: Debs | None = None) -> Path:
 
 
 def add_program(name: str, program: Mapping[str, Any], root: Path, folder: Path) -> None:
-    """Put one program into the folder: a link, or a script around the loader of its own packages."""
+    """Put one program into the folder: a link, or a script around the loader of its own packages.
+
+    ``link: true`` is for what is no program: a folder of the packages, under a name that does not change.
+    """
     home = root / program["from"]
     path = home / program["path"]
+    if program.get("link") and path.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(path)
+        return
     if not path.is_file():
         raise BuildFailed(f"the packages hold no {program['path']} for {name}", hint="korthweb lab.prune")
     folder.mkdir(parents=True, exist_ok=True)

@@ -15,8 +15,21 @@ SIMULATED = ("kubernetes", "kwok")
 REAL = (*SIMULATED, "coredns", "kube-router", "metrics-server")
 #: CLIs of the tasks that follow which come with no component above
 CLIS = ("helm",)
-#: images of what the lab runs outside of pods, and of what it brings on request (extras.py)
-NOT_IMPORTED = frozenset({"coredns", "kube-router", "metrics-server", "traefik"})
+#: images that an extra brings (extras.py), in the order in which its parts are wanted
+ON_REQUEST = {
+    "traefik": ("traefik",),
+    "gitops": (
+        "source-controller",
+        "kustomize-controller",
+        "helm-controller",
+        "cloudnative-pg",
+        "postgresql",
+        "prometheus-operator",
+        "prometheus-config-reloader",
+    ),
+}
+#: images of what the lab runs outside of pods, and of what it brings on request
+NOT_IMPORTED = frozenset({"coredns", "kube-router", "metrics-server"}.union(*ON_REQUEST.values()))
 _PROGRAM = re.compile(r"\bprogram: *([a-z0-9-]+)/")
 
 

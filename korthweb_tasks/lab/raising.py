@@ -9,7 +9,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from korthweb_tasks.core.record import StepRecord
-from korthweb_tasks.lab import cgroups, control, graph, mirror, namespaces, node, objects, teardown
+from korthweb_tasks.lab import cgroups, control, gitserver, graph, mirror, namespaces, node, objects, teardown
 from korthweb_tasks.lab.config import firewall
 from korthweb_tasks.lab.graph import Note, Work
 from korthweb_tasks.lab.layout import DEFAULT_SUBNET
@@ -82,7 +82,8 @@ class Raising:
     def _real(self) -> list[Work]:
         proxy, names, policies = node.kube_proxy, node.coredns, node.kube_router
         known = ("identities",)
-        extra = [Work("registry", "registry", self._registry, ("identities",))] if mirror.wanted(self.layout) else []
+        extra = [Work("registry", "registry", self._registry, known)] if mirror.wanted(self.layout) else []
+        extra += [Work("git", "Git server", self._git, known)] if gitserver.wanted(self.layout) else []
         return [
             *extra,
             Work("network", "namespaces and network", self._network, ("tools",)),
@@ -174,6 +175,11 @@ class Raising:
 
     def _registry(self, _: Note) -> bool:
         return mirror.up(self.site, self.tools)
+
+    def _git(self, note: Note) -> bool:
+        from korthweb_tasks.lab.packages import host_tools
+
+        return gitserver.up(self.site, host_tools(note, recipe_of="git"))
 
     def _names(self, _: Note) -> bool:
         ready = partial(node.dns_ready, self.layout)

@@ -155,7 +155,7 @@ def test_a_lab_is_given_the_chart_of_the_settings(monkeypatch: pytest.MonkeyPatc
 
     def bring(lab: str, extra: str, console: Console, **words: Any) -> Brought:
         asked.append((lab, extra, words))
-        return Brought(extra, "oci://198.18.0.9:5000/charts/traefik", words["version"], "/ca", True)
+        return Brought(extra, "oci://198.18.0.9:5000/charts/traefik", words["versions"]["traefik"], "/ca", True)
 
     def run(self: ScriptedRunner, command: Command) -> Result:
         assert "41.9.9" in command.argv
@@ -165,8 +165,10 @@ def test_a_lab_is_given_the_chart_of_the_settings(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(extras, "bring", bring)
     monkeypatch.setattr(ScriptedRunner, "run", run)
     helm.dependencies(context(), dry_run=False, yes=False, **LAB)
-    words = {"version": "41.9.9", "runner": runner, "keep_build_caches": True}
-    assert asked == [("x", "traefik", "41.9.9"), ("x", "traefik", words)]
+    assert asked[0] == ("x", "traefik", "41.9.9")
+    given = asked[1][2]
+    assert asked[1][:2] == ("x", "traefik")
+    assert given == {"versions": given["versions"], "runner": runner, "keep_build_caches": True}
 
 
 @pytest.mark.parametrize(

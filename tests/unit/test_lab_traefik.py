@@ -10,6 +10,7 @@ import yaml
 
 from korthweb_tasks.errors import UsageError
 from korthweb_tasks.lab import charts, extras, mirror
+from korthweb_tasks.lab.bringing import EXTRAS
 from korthweb_tasks.lab.layout import Layout
 from korthweb_tasks.lab.packages import RECIPES
 from korthweb_tasks.lab.programs import of_images
@@ -23,17 +24,16 @@ LAYOUT = Layout("tr1", Path("/state/labs/tr1"), index=3)
 
 
 def test_image_chart_and_component_of_an_extra_agree() -> None:
-    for extra in extras.EXTRAS:
-        image = yaml.safe_load((RECIPES / "images" / f"{extra}.yaml").read_text())
-        assert image["name"] == f"korthweb.lab/{extra}:{recipe(extra).version}"
-        assert of_images([extra], RECIPES / "images") == [extra]
-        assert recipe(charts.OWN[extra]).extras[0].to == "crds.yaml"
-        assert {extra} <= PINS.keys() & CHARTS.keys()
+    image = yaml.safe_load((RECIPES / "images" / "traefik.yaml").read_text())
+    assert image["name"] == f"korthweb.lab/traefik:{recipe('traefik').version}"
+    assert of_images(["traefik"], RECIPES / "images") == ["traefik"]
+    assert recipe(charts.OWN["traefik"]).extras[0].to == "crds.yaml"
+    assert {"traefik"} <= PINS.keys() & CHARTS.keys()
 
 
 def test_what_is_brought_on_request_is_no_part_of_a_lab() -> None:
-    assert not set(extras.EXTRAS) & set(chosen_images(Options()))
-    assert not set(extras.EXTRAS) & set(needed(Options(), simulated=False))
+    assert not {image for extra in EXTRAS.values() for image in extra.images} & set(chosen_images(Options()))
+    assert "traefik" not in needed(Options(), simulated=False)
 
 
 def test_the_image_and_the_chart_run_as_the_same_user_who_is_not_root() -> None:
