@@ -90,6 +90,19 @@ class Console:
         finally:
             self._live = None
 
+    @contextmanager
+    def live(self, render: Callable[[], Any]) -> Iterator[None]:
+        """Show what ``render`` returns, anew four times a second, while the block runs; lines go above it."""
+        from rich.live import Live
+
+        self.line("")
+        self._live = Live(console=_rich(self.stream), get_renderable=render, refresh_per_second=4)
+        try:
+            with self._live:
+                yield
+        finally:
+            self._live = None
+
     def row(self, name: str, title: str) -> None:
         """Announce a row."""
         with self._lock:

@@ -1,0 +1,126 @@
+"""A tree of things that shall get ready, as plain data: what each is, how it is, and why not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+#: ready; waiting: something is on its way; failed: it did not work, or stopped trying; suspended: by a person;
+#: blocked: something that it depends on is not ready
+State = Literal["ready", "waiting", "failed", "suspended", "blocked"]
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Ref:
+    """The name of one object in a cluster."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """Return ``Kind namespace/name``."""
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A kind of objects to look at: where the API server has its collection, and which of them (field selector)."""
+
+    kind: str
+    path: str
+    fields: str = ""
+
+    def object_path(self, ref: Ref) -> str:
+        """Return the path of one object of this kind."""
+        base, _, plural = self.path.rpartition("/")
+        place = f"/namespaces/{ref.namespace}" if ref.namespace else ""
+        return f"{base}{place}/{plural}/{ref.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One object and what is below it."""
+
+    ref: Ref
+    state: State
+    message: str = ""
+    children: tuple[Node, ...] = ()
+
+    def walk(self) -> Iterator[Node]:
+        """Return this node and everything below it, top first."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+    @property
+    def ready(self) -> bool:
+        """Say whether it is ready, and all that is below it."""
+        return all(node.state == "ready" for node in self.walk())
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why something is not ready: the deepest object that explains it, reached over ``chain`` from the top.
+
+    ``hint`` is the command that shows more. ``patience``: seconds after which waiting is no use any more; what can
+    heal by itself has no such limit.
+    """
+
+    ref: Ref
+    state: State
+    message: str
+    hint: str = ""
+    patience: float = math.inf
+    chain: tuple[Ref, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One object that is followed, as the report shows it. ``needs`` are names of other steps."""
+
+    ref: Ref
+    name: str
+    title: str
+    state: State
+    message: str = ""
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a Git source offers: the revision of its artifact, and the last request that it has answered."""
+
+    ref: Ref
+    revision: str
+    handled: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Everything at one moment. ``causes`` has the deepest cause of each object that is not ready, worst first."""
+
+    roots: tuple[Node, ...] = ()
+    steps: tuple[Step, ...] = ()
+    causes: Mapping[Ref, Cause] = field(default_factory=dict)
+    offers: tuple[Offer, ...] = ()
+
+    def walk(self) -> Iterator[Node]:
+        """Return every node, top first."""
+        for root in self.roots:
+            yield from root.walk()
+
+
+@dataclass(frozen=True, slots=True)
+class Nudge:
+    """An object whose controller should look again now. ``cause`` says why: never twice for the same.
+
+    ``passing``: it failed for a reason that passes; such a nudge is given after a pause that grows.
+    """
+
+    ref: Ref
+    cause: str
+    passing: bool = False

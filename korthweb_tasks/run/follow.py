@@ -1,0 +1,245 @@
+"""Follows a tree until it is ready: by watching, with nudges for who would poll, and an end where waiting is no use."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from korthweb_tasks.core.record import StepRecord, Verdict
+from korthweb_tasks.core.tree import Cause, Node, Nudge, Object, Ref, Step, Tree
+from korthweb_tasks.errors import Interrupted, NotReady
+from korthweb_tasks.run.feed import Feed, Lost
+
+#: seconds at most between two looks: clocks tick without news
+TICK = 0.5
+#: seconds after which a fault that has not been seen is forgotten
+FORGOTTEN = 15.0
+#: a fault that passes: the first pause in seconds, which doubles, its limit, and how often it is worth a nudge
+FIRST_PAUSE, LONGEST_PAUSE, NUDGES = 1.0, 15.0, 8
+#: what the objects mean: the tree, and who should look again
+Read = Callable[[Collection[Object]], tuple[Tree, Sequence[Nudge]]]
+
+
+class View(Protocol):
+    """Is shown the tree at each change; :class:`korthweb_tasks.run.tree_view.TreeView` is."""
+
+    def opened(self, title: str) -> AbstractContextManager[None]:
+        """Show the tree while the block runs."""
+
+    def show(self, tree: Tree, seconds: float) -> None:
+        """Take in how it is now; ``seconds`` since the beginning."""
+
+    def say(self, text: str) -> None:
+        """Tell something beside the tree."""
+
+
+@dataclass
+class Nudger:
+    """Gives each nudge once. ``request`` makes the merge patch out of a new text."""
+
+    feed: Feed
+    request: Callable[[str], Mapping[str, Any]]
+    given: set[tuple[Ref, str]] = field(default_factory=set, init=False)
+    tokens: dict[Ref, str] = field(default_factory=dict, init=False)
+    _waiting: dict[tuple[Ref, str], float] = field(default_factory=dict, init=False)
+    _passing: dict[Ref, int] = field(default_factory=dict, init=False)
+
+    def nudge(self, wanted: Iterable[Nudge]) -> list[Nudge]:
+        """Give those that are due and were not given yet, and return them."""
+        now = time.monotonic()
+        return [one for one in wanted if not self._was(one) and self._due(one, now) and self._give(one)]
+
+    def _was(self, one: Nudge) -> bool:
+        return (one.ref, one.cause) in self.given
+
+    def _due(self, one: Nudge, now: float) -> bool:
+        if not one.passing:
+            return True
+        count = self._passing.get(one.ref, 0)
+        if count >= NUDGES:
+            return False
+        pause = min(FIRST_PAUSE * 2**count, LONGEST_PAUSE)
+        if now - self._waiting.setdefault((one.ref, one.cause), now) < pause:
+            return False
+        self._passing[one.ref] = count + 1
+        return True
+
+    def _give(self, one: Nudge) -> bool:
+        token = f"korthweb-{time.time_ns()}"
+        try:
+            status = self.feed.patch(one.ref, self.request(token))
+        except Lost:
+            return False
+        # an object that has gone meanwhile (404) needs no second try, a server that is too busy does
+        if status < 500 and status != 429:
+            self.given.add((one.ref, one.cause))
+            self.tokens[one.ref] = token
+        return status < 300
+
+
+@dataclass
+class Goal:
+    """What to wait for. ``only``: names of top objects, with everything below them; none: everything.
+
+    ``revision``: the sources must have offered this one, and what they offer has to be applied.
+    """
+
+    only: frozenset[str] = frozenset()
+    revision: str = ""
+    kind: str = "Kustomization"
+    offered: bool = field(default=False, init=False)
+
+    def steps(self, tree: Tree) -> list[Step]:
+        """Return the steps that count."""
+        if not self.only:
+            return list(tree.steps)
+        below = {node.ref for top in tree.walk() if self._named(top) for node in top.walk()}
+        return [step for step in tree.steps if step.ref in below]
+
+    def missing(self, tree: Tree) -> list[str]:
+        """Return the names of ``only`` that are not there."""
+        there = {step.ref.name for step in tree.steps if step.ref.kind == self.kind}
+        return sorted(self.only - there)
+
+    def see(self, tree: Tree, tokens: Mapping[Ref, str]) -> None:
+        """Take in whether the sources have the wanted revision, or a newer one that came in between."""
+        mine = [offer for offer in tree.offers if self.revision in offer.revision or _answered(offer, tokens)]
+        self.offered = self.offered or not self.revision or bool(mine)
+
+    def met(self, tree: Tree) -> bool:
+        """Say whether all is ready; nothing at all is not ready."""
+        steps = self.steps(tree)
+        wanted = [step for step in steps if step.state != "suspended"]
+        ready = all(step.state == "ready" and step.ref not in tree.causes for step in wanted)
+        return self.offered and bool(steps) and not self.missing(tree) and ready
+
+    def _named(self, node: Node) -> bool:
+        return node.ref.kind == self.kind and node.ref.name in self.only
+
+
+@dataclass
+class Follow:
+    """One following. Afterwards ``records`` has a story for each Kustomization and HelmRelease, failed or not."""
+
+    feed: Feed
+    read: Read
+    goal: Goal
+    view: View
+    nudger: Nudger | None = None
+    began: float = field(default_factory=time.monotonic)
+    tree: Tree = field(default_factory=Tree, init=False)
+    nudged: list[Nudge] = field(default_factory=list, init=False)
+    _stories: dict[str, _Story] = field(default_factory=dict, init=False)
+    _faults: dict[tuple[Ref, Ref, str], list[float]] = field(default_factory=dict, init=False)
+
+    def run(self, seconds: float) -> tuple[StepRecord, ...]:
+        """Return when the goal is met; raises NotReady (deepest cause first) and Interrupted."""
+        end = time.monotonic() + seconds
+        try:
+            while not self.look():
+                self._give_up()
+                if time.monotonic() > end:
+                    raise self._late(seconds)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted; what Flux has begun goes on in the cluster") from None
+        return self.records()
+
+    def look(self) -> bool:
+        """Take in what is new, nudge, and say whether the goal is met."""
+        self.feed.news(TICK)
+        self.tree, wanted = self.read(self.feed.objects.values())
+        if self.nudger:
+            self.nudged += self.nudger.nudge(wanted)
+        self.goal.see(self.tree, self.nudger.tokens if self.nudger else {})
+        now = time.monotonic() - self.began
+        for step in self.goal.steps(self.tree):
+            self._stories.setdefault(step.name, _Story(now)).see(step, step.ref in self.tree.causes, now)
+        self.view.show(self.tree, now)
+        return self.feed.listed() and self.goal.met(self.tree)
+
+    def records(self, *, interrupted: bool = False) -> tuple[StepRecord, ...]:
+        """Return what happened so far."""
+        now = time.monotonic() - self.began
+        return tuple(
+            self._stories[step.name].record(step, self.tree.causes.get(step.ref), now, interrupted)
+            for step in self.goal.steps(self.tree)
+            if step.name in self._stories
+        )
+
+    def _give_up(self) -> None:
+        """Raise NotReady for a fault that has stayed longer than it is worth waiting."""
+        now = time.monotonic()
+        wanted = {step.ref for step in self.goal.steps(self.tree)} if self.goal.offered else set()
+        for ref, cause in self.tree.causes.items():
+            if ref not in wanted:
+                continue
+            patience = min(cause.patience, 5.0) if cause.state == "suspended" else cause.patience
+            first, last = self._faults.setdefault((ref, cause.ref, cause.message), [now, now])
+            first = now if now - last > FORGOTTEN else first
+            self._faults[ref, cause.ref, cause.message] = [first, now]
+            if now - first > patience:
+                raise fault(ref, cause, self.tree)
+
+    def _late(self, seconds: float) -> NotReady:
+        wanted = {step.ref for step in self.goal.steps(self.tree)}
+        causes = [(ref, cause) for ref, cause in self.tree.causes.items() if ref in wanted]
+        if causes:
+            return fault(*causes[0], self.tree, late=seconds)
+        if missing := self.goal.missing(self.tree):
+            return NotReady(f"there is no Kustomization {', '.join(missing)} after {seconds:.0f} s", hint=STATUS)
+        if self.feed.silent:
+            return NotReady(f"the API server gave no answer at the end of {seconds:.0f} s", hint=STATUS)
+        what = f"no source has revision {self.goal.revision[:12]}" if not self.goal.offered else "nothing is there"
+        return NotReady(f"{what} after {seconds:.0f} s", hint=STATUS)
+
+
+STATUS = "inv gitops.status"
+
+
+def fault(ref: Ref, cause: Cause, tree: Tree, *, late: float = 0.0) -> NotReady:
+    """Return the error for something that is not ready: deepest cause first, the way to it, then the other causes."""
+    suffix = f" (after {late:.0f} s)" if late else ""
+    way = " > ".join(str(one) for one in cause.chain)
+    others = [one for at, one in tree.causes.items() if at != ref and one.ref != cause.ref]
+    lines = [f"way: {way}"] if len(cause.chain) > 1 else []
+    lines += list(dict.fromkeys(f"also: {one.ref}: {one.message}" for one in others))[:8]
+    return NotReady(f"{cause.ref}: {cause.message}{suffix}", hint=cause.hint or STATUS, details="\n".join(lines))
+
+
+def _answered(offer: Any, tokens: Mapping[Ref, str]) -> bool:
+    return bool(offer.revision) and offer.ref in tokens and offer.handled == tokens[offer.ref]
+
+
+@dataclass
+class _Story:
+    """When a step began and when it was ready for the last time."""
+
+    seen: float
+    began: float | None = None
+    ready: float | None = None
+
+    def see(self, step: Step, troubled: bool, now: float) -> None:
+        if step.state == "ready" and not troubled:
+            self.ready = self.ready if self.ready is not None else now
+        else:
+            self.began = self.began if self.began is not None else now
+            self.ready = None
+
+    def record(self, step: Step, cause: Cause | None, now: float, interrupted: bool) -> StepRecord:
+        start = self.seen if self.began is None else self.began
+        end, verdict, detail = self.ready, "changed" if self.began is not None else "same", ""
+        if end is None:
+            end, detail = now, f"{cause.ref}: {cause.message}" if cause else step.message
+            verdict = "failed" if step.state == "failed" or (cause and cause.chain[:1] == (cause.ref,)) else "skipped"
+            verdict = "interrupted" if interrupted else "skipped" if step.state == "suspended" else verdict
+        return StepRecord(step.name, step.title, step.needs, _verdict(verdict), start, end, 1, detail)
+
+
+def _verdict(word: str) -> Verdict:
+    verdicts: dict[str, Verdict] = {
+        "same": "same", "changed": "changed", "failed": "failed", "skipped": "skipped", "interrupted": "interrupted",
+    }  # fmt: skip
+    return verdicts[word]
