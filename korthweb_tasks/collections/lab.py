@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from korthweb_tasks.collections.flags import task
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from korthweb_tasks.collections.session import Session
     from korthweb_tasks.lab.cluster import LabInfo, LabStatus
     from korthweb_tasks.lab.extras import Brought
@@ -26,14 +28,15 @@ _NAME = {"name": "which lab, where there are several (lab.name of the settings)"
 )
 def up(session: Session, name: str | None = None, simulated: bool = False, with_: str | None = None) -> None:
     """Bring up a Kubernetes on this machine; what is running already is left as it is."""
-    from korthweb_tasks.lab import cluster
+    from korthweb_tasks.lab import cluster, extras
 
     name = name or session.settings.lab.name
+    more = extras.known(with_, simulated=simulated).components() if with_ else []
     if session.dry_run:
-        data = cluster.preview(name, simulated=simulated, options=options(session))
+        data = cluster.preview(name, simulated=simulated, options=options(session, more))
         session.emit(data, "\n".join(f"{key}: {value}" for key, value in data.items()))
         return
-    info = raised(session, name, simulated=simulated)
+    info = raised(session, name, simulated=simulated, more=more)
     extra = brought(session, name, with_) if with_ else None
     chosen = is_chosen(session, info.context)
     data = {**info.as_dict(), "chosen": chosen, **({"extra": extra.as_dict()} if extra else {})}
@@ -125,13 +128,13 @@ def prune(session: Session, builds: bool = False) -> None:
     session.emit(data, f"{caches.human(sum(part.size for part in found))} removed")
 
 
-def raised(session: Session, name: str, *, simulated: bool = False) -> LabInfo:
-    """Bring a lab up; it becomes the project's choice where there is none yet."""
+def raised(session: Session, name: str, *, simulated: bool = False, more: Sequence[str] = ()) -> LabInfo:
+    """Bring a lab up, and build the components ``more`` along; it becomes the project's choice where there is none."""
     from korthweb_tasks.lab import cluster
     from korthweb_tasks.settings.contexts import choose_context, chosen_context
 
     info = cluster.up(
-        name, simulated=simulated, console=session.console, options=options(session), runner=session.runner
+        name, simulated=simulated, console=session.console, options=options(session, more), runner=session.runner
     )
     project = session.loaded.project
     if chosen_context(project) is None and session.settings.context is None:
@@ -155,8 +158,8 @@ def is_chosen(session: Session, context: str) -> bool:
     return (session.settings.context or chosen_context(session.loaded.project)) == context
 
 
-def options(session: Session) -> Options:
-    """Return what the settings say about labs."""
+def options(session: Session, more: Sequence[str] = ()) -> Options:
+    """Return what the settings say about labs; ``more`` are components to build along."""
     from ipaddress import IPv4Network
 
     from korthweb_tasks.lab.layout import DEFAULT_SUBNET
@@ -170,6 +173,7 @@ def options(session: Session) -> Options:
         keep_build_caches=lab.keep_build_caches,
         image_mode=lab.images,
         mirror=session.settings.images.registry,
+        more=tuple(more),
     )
 
 

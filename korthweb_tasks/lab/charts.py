@@ -16,6 +16,7 @@ import yaml
 
 from korthweb_tasks import paths
 from korthweb_tasks.core.command import Command
+from korthweb_tasks.errors import BuildFailed
 from korthweb_tasks.lab.packages import RECIPES, key_of
 from korthweb_tasks.provision import builder
 from korthweb_tasks.provision.recipes import recipe
@@ -35,6 +36,11 @@ OWN = {
 }
 #: kinds of the Prometheus operator that the lab's chart has; each is large, and none of the others is used
 MONITORING = ("prometheuses", "prometheusrules", "servicemonitors", "podmonitors", "probes")
+#: lines of istiod's values that Istio's release changes
+ISTIO_DEFAULTS = (
+    (r"(?m)^    hub: \S+testing$", "    hub: docker.io/istio"),
+    (r"(?m)^    tag: latest$", "    tag: {version}"),
+)
 FORMAT = 1  # counts up when the same ingredients give another chart
 
 
@@ -114,8 +120,10 @@ def _istio(built: Path, made: Path, version: str) -> None:
     shutil.copytree(source, made, dirs_exist_ok=True)
     about = yaml.safe_load((source / "Chart.yaml").read_text("utf-8"))
     values = (source / "values.yaml").read_text("utf-8")
-    values = re.sub(r"(?m)^(    hub:) \S+testing$", r"\1 docker.io/istio", values)
-    values = re.sub(r"(?m)^(    tag:) latest$", rf"\1 {version}", values)
+    for pattern, text in ISTIO_DEFAULTS if made.name == "istiod" else ():
+        values, number = re.subn(pattern, text.format(version=version), values)
+        if number != 1:
+            raise BuildFailed(f"the values of the chart {made.name} have no line like '{text.strip()}'")
     _write(made, {"Chart.yaml": yaml.safe_dump({**about, "name": made.name}), "values.yaml": values})
 
 

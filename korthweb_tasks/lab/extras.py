@@ -10,7 +10,7 @@ from pathlib import Path
 from korthweb_tasks.errors import LabImpossible, UsageError
 from korthweb_tasks.lab import cluster, gitserver, mirror, store
 from korthweb_tasks.lab.api import write_private
-from korthweb_tasks.lab.bringing import EXTRAS, Bringing, version_of
+from korthweb_tasks.lab.bringing import EXTRAS, Bringing, Extra, version_of
 from korthweb_tasks.lab.gitserver import GitAccess
 from korthweb_tasks.lab.layout import Layout
 from korthweb_tasks.lab.site import Site
@@ -80,16 +80,23 @@ def git_access(lab: str) -> GitAccess | None:
     return gitserver.access(found.layout) if found else None
 
 
-def checked(lab: str, extra: str) -> Layout:
-    """Return the layout of a lab that can be given an extra. Raises UsageError and LabImpossible."""
+def known(extra: str, *, simulated: bool = False) -> Extra:
+    """Return what an extra is made of, before anything is done. Raises UsageError and LabImpossible."""
     if extra not in EXTRAS:
         raise UsageError(f"a lab has no extra '{extra}'", hint=f"known: {', '.join(EXTRAS)}")
+    if simulated:
+        raise LabImpossible(f"a simulated lab can't be given {extra}: its pods run no programs", hint="korthweb lab.up")
+    return EXTRAS[extra]
+
+
+def checked(lab: str, extra: str) -> Layout:
+    """Return the layout of a lab that can be given an extra. Raises UsageError and LabImpossible."""
+    known(extra)
     state = cluster.status(lab)
     found = store.load(lab)
     if found is None or state.state not in ("running", "degraded"):
         raise UsageError(f"the lab '{lab}' is {state.state}", hint=f"korthweb lab.up --name {lab}")
-    if found.layout.simulated:
-        raise LabImpossible(f"the lab '{lab}' is simulated: its pods run no programs", hint="korthweb lab.up")
+    known(extra, simulated=found.layout.simulated)
     return found.layout
 
 

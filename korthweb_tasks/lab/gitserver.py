@@ -9,8 +9,8 @@ from __future__ import annotations
 import base64
 import http.client
 import secrets
+import shutil
 import ssl
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,14 +114,14 @@ def make_repository(folder: Path) -> None:
 
 
 def _clean_up(layout: Layout) -> None:
-    """End what a killed server left at work, and remove the locks that it can't release any more."""
+    """End what a killed server left at work, and remove what that can't any more: locks, and halves of a push."""
     left = [one for one in process.of_lab(layout.root) if one.component == COMPONENT]
     process.end(left, layout.root)
-    for lock in (_home(layout) / REPOSITORY).rglob("*.lock"):
-        lock.unlink(missing_ok=True)
-    for rest in (_home(layout) / "uploads").iterdir():
-        with suppress(OSError):
-            rest.unlink()
+    repository = _home(layout) / REPOSITORY
+    for rest in (*repository.rglob("*.lock"), *(_home(layout) / "uploads").iterdir()):
+        rest.unlink(missing_ok=True)
+    for half in (repository / "objects").glob("tmp_objdir-*"):
+        shutil.rmtree(half, ignore_errors=True)
 
 
 def settings(layout: Layout, programs: Path) -> str:
@@ -147,7 +147,7 @@ server.document-root = "{home}/uploads"
 server.upload-dirs = ("{home}/uploads")
 server.stream-response-body = 1
 server.feature-flags = ("server.h2proto" => "disable")
-accesslog.filename = "/dev/stdout"
+accesslog.filename = "/dev/stderr"
 ssl.engine = "enable"
 ssl.pemfile = "{INSIDE}/config/{COMPONENT}.crt"
 ssl.privkey = "{INSIDE}/config/{COMPONENT}.key"

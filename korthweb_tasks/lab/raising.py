@@ -27,6 +27,7 @@ class Options:
     """What settings say about labs.
 
     ``images`` None means all that there are recipes for; ``image_mode`` is build, pull or auto, from ``mirror``.
+    ``more`` are components that are built along for what comes next, while what they share is still compiled.
     """
 
     subnet: IPv4Network = DEFAULT_SUBNET
@@ -37,6 +38,7 @@ class Options:
     images: tuple[str, ...] | None = None
     image_mode: str = "build"
     mirror: str | None = None
+    more: tuple[str, ...] = ()
 
 
 class Raising:
@@ -219,4 +221,4 @@ def needed(options: Options, simulated: bool) -> list[str]:
     inside = of_images(list(chosen_images(options)), RECIPES / "images") if made_here else []
     # what the next tasks call is built along, while the compiled packages that it shares are still there
     clis = [name for name in CLIS if tools.present(tools.tool_of(name)) is None]
-    return list(dict.fromkeys([*REAL, *inside, *clis]))
+    return list(dict.fromkeys([*REAL, *inside, *clis, *options.more]))
