@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from korthweb_tasks.verify.model import Endpoint, LadderResult, Options, RungResult
 
 _HELP = {
-    "approach": "manual or helm (default: the approach of the settings)",
+    "approach": "manual, helm or gitops (default: the approach of the settings)",
     "study": "a folder of DICOM files to send instead of the built-in images",
     "report": "a folder for report.html, report.json and junit.xml",
     "output": "text, json or junit",
@@ -91,6 +91,24 @@ def certificates(
     from korthweb_tasks.verify.model import Options
 
     _verify(session, Options(only=CERTIFICATES), approach, report, output)
+
+
+@task(
+    example="korthweb verify.isolation --report out/",
+    changes=False,
+    help={**_help("report", "output", "yes"), "approach": "gitops (default: the approach of the settings)"},
+)
+def isolation(
+    session: Session,
+    approach: str | None = None,
+    report: str | None = None,
+    output: str = "text",
+    yes: bool = False,
+) -> None:
+    """Prove for every ordered pair of tenants that one can't touch the other; by short-lived pods, too."""
+    from korthweb_tasks.collections.verify_isolation import isolation as prove
+
+    prove(session, approach, report, output, yes=yes)
 
 
 def _verify(

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from korthweb_tasks.report.matrix import MARKS, matrix
 from korthweb_tasks.report.model import Report, RungRecord
 from korthweb_tasks.report.timeline import LABEL, PLOT, ROW, Timeline, milliseconds, spoken, timeline
 
@@ -61,6 +62,8 @@ def render(report: Report) -> str:
         report=report,
         headline=headline(report),
         ladders=ladders(report.rungs),
+        matrix=matrix(report.cells) if report.cells else None,
+        marks=MARKS,
         picture=timeline(report.steps) if report.steps else None,
         label=LABEL,
         plot=PLOT,
@@ -74,6 +77,9 @@ def headline(report: Report) -> str:
         return "Interrupted before its end."
     if broken := report.broken:
         return f"The first broken rung: {broken.title} ({broken.tenant})."
+    if red := report.red_cells:
+        word = "is not refused" if red[0].status == "broken" else "is not proved to be refused"
+        return f"{red[0].pair}: {red[0].group}, {red[0].title}: {word}."
     failed = [step for step in report.steps if step.verdict == "failed"]
     if failed:
         return f"{len(failed)} of {len(report.steps)} steps failed, first: {failed[0].title}."
@@ -84,6 +90,8 @@ def headline(report: Report) -> str:
         parts.append(f"{len(report.steps)} steps")
     if report.rungs:
         parts.append(f"{sum(rung.status == 'passed' for rung in report.rungs)} rungs")
+    if report.cells:
+        parts.append(f"{len(report.cells)} attempts refused")
     if not parts or report.outcome == "planned":
         return "Nothing was done."
     return f"All well: {' and '.join(parts)}."

@@ -24,6 +24,7 @@ def as_data(report: Report) -> dict[str, Any]:
         "steps": [_step(step) for step in report.steps],
         "rungs": [_rung(rung) for rung in report.rungs],
         "tenants": [asdict(tenant) for tenant in report.tenants],
+        "cells": [asdict(cell) for cell in report.cells],
     }
 
 

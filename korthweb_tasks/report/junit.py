@@ -1,4 +1,4 @@
-"""A report as JUnit XML, as CI systems read it: a suite for the steps and one for each tenant's rungs."""
+"""A report as JUnit XML: a suite for the steps, one for each tenant's rungs, one for each pair of the isolation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree
 
-from korthweb_tasks.report.model import Report, RungRecord, StepRecord
+from korthweb_tasks.report.model import CellRecord, Report, RungRecord, StepRecord
 
 #: characters that XML 1.0 has no way to write
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -33,6 +33,9 @@ def render(report: Report) -> str:
     for tenant in dict.fromkeys(rung.tenant for rung in report.rungs):
         cases = (_rung(rung) for rung in report.rungs if rung.tenant == tenant)
         suites.append(_suite(f"verify.{tenant}", report.started, cases))
+    for pair in dict.fromkeys((cell.a, cell.b) for cell in report.cells):
+        cases = (_cell(cell) for cell in report.cells if (cell.a, cell.b) == pair)
+        suites.append(_suite(f"isolation.{pair[0]}-{pair[1]}", report.started, cases))
     root = ElementTree.Element("testsuites", {"name": _clean(report.title), "time": f"{report.seconds:.3f}"})
     for count in ("tests", "failures", "errors", "skipped"):
         root.set(count, str(sum(int(suite.get(count, "0")) for suite in suites)))
@@ -71,6 +74,14 @@ def _rung(rung: RungRecord) -> _Case:
     kind = kinds.get(rung.status, "skipped")
     text = f"{rung.detail}\n{rung.hint}".strip()
     return _Case(rung.name, rung.title, rung.ms / 1000, kind, rung.detail or rung.status, text)
+
+
+def _cell(cell: CellRecord) -> _Case:
+    # unknown is no pass and no skip: nobody asked for it to be left out
+    kind: Kind = "passed" if cell.status == "passed" else "failure"
+    text = "\n".join(filter(None, (cell.seen, f"control: {cell.control}" if cell.control else "", cell.hint)))
+    title = f"{cell.group}: {cell.title}"
+    return _Case(cell.name, title, cell.ms / 1000, kind, f"{cell.status}: {cell.seen}", text)
 
 
 def _clean(text: str) -> str:

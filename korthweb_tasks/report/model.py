@@ -10,6 +10,8 @@ from typing import Literal
 from korthweb_tasks.core.record import StepRecord, Verdict
 
 RungStatus = Literal["passed", "broken", "not reached", "left out"]
+#: "unknown": the control failed, or no answer was clear, so the cell proves nothing
+CellStatus = Literal["passed", "broken", "unknown"]
 Outcome = Literal["passed", "failed", "interrupted", "planned"]
 
 
@@ -25,6 +27,30 @@ class RungRecord:
     detail: str = ""
     hint: str = ""
     measures: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellRecord:
+    """One cell of the isolation matrix: tenant ``a`` tries ``title`` at tenant ``b``, and must be refused.
+
+    ``seen`` is what came of it, ``control`` what the rightful tenant saw; ``ms`` is the slowest attempt.
+    """
+
+    name: str
+    group: str
+    title: str
+    a: str
+    b: str
+    status: CellStatus
+    seen: str = ""
+    control: str = ""
+    hint: str = ""
+    ms: float = 0.0
+
+    @property
+    def pair(self) -> str:
+        """Return the ordered pair as a person reads it."""
+        return f"{self.a} → {self.b}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +79,7 @@ class Report:
     steps: tuple[StepRecord, ...] = ()
     rungs: tuple[RungRecord, ...] = ()
     tenants: tuple[TenantSummary, ...] = ()
+    cells: tuple[CellRecord, ...] = ()
 
     @classmethod
     def of(cls, title: str, context: str, steps: Iterable[StepRecord], server: str = "") -> Report:
@@ -67,12 +94,12 @@ class Report:
     def outcome(self) -> Outcome:
         """Return how the run ended; a run of nothing but plans is "planned"."""
         verdicts = {step.verdict for step in self.steps}
-        statuses = {rung.status for rung in self.rungs}
+        statuses: set[str] = {rung.status for rung in self.rungs} | {cell.status for cell in self.cells}
         if "failed" in verdicts or "broken" in statuses:
             return "failed"
         if "interrupted" in verdicts:
             return "interrupted"
-        if verdicts & {"skipped"} or statuses & {"not reached"}:
+        if verdicts & {"skipped"} or statuses & {"not reached", "unknown"}:
             return "failed"
         if not verdicts | statuses or (verdicts == {"planned"} and not statuses):
             return "planned"
@@ -83,5 +110,21 @@ class Report:
         """Return the first broken rung."""
         return next((rung for rung in self.rungs if rung.status == "broken"), None)
 
+    @property
+    def red_cells(self) -> tuple[CellRecord, ...]:
+        """Return the cells that let somebody in, then those of which nothing is known."""
+        wanted: tuple[CellStatus, ...] = ("broken", "unknown")
+        return tuple(cell for status in wanted for cell in self.cells if cell.status == status)
 
-__all__ = ["Outcome", "Report", "RungRecord", "RungStatus", "StepRecord", "TenantSummary", "Verdict"]
+
+__all__ = [
+    "CellRecord",
+    "CellStatus",
+    "Outcome",
+    "Report",
+    "RungRecord",
+    "RungStatus",
+    "StepRecord",
+    "TenantSummary",
+    "Verdict",
+]

@@ -43,10 +43,7 @@ def store(climb: Climb) -> Finding:
     """C-STORE of every image, over as few associations as the contexts allow."""
     consignment = images.prepare(climb.options.study)
     climb.sent = consignment
-    times: list[float] = []
-    for batch in batches(consignment.images):
-        with association(climb, sorted({_context(image) for image in batch})) as link:
-            times += [_send(link, image) for image in batch]
+    times = send(climb, consignment.images)
     seconds, count = sum(times), len(consignment.images)
     measures = {
         "images": float(count),
@@ -62,6 +59,15 @@ def store(climb: Climb) -> Finding:
         f"{measures['mb_per_s']:.1f} MB/s",
         measures,
     )
+
+
+def send(climb: Climb, all_images: Iterable[Image]) -> list[float]:
+    """C-STORE the images and return the seconds that each took. Raises Broken."""
+    times: list[float] = []
+    for batch in batches(all_images):
+        with association(climb, sorted({_context(image) for image in batch})) as link:
+            times += [_send(link, image) for image in batch]
+    return times
 
 
 def batches(all_images: Iterable[Image]) -> Iterator[list[Image]]:
@@ -100,20 +106,26 @@ def wrong_name_refused(climb: Climb) -> Finding:
 def wrong_aet_refused(climb: Climb) -> Finding:
     """Call another AE title: Orthanc itself must reject it."""
     wrong = "NOT-" + secrets.token_hex(4).upper()
+    refusal = called(climb, wrong)
+    if refusal is None:
+        raise Broken(f"the called AE title {wrong} is accepted", 'orthanc.json: "DicomCheckCalledAet": true')
+    return Finding(f"{wrong}: {refusal}")
+
+
+def called(climb: Climb, aet: str) -> str | None:
+    """Call this AE title: None where Orthanc accepts it, else why it does not. Raises Broken for no answer."""
     # Orthanc ends the connection right after its rejection, and pynetdicom may see the end first.
     for _ in range(TRIES):
         with quiet_dicom():
-            link = _associate(climb, (climb.context, climb.endpoint.dicom_host), wrong, [(VERIFICATION, IMPLICIT)])
+            link = _associate(climb, (climb.context, climb.endpoint.dicom_host), aet, [(VERIFICATION, IMPLICIT)])
             try:
                 if link.is_established:
-                    raise Broken(
-                        f"the called AE title {wrong} is accepted", 'orthanc.json: "DicomCheckCalledAet": true'
-                    )
+                    return None
                 if link.is_rejected:
-                    return Finding(f"{wrong}: {_rejection(link)}")
+                    return _rejection(link)
             finally:
                 _end(link)
-    raise Broken(f"called {wrong}, Orthanc gave no answer instead of a rejection")
+    raise Broken(f"called {aet}, Orthanc gave no answer instead of a rejection")
 
 
 def _must_not(climb: Climb, tls_args: tuple[ssl.SSLContext, str] | None, aet: str, what: str) -> Finding:

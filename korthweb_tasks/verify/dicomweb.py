@@ -27,12 +27,12 @@ def find(climb: Climb) -> Finding:
     consignment = climb.consignment()
     with web.logged_in(climb) as session:
         began = time.perf_counter()
-        studies = {_value(row, STUDY_UID) for row in _query(climb, session, "studies", PatientID=consignment.patient)}
+        studies = {_value(row, STUDY_UID) for row in query(climb, session, "studies", PatientID=consignment.patient)}
         ms = (time.perf_counter() - began) * 1000
         if studies != set(consignment.studies):
             sent = len(consignment.studies)
             raise Broken(f"QIDO finds {len(studies)} studies of {consignment.patient}, {sent} were sent")
-        rows = [row for uid in studies for row in _query(climb, session, f"studies/{uid}/instances")]
+        rows = [row for uid in studies for row in query(climb, session, f"studies/{uid}/instances")]
         found = {_value(row, INSTANCE_UID) for row in rows}
     missing = [image.source for image in consignment.images if image.instance not in found]
     if missing:
@@ -77,7 +77,7 @@ def sweep(climb: Climb, consignment: Consignment) -> int:
             # 404: deleted meanwhile, or by a request whose answer was lost
             web.must(web.patiently(climb, session, "DELETE", f"/studies/{identifier}"), 200, 404)
         left = _ids(climb, session, "Instance", consignment)
-        rows = _query(climb, session, "studies", PatientID=consignment.patient)
+        rows = query(climb, session, "studies", PatientID=consignment.patient)
     if left or rows:
         raise Broken(f"{len(left)} images of {consignment.patient} are left", "delete that patient in Orthanc by hand")
     return len(found)
@@ -89,7 +89,7 @@ def _ids(climb: Climb, session: httpx.Client, level: str, consignment: Consignme
     return found
 
 
-def _query(climb: Climb, session: httpx.Client, path: str, **filters: str) -> list[Mapping[str, Any]]:
+def query(climb: Climb, session: httpx.Client, path: str, **filters: str) -> list[Mapping[str, Any]]:
     """Return all rows of a QIDO-RS query, page by page, since servers limit what one answer holds."""
     rows: list[Mapping[str, Any]] = []
     while True:

@@ -63,6 +63,11 @@ LOOKUPS: Mapping[str, Lookup] = {
         password=Key("{ns}", "orthanc-users", "{password}"),
         selector="app.kubernetes.io/instance=orthanc,app.kubernetes.io/component=orthanc",
     ),
+    "gitops": Lookup(
+        ingress=("{ns}", "ingress"),
+        cas=(Key("{ns}", "orthanc-ca", "tls.crt"), Key("{ns}", "orthanc-tls", "ca.crt")),
+        password=Key("{ns}", "orthanc-users", "{password}"),
+    ),
 }
 
 

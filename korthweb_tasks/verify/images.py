@@ -70,13 +70,13 @@ def digest_of(dataset: Dataset) -> str:
     return hashlib.sha256(bytes(dataset["PixelData"].value)).hexdigest()
 
 
-def prepare(folder: Path | None) -> Consignment:
+def prepare(folder: Path | None, mark: str = MARK) -> Consignment:
     """Read the images (ours, or those under ``folder``) and give them identifiers of this run.
 
-    Raises UsageError for a folder without images.
+    The PatientID begins with ``mark``, which begins with MARK. Raises UsageError for a folder without images.
     """
     with quiet_dicom():
-        patient = MARK + secrets.token_hex(6).upper()
+        patient = mark + secrets.token_hex(6).upper()
         marked = _Marker(patient, one_study=folder is None)
         found = shipped() if folder is None else under(folder)
         images = tuple(marked(source, dataset) for source, dataset in found)

@@ -66,27 +66,40 @@ class KubectlAccess:
 
     def wait(self, count: int, old: frozenset[str], seconds: float) -> list[Pod]:
         """Watch until ``count`` pods whose UID is not in ``old`` are ready, and return them."""
-        wait = _Wait(count, old, time.monotonic() + seconds)
-        while not self._watch(wait):
+        return ready_pods(self.runner, self.kubectl, self.namespace, self.selector, count, seconds, old)
+
+
+def ready_pods(
+    runner: Runner,
+    kubectl: Kubectl,
+    namespace: str,
+    selector: str,
+    count: int,
+    seconds: float,
+    old: frozenset[str] = frozenset(),
+) -> list[Pod]:
+    """Watch until ``count`` pods whose UID is not in ``old`` are ready, and return them. Raises NotReady."""
+    args = ("get", "pods", "--selector", selector, "--watch", "--output-watch-events", "--output", "json")
+    watched = kubectl.command(*args, namespace=namespace)
+    wait = _Wait(count, old, time.monotonic() + seconds)
+    while not _watch(runner, watched, wait):
+        wait.go_on()
+        runner.sleep(PAUSE)  # the watch broke off: begin a new one
+    return wait.ready()
+
+
+def _watch(runner: Runner, watched: Command, wait: _Wait) -> bool:
+    """Follow one watch; False when it broke off before the pods were ready."""
+    documents = Documents()
+    with runner.stream(watched) as stream:
+        while not stream.ended:
+            if select.select([stream], (), (), 0.5)[0]:
+                for event in documents.feed(stream.read()):
+                    wait.see(event)
+            if wait.done():
+                return True
             wait.go_on()
-            self.runner.sleep(PAUSE)  # the watch broke off: begin a new one
-        return wait.ready()
-
-    def _watch(self, wait: _Wait) -> bool:
-        documents = Documents()
-        with self.runner.stream(self._watched()) as stream:
-            while not stream.ended:
-                if select.select([stream], (), (), 0.5)[0]:
-                    for event in documents.feed(stream.read()):
-                        wait.see(event)
-                if wait.done():
-                    return True
-                wait.go_on()
-        return False
-
-    def _watched(self) -> Command:
-        args = ("get", "pods", "--selector", self.selector, "--watch", "--output-watch-events", "--output", "json")
-        return self.kubectl.command(*args, namespace=self.namespace)
+    return False
 
 
 def _local_port(stream: Stream, pod: Pod) -> int:

@@ -15,7 +15,8 @@ from korthweb_tasks.core.record import StepRecord
 from korthweb_tasks.errors import UsageError
 from korthweb_tasks.report import files, html, junit
 from korthweb_tasks.report import json as as_json
-from korthweb_tasks.report.model import Report, RungRecord, TenantSummary
+from korthweb_tasks.report.matrix import as_text, matrix
+from korthweb_tasks.report.model import CellRecord, Report, RungRecord, TenantSummary
 from korthweb_tasks.report.timeline import critical_path, spoken, timeline
 
 STEPS = (
@@ -51,6 +52,19 @@ REPORT = Report(
 BROKEN = replace(RUNGS[0], status="broken", detail="no answer", hint="look", measures={})
 UNREACHED = replace(RUNGS[1], status="not reached", ms=0.0, detail="echo is broken", measures={})
 FAILED = replace(STEPS[3], verdict="failed", detail="ImagePullBackOff")
+CELLS = tuple(
+    CellRecord(
+        name=name, group=group, title=title, a=a, b=b, status="passed",
+        seen="connection reset", control=f"{b}: 401", ms=4.2,
+    )
+    for group, name, title in (("outside", "aet", "A's AE title"), ("mesh", "db", "B's database"))
+    for a, b in (("BHC", "MHR"), ("MHR", "BHC"))
+)  # fmt: skip
+ISOLATION = Report(
+    title="Isolation of BHC and MHR", context="korthweb-lab", started="2026-11-22T20:00:00+00:00", cells=CELLS
+)
+LEAK = replace(CELLS[3], status="broken", seen="PostgreSQL answers", hint="look at bhc-orthweb")
+UNSURE = replace(CELLS[0], status="unknown", seen="the control failed: 503", hint="korthweb verify.all")
 NASTY = "<script>alert('x')</script> & \"quotes\" \x00\x1b[31m"
 
 
@@ -83,7 +97,7 @@ def test_json_has_the_same_keys_in_every_version_of_its_schema() -> None:
     data = json.loads(as_json.render(REPORT))
     assert data["schema"] == "korthweb.report/1"
     assert list(data) == [
-        "schema", "title", "outcome", "context", "server", "started", "seconds", "steps", "rungs", "tenants",
+        "schema", "title", "outcome", "context", "server", "started", "seconds", "steps", "rungs", "tenants", "cells",
     ]  # fmt: skip
     assert list(data["steps"][0]) == ["name", "title", "needs", "verdict", "start", "end", "attempts", "detail"]
     assert list(data["rungs"][0]) == ["tenant", "name", "title", "status", "ms", "detail", "hint", "measures"]
@@ -236,6 +250,85 @@ def test_latencies_as_a_person_says_them(ms: float, text: str) -> None:
 
 def test_latency_bars_are_logarithmic_and_bounded() -> None:
     assert [html.share(ms) for ms in (0, 1, 10, 1000, 100_000, 1e9)] == [0, 0, 20, 60, 100, 100]
+
+
+@pytest.mark.parametrize(
+    ("cells", "outcome", "headline"),
+    [
+        (CELLS, "passed", "All well: 4 attempts refused."),
+        ((*CELLS[:3], LEAK), "failed", "MHR → BHC: mesh, B's database: is not refused."),
+        ((UNSURE, *CELLS[1:]), "failed", "BHC → MHR: outside, A's AE title: is not proved to be refused."),
+        ((UNSURE, *CELLS[1:3], LEAK), "failed", "MHR → BHC: mesh, B's database: is not refused."),
+    ],
+)
+def test_a_matrix_is_well_only_where_every_cell_is(cells: tuple[CellRecord, ...], outcome: str, headline: str) -> None:
+    report = replace(ISOLATION, cells=cells)
+    assert report.outcome == outcome
+    assert html.headline(report) == headline
+    assert headline in Page(html.render(report)).text
+
+
+def test_the_matrix_has_a_column_for_each_pair_and_a_line_for_each_attempt() -> None:
+    picture = matrix((*CELLS[:3], LEAK))
+    assert picture.pairs == ("BHC → MHR", "MHR → BHC")
+    assert [(group.title, [line.title for line in group.lines]) for group in picture.groups] == [
+        ("outside", ["A's AE title"]),
+        ("mesh", ["B's database"]),
+    ]
+    assert picture.groups[1].lines[0].cells == (CELLS[2], LEAK)
+    assert (picture.passed, picture.total) == (3, 4)
+
+
+def test_the_matrix_as_text() -> None:
+    assert as_text(matrix((UNSURE, CELLS[1], CELLS[2], LEAK))) == [
+        "                 BHC → MHR  MHR → BHC",
+        "outside",
+        "  A's AE title       ?          ✓",
+        "mesh",
+        "  B's database       ✓          ✗",
+    ]
+
+
+def test_columns_that_do_not_fit_come_in_blocks() -> None:
+    lines = as_text(matrix((*CELLS[:3], LEAK)), width=30)
+    assert [line.strip() for line in lines if "→" in line] == ["BHC → MHR", "MHR → BHC"]
+    assert lines.count("") == 1
+    assert [line for line in lines if "✗" in line] == [lines[-1]]
+
+
+def test_cells_of_a_pair_that_was_not_tried_are_empty() -> None:
+    picture = matrix((*CELLS[:2], CELLS[2]))
+    assert picture.groups[1].lines[0].cells == (CELLS[2], None)
+    assert as_text(picture)[-1].rstrip().endswith("✓")
+    assert Page(html.render(replace(ISOLATION, cells=CELLS[:3]))).open == []
+
+
+def test_junit_has_a_suite_for_each_pair_and_unknown_is_a_failure() -> None:
+    root = ElementTree.fromstring(junit.render(replace(ISOLATION, cells=(UNSURE, *CELLS[1:3], LEAK))))
+    suites = {suite.get("name"): suite for suite in root}
+    assert set(suites) == {"isolation.BHC-MHR", "isolation.MHR-BHC"}
+    assert (root.get("tests"), root.get("failures"), root.get("skipped")) == ("4", "2", "0")
+    (failure,) = suites["isolation.MHR-BHC"].iter("failure")
+    assert failure.get("message") == "broken: PostgreSQL answers"
+    assert "control: BHC: 401" in (failure.text or "")
+
+
+def test_json_has_every_cell() -> None:
+    data = json.loads(as_json.render(replace(ISOLATION, cells=(LEAK,))))
+    assert data["outcome"] == "failed"
+    assert data["cells"] == [
+        {
+            "name": "db", "group": "mesh", "title": "B's database", "a": "MHR", "b": "BHC", "status": "broken",
+            "seen": "PostgreSQL answers", "control": "BHC: 401", "hint": "look at bhc-orthweb", "ms": 4.2,
+        }
+    ]  # fmt: skip
+
+
+def test_the_matrix_escapes_what_comes_from_outside() -> None:
+    nasty = replace(LEAK, group=NASTY, title=NASTY, a=NASTY, seen=NASTY, control=NASTY, hint=NASTY)
+    page = Page(html.render(replace(ISOLATION, cells=(nasty,))))
+    assert page.open == []
+    assert "script" not in page.tags
 
 
 def test_a_report_is_written_in_every_form(tmp_path: Path) -> None:

@@ -108,3 +108,15 @@ def test_the_table_has_the_names_of_the_approach() -> None:
     ]
     password = manual.password.named(BHC, "admin")
     assert (password.namespace, password.secret) == (BHC.namespace, common.USERS_SECRET)
+
+
+def test_gitops_keeps_everything_in_the_tenants_own_namespace() -> None:
+    gitops = LOOKUPS["gitops"]
+    assert gitops.ingress == ("{ns}", "ingress")
+    keys = [key.named(BHC, "admin") for key in (*gitops.cas, gitops.password)]
+    assert [(key.namespace, key.secret, key.key) for key in keys] == [
+        ("bhc-orthweb", "orthanc-ca", "tls.crt"),
+        ("bhc-orthweb", "orthanc-tls", "ca.crt"),
+        ("bhc-orthweb", "orthanc-users", "ORTHANC_ADMIN_PASSWORD"),
+    ]
+    assert gitops.selector == "app=orthanc"

@@ -41,6 +41,7 @@ class Orthanc:
     folder: Path
     aet: str = "BHC"
     config: Mapping[str, Any] = field(default_factory=dict)
+    password: str = PASSWORD
     http: int = field(default_factory=free_port)
     dicom: int = field(default_factory=free_port)
     _child: subprocess.Popen[bytes] | None = None
@@ -99,7 +100,7 @@ class Orthanc:
         return True
 
     def _call(self, method: str, path: str) -> bytes:
-        token = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        token = base64.b64encode(f"{USER}:{self.password}".encode()).decode()
         url = f"http://127.0.0.1:{self.http}{path}"
         request = urllib.request.Request(url, method=method, headers={"Authorization": f"Basic {token}"})
         with urllib.request.urlopen(request, timeout=5) as answer:
@@ -116,7 +117,7 @@ class Orthanc:
             "DicomAlwaysAllowStore": True,
             "RemoteAccessAllowed": True,
             "AuthenticationEnabled": True,
-            "RegisteredUsers": {USER: PASSWORD},
+            "RegisteredUsers": {USER: self.password},
             "StorageDirectory": str(self.folder / "db"),
             "IndexDirectory": str(self.folder / "db"),
             "MaximumStorageCacheSize": 0,

@@ -1,0 +1,168 @@
+"""How verify.isolation is run and told: its ways, its matrix on the screen, its end."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from korthweb_tasks.collections.errors_out import as_typed
+from korthweb_tasks.errors import UsageError, VerifyFailed
+
+if TYPE_CHECKING:
+    from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.report.model import Report, TenantSummary
+    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.verify.isolation import Way
+    from korthweb_tasks.verify.model import Endpoint
+
+#: the approaches under which tenants have walls of their own
+APPROACHES = ("gitops",)
+TITLES = {"from outside": "from outside", "from inside": "by probe pods", "rights": "by rights of accounts"}
+WORDS = {"broken": "is not refused", "unknown": "is not proved to be refused"}
+
+
+def isolation(session: Session, approach: str | None, folder: str | None, output: str, *, yes: bool) -> None:
+    """Prove it for every ordered pair. Raises UsageError, and VerifyFailed with the first cell that is not green."""
+    from korthweb_tasks.report.files import write
+    from korthweb_tasks.run.guard import allow
+
+    chosen, tenants = _approach(approach or session.settings.approach), _tenants(session)
+    if output not in ("text", "json", "junit"):
+        raise UsageError(f"--output {output} is not known", hint="--output text, json or junit")
+    if session.dry_run:
+        _preview(tenants)
+        return
+    session.contact()
+    allow(session.ref, yes=yes)
+    session.lock()  # two runs would each take the other's probes for its own leftovers
+    report, notes = proved(session, tenants, chosen)
+    if folder:
+        session.console.line(f"The report: {write(report, Path(folder))['report.html']}")
+    _emit(report, output)
+    for note in notes:
+        session.console.line(f"warning: {note}")
+    if red := report.red_cells:
+        first = red[0]
+        where = f"{first.pair}: {first.group}, {first.title}"
+        raise VerifyFailed(f"{where}: {WORDS[first.status]}: {first.seen}", hint=first.hint)
+    if notes:
+        raise VerifyFailed(f"everything is refused, but not all is tidied up: {notes[0]}", hint="run it again")
+
+
+def proved(session: Session, tenants: tuple[Tenant, ...], approach: str) -> tuple[Report, tuple[str, ...]]:
+    """Fill the matrix and return it as a report, with notes of what is left; a red cell is no exception."""
+    from korthweb_tasks.report.model import Report
+    from korthweb_tasks.verify.endpoints import find_endpoint
+    from korthweb_tasks.verify.isolation import prove
+    from korthweb_tasks.verify.isolation_records import cell_records
+    from korthweb_tasks.verify.records import tenant_summary
+
+    began = datetime.now(timezone.utc)
+    run, names = session.runner.run, " and ".join(tenant.name for tenant in tenants)
+    endpoints = {tenant.name: find_endpoint(run, session.kubectl, tenant, approach) for tenant in tenants}
+    view = _View(session)
+    with session.console.table(f"Isolation of {names}"):
+        ways = _ways(session, tenants, endpoints)
+        view.begin(ways)
+        namespaces = {tenant.name: tenant.namespace for tenant in tenants}
+        result = prove(ways, namespaces, view.say, session.runner.stop)
+        view.end(ways)
+    summaries: tuple[TenantSummary, ...] = tuple(
+        tenant_summary(endpoint, f"korthweb {approach}.credentials --tenant {name} --show")
+        for name, endpoint in endpoints.items()
+    )
+    report = Report(
+        title=f"Isolation of {names}",
+        context=session.target.context,
+        server=session.ref.server,
+        started=began.isoformat(timespec="seconds"),
+        seconds=(datetime.now(timezone.utc) - began).total_seconds(),
+        tenants=summaries,
+        cells=cell_records(result),
+    )
+    return report, result.notes
+
+
+def _ways(session: Session, tenants: tuple[Tenant, ...], endpoints: dict[str, Endpoint]) -> tuple[Way, ...]:
+    from korthweb_tasks.verify.isolation_inside import Inside, Place
+    from korthweb_tasks.verify.isolation_outside import Outside
+    from korthweb_tasks.verify.isolation_probes import KubectlProbes
+    from korthweb_tasks.verify.isolation_rights import Rights
+
+    images = session.settings.images
+    places = {tenant.name: Place(tenant.name, tenant.namespace, tenant.aet) for tenant in tenants}
+    probes = KubectlProbes(session.runner, session.kubectl, images.mirrored(images.orthanc), images.pull_policy)
+    return (Outside(endpoints), Inside(places, probes), Rights(places, session.runner.run, session.kubectl))
+
+
+def _approach(chosen: str) -> str:
+    if chosen in APPROACHES:
+        return chosen
+    shared = {"manual": "its tenants share one gateway", "helm": "its tenants are releases without a mesh"}
+    why = shared.get(chosen, "it is not known")
+    raise UsageError(f"verify.isolation is for the approach gitops, not for {chosen}: {why}", hint="--approach gitops")
+
+
+def _tenants(session: Session) -> tuple[Tenant, ...]:
+    """Return the tenants of this cluster. Raises UsageError for less than two."""
+    here = session.ref.settings.tenants
+    wanted = {name.lower() for name in here} if here is not None else None
+    found = tuple(tenant for tenant in session.tenants if wanted is None or tenant.name.lower() in wanted)
+    if len(found) < 2:
+        one = "leave out --tenant" if session.tenant_flag else "korthweb gitops.add-tenant NAME --domain D"
+        raise UsageError(f"isolation is between tenants, and there is {len(found) or 'none'} here", hint=one)
+    return found
+
+
+class _View:
+    """Shows which way is being gone, and what it does."""
+
+    def __init__(self, session: Session) -> None:
+        self.console, self.began = session.console, time.monotonic()
+
+    def begin(self, ways: tuple[Way, ...]) -> None:
+        """Announce the ways."""
+        for way in ways:
+            self.console.row(way.name, TITLES[way.name])
+            self.console.begin(way.name, TITLES[way.name])
+
+    def say(self, way: str, text: str) -> None:
+        """Show what a way does now."""
+        self.console.note(way, text)
+
+    def end(self, ways: tuple[Way, ...]) -> None:
+        """Show that all ways have been gone."""
+        from korthweb_tasks.core.record import StepRecord
+
+        for way in ways if self.console.terminal else ():
+            seconds = time.monotonic() - self.began
+            self.console.end(StepRecord(way.name, TITLES[way.name], verdict="changed", end=seconds))
+
+
+def _preview(tenants: tuple[Tenant, ...]) -> None:
+    from korthweb_tasks.verify.isolation import ROWS
+
+    print("Nothing is contacted, made or sent. These attempts would be made for every ordered pair:")
+    print(f"  {', '.join(f'{a.name} → {b.name}' for a in tenants for b in tenants if a is not b)}")
+    for row in ROWS:
+        print(f"  {row.group}: {row.title}")
+
+
+def _emit(report: Report, output: str) -> None:
+    from korthweb_tasks.report import json, junit
+    from korthweb_tasks.report.matrix import as_text, matrix
+
+    if output != "text":
+        print({"json": json, "junit": junit}[output].render(report), end="")
+        return
+    print("\n".join(as_text(matrix(report.cells))))
+    for cell in report.red_cells:
+        print(f"\n{'✗' if cell.status == 'broken' else '?'} {cell.pair}: {cell.group}, {cell.title}")
+        print(f"    seen: {cell.seen}")
+        if cell.control:
+            print(f"    control: {cell.control}")
+        print(f"    next: {as_typed(cell.hint)}")
+    passed = sum(cell.status == "passed" for cell in report.cells)
+    print(f"\n{passed} of {len(report.cells)} attempts are refused, each with its control ({report.seconds:.1f} s)")

@@ -1,0 +1,246 @@
+"""Is B closed to A? Rows of attempts, a cell for each ordered pair of tenants, and a control for each cell.
+
+A cell is green only where every attempt was seen to be refused *and* the same attempt by the rightful tenant
+was seen to succeed, before and after it. Without that it is "unknown": nothing may be green because nothing worked.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import permutations
+from typing import Literal, Protocol
+
+import httpx
+
+from korthweb_tasks.errors import Interrupted, KorthwebError, UsageError
+from korthweb_tasks.verify.model import Broken
+
+Kind = Literal["refused", "reached", "unclear"]
+CellStatus = Literal["passed", "broken", "unknown"]
+#: (row, tenant) -> what the rightful tenant saw; (row, A, B) -> what A saw at B
+Controls = Mapping[tuple[str, str], "Seen"]
+Attempts = Mapping[tuple[str, str, str], Sequence["Seen"]]
+
+OUTSIDE, MESH = "from outside of the cluster", "from a pod of A inside of the mesh"
+PLAIN, RIGHTS = "from a pod without a sidecar", "with A's service accounts"
+#: a control slower than this (ms) takes the meaning from an attempt that got no answer at all
+SLOW = 1500.0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One kind of attempt. In ``title`` A is who tries and B whose it is; ``hint`` is what to look at in ``{ns}`` of B.
+
+    ``both``: the control of A counts beside that of B.
+    """
+
+    name: str
+    group: str
+    title: str
+    hint: str
+    both: bool = False
+
+
+_POLICIES = "kubectl --namespace {ns} get networkpolicy,authorizationpolicy,peerauthentication; korthweb gitops.diff"
+_MTLS = "kubectl --namespace {ns} get peerauthentication default --output=yaml (STRICT?), and the NetworkPolicies there"
+_RIGHTS = "kubectl get rolebinding,clusterrolebinding --all-namespaces --output=wide: who binds A's accounts to that?"
+ROWS: tuple[Row, ...] = (
+    Row("certificate", OUTSIDE, "A's certificate and authority",
+        "kubectl --namespace {ns} get gateway.networking.istio.io --output=yaml: hosts and selector of B's own alone"),
+    Row("password", OUTSIDE, "A's user and password", "korthweb gitops.credentials: no password may be shared"),
+    Row("aet", OUTSIDE, "A's AE title", 'orthanc.json in {ns}: "DicomCheckCalledAet": true; tenants\' own AE titles'),
+    Row("images", OUTSIDE, "A's images, by B's QIDO and WADO",
+        "configmap/orthanc-app in {ns}: Orthanc must use the database of its own namespace", both=True),
+    Row("mesh-8042", MESH, "B's HTTP (8042), with A's gateway's identity", _POLICIES),
+    Row("mesh-4242", MESH, "B's DICOM (4242), with A's gateway's identity", _POLICIES),
+    Row("mesh-5432", MESH, "B's database (5432), with A's Orthanc's identity", _POLICIES),
+    Row("plain-8042", PLAIN, "B's HTTP (8042), by service and by pod", _MTLS),
+    Row("plain-4242", PLAIN, "B's DICOM (4242), by service and by pod", _MTLS),
+    Row("plain-5432", PLAIN, "B's database (5432), by service and by pod", _MTLS),
+    Row("own-plain", PLAIN, "all three from B's own namespace", _MTLS),
+    Row("secrets", RIGHTS, "B's Secrets", _RIGHTS),
+    Row("exec", RIGHTS, "B's pods: start, enter, forward", _RIGHTS),
+    Row("objects", RIGHTS, "B's workloads, policies and custom resources", _RIGHTS),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one attempt came to, for a person. ``silent``: nothing answered, which a slow cluster does too."""
+
+    kind: Kind
+    text: str
+    ms: float = 0.0
+    silent: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A tries at B. ``passed``: refused. ``broken``: let in. ``unknown``: what was seen proves nothing."""
+
+    row: str
+    a: str
+    b: str
+    status: CellStatus
+    seen: str
+    control: str = ""
+    hint: str = ""
+    ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """The whole matrix. ``notes`` tell of what could not be tidied up."""
+
+    tenants: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def broken(self) -> Cell | None:
+        """Return the first cell that lets somebody in, else the first one of which nothing is known."""
+        order = {"broken": 0, "unknown": 1}
+        red = [cell for cell in self.cells if cell.status in order]
+        return min(red, key=lambda cell: order[cell.status], default=None)
+
+
+class Way(Protocol):
+    """One way to try: from outside, by pods, by the rights of accounts. Each method may raise a KorthwebError."""
+
+    name: str
+    rows: tuple[str, ...]
+
+    def controls(self, *, again: bool) -> Controls:
+        """Do what the rightful tenants may do; ``again`` is the round after the attempts."""
+
+    def attempts(self) -> Attempts:
+        """Do what nobody may do, for every ordered pair."""
+
+    def leave(self) -> tuple[str, ...]:
+        """Remove all that was made, also after an interrupt; return a line for what is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """One way after its rounds. ``fault`` is why it could not be gone to its end."""
+
+    rows: tuple[str, ...]
+    before: Controls = field(default_factory=dict)
+    tries: Attempts = field(default_factory=dict)
+    after: Controls = field(default_factory=dict)
+    fault: str = ""
+
+
+def prove(
+    ways: Sequence[Way],
+    namespaces: Mapping[str, str],
+    say: Callable[[str, str], None] = lambda *_: None,
+    stop: Callable[[], None] = lambda: None,
+) -> Isolation:
+    """Go all ways side by side and judge every cell; ``namespaces`` are those of the tenants, by name.
+
+    ``say`` is told (way, what it does now); ``stop`` ends what runs, at Ctrl-C. Whatever happens, what was made
+    is removed again. Raises UsageError for less than two tenants, and Interrupted.
+    """
+    if len(namespaces) < 2:
+        raise UsageError("isolation is between tenants: there must be two of them", hint="add one to korthweb.yaml")
+    began = time.monotonic()
+    notes: list[str] = []
+    try:
+        with ThreadPoolExecutor(len(ways)) as pool:
+            futures = [pool.submit(_walk, way, say) for way in ways]
+            try:
+                walks = [future.result() for future in futures]
+            except BaseException:
+                stop()  # and not wait for what the other ways would still do
+                raise
+    except KeyboardInterrupt as error:
+        notes += _leave(ways)
+        raise Interrupted(f"interrupted; {'; '.join(notes) or 'nothing is left behind'}") from error
+    except BaseException:
+        _leave(ways)
+        raise
+    notes += _leave(ways)
+    seconds = time.monotonic() - began
+    cells = tuple(judged(walks, namespaces))
+    return Isolation(tenants=tuple(namespaces), cells=cells, seconds=seconds, notes=tuple(notes))
+
+
+def _walk(way: Way, say: Callable[[str, str], None]) -> Walk:
+    """Go one way: controls, attempts, controls again. A fault makes its cells unknown, and no others."""
+    try:
+        say(way.name, "what the rightful tenants may do")
+        before = way.controls(again=False)
+        say(way.name, "what nobody may do")
+        tries = way.attempts()
+        say(way.name, "the rightful tenants again")
+        return Walk(way.rows, before, tries, way.controls(again=True))
+    except (Interrupted, UsageError):
+        raise
+    except (KorthwebError, Broken) as error:
+        return Walk(way.rows, fault=_line(f"{error.message}{f' ({error.hint})' if error.hint else ''}"))
+    except (OSError, ValueError, httpx.HTTPError) as error:  # ValueError: an answer that is no JSON
+        return Walk(way.rows, fault=_line(f"{type(error).__name__}: {error}"))
+
+
+def _leave(ways: Iterable[Way]) -> list[str]:
+    """Tidy up after every way, whatever becomes of another's tidying."""
+    return [note for way in ways for note in _left(way)]
+
+
+def _left(way: Way) -> tuple[str, ...]:
+    try:
+        return way.leave()
+    except (KorthwebError, Broken, OSError, ValueError, httpx.HTTPError) as error:
+        return (_line(f"{way.name}: {error}"),)
+
+
+def judged(walks: Iterable[Walk], namespaces: Mapping[str, str]) -> Iterable[Cell]:
+    """Judge every cell, row by row."""
+    by_row = {row: walk for walk in walks for row in walk.rows}
+    for row in ROWS:
+        walk = by_row.get(row.name, Walk((row.name,), fault="this was not tried"))
+        for a, b in permutations(namespaces, 2):
+            yield judge(row, a, b, walk, namespaces[b])
+
+
+def judge(row: Row, a: str, b: str, walk: Walk, namespace: str) -> Cell:
+    """Judge one cell. Whoever was let in was let in, whatever the controls say; nothing is green by default."""
+    tries = walk.tries.get((row.name, a, b), ())
+    owners = (b, a) if row.both else (b,)
+    checks = [round_.get((row.name, who)) for who in owners for round_ in (walk.before, walk.after)]
+    control = "; ".join(dict.fromkeys(f"{who}: {_two(row.name, who, walk)}" for who in owners))
+    hint = row.hint.format(ns=namespace)
+    ms = max((seen.ms for seen in tries), default=0.0)
+
+    def cell(status: CellStatus, seen: str, hint: str = "") -> Cell:
+        return Cell(row=row.name, a=a, b=b, status=status, seen=seen, control=control, hint=hint, ms=round(ms, 2))
+
+    if let_in := [seen.text for seen in tries if seen.kind == "reached"]:
+        return cell("broken", "; ".join(let_in), hint)
+    if walk.fault or not tries:
+        return cell("unknown", walk.fault or "this was not tried", "mend that, then try again")
+    if failed := [check.text if check else "was not tried" for check in checks if not check or check.kind != "reached"]:
+        return cell("unknown", f"the control failed: {failed[0]}", f"korthweb verify.all --tenant {b} says more")
+    if unclear := [seen.text for seen in tries if seen.kind == "unclear"]:
+        return cell("unknown", "; ".join(unclear), "no refusal and no way in either: try again")
+    if any(seen.silent for seen in tries) and (slowest := max(c.ms for c in checks if c)) > SLOW:
+        silence = next(seen.text for seen in tries if seen.silent)
+        return cell(
+            "unknown", f"{silence}, but the control took {slowest / 1000:.1f} s", "the cluster is slow: try again"
+        )
+    return cell("passed", "; ".join(dict.fromkeys(seen.text for seen in tries)))
+
+
+def _two(row: str, who: str, walk: Walk) -> str:
+    """Return what a control saw before and after, once where it is the same."""
+    rounds = [round_.get((row, who)) for round_ in (walk.before, walk.after)]
+    return ", then ".join(dict.fromkeys(seen.text if seen else "not tried" for seen in rounds))
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,211 @@
+"""From outside of the cluster, through B's own gateway: A's certificate, password, AE title and images."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import permutations
+
+import httpx
+import pydicom.data  # noqa: F401
+import pynetdicom  # noqa: F401 - both loaded before any thread begins: two threads can't load them at one time
+
+from korthweb_tasks.verify import dicom, dicomweb, images, tls, web
+from korthweb_tasks.verify.climb import Climb, Port, quiet_dicom
+from korthweb_tasks.verify.images import Consignment
+from korthweb_tasks.verify.isolation import Attempts, Controls, Seen
+from korthweb_tasks.verify.model import Broken, Endpoint, Options
+
+#: PatientIDs of this verification alone, so that what a killed one has left is told from everybody else's
+MARK = f"{images.MARK}ISOLATION-"
+#: tenants that are spoken to at one time
+SIDE_BY_SIDE = 4
+FAULTS = (Broken, OSError, ValueError, httpx.HTTPError)
+
+
+@dataclass
+class Outside:
+    """Every tenant's endpoint, and what this run has stored in it."""
+
+    endpoints: Mapping[str, Endpoint]
+    options: Options = field(default_factory=Options)
+    name: str = "from outside"
+    rows: tuple[str, ...] = ("certificate", "password", "aet", "images")
+
+    def __post_init__(self) -> None:
+        self.climbs = {name: Climb(endpoint, None, self.options) for name, endpoint in self.endpoints.items()}
+
+    def controls(self, *, again: bool) -> Controls:
+        """Let every tenant in by its own gateway; the first time, store one image in each."""
+        tests = CONTROLS if again else {**CONTROLS, "images": stored_and_found}
+        keys = [(row, name) for name in self.climbs for row in tests]
+        with quiet_dicom(), ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            seen = pool.map(lambda key: _timed(tests[key[0]], self.climbs[key[1]]), keys)
+            return dict(zip(keys, seen, strict=True))
+
+    def attempts(self) -> Attempts:
+        """Try what is A's at B's gateway."""
+        keys = [(row, a, b) for a, b in permutations(self.climbs, 2) for row in ATTEMPTS]
+        with quiet_dicom(), ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            seen = pool.map(lambda key: _tried(key[0], self.climbs[key[1]], self.climbs[key[2]]), keys)
+            return dict(zip(keys, seen, strict=True))
+
+    def leave(self) -> tuple[str, ...]:
+        """Delete what was stored."""
+        notes = []
+        for name, climb in self.climbs.items():
+            if climb.sent is None:
+                continue
+            climb.be_patient()
+            try:
+                dicomweb.sweep(climb, climb.sent)
+            except FAULTS as error:
+                notes.append(f"images under PatientID {climb.sent.patient} may be left in {name}: {error}")
+            else:
+                climb.sent = None
+        return tuple(notes)
+
+
+def _timed(test: Callable[[Climb], str], climb: Climb) -> Seen:
+    """Run one control; whatever is not a success is unclear."""
+    began = time.perf_counter()
+    climb.be_patient()
+    try:
+        text = test(climb)
+    except FAULTS as error:
+        return Seen("unclear", _told(error))
+    return Seen("reached", text, _ms(began))
+
+
+def own_certificate(climb: Climb) -> str:
+    """Verify both ports with the tenant's own authority."""
+    for port in (climb.https, climb.dicom):
+        tls.handshake(climb.context, climb.endpoint.address, port.number, port.host, climb.options.timeout)
+    return "its own certificate holds on both ports"
+
+
+def own_password(climb: Climb) -> str:
+    """Log in."""
+    with web.logged_in(climb) as session:
+        web.must(web.patiently(climb, session, "GET", "/system"))
+    return "200 with its own password"
+
+
+def own_aet(climb: Climb) -> str:
+    """C-ECHO under the tenant's own AE title."""
+    dicom.echo(climb)
+    return f"C-ECHO as {climb.endpoint.aet}"
+
+
+def own_images(climb: Climb) -> str:
+    """Find what was stored, by the very question that must find nothing elsewhere."""
+    found = sightings(climb, climb.consignment())
+    if len(found) != 2:
+        raise Broken(f"{climb.endpoint.tenant} does not find its own image: {', '.join(found) or 'nothing at all'}")
+    return "its own image is found by QIDO and WADO"
+
+
+def stored_and_found(climb: Climb) -> str:
+    """Remove what a killed run has left, store one image, and find it."""
+    dicomweb.sweep(climb, Consignment(f"{MARK}*", ()))
+    whole = images.prepare(None, MARK)
+    climb.sent = Consignment(whole.patient, whole.images[:1])
+    dicom.send(climb, climb.sent.images)
+    return own_images(climb)
+
+
+CONTROLS: Mapping[str, Callable[[Climb], str]] = {
+    "certificate": own_certificate,
+    "password": own_password,
+    "aet": own_aet,
+    "images": own_images,
+}
+
+
+def _tried(row: str, a: Climb, b: Climb) -> tuple[Seen, ...]:
+    began = time.perf_counter()
+    b.be_patient()
+    try:
+        return tuple(replace(seen, ms=seen.ms or _ms(began)) for seen in ATTEMPTS[row](a, b))
+    except FAULTS as error:
+        return (Seen("unclear", _told(error), _ms(began)),)
+
+
+def certificate(a: Climb, b: Climb) -> Iterator[Seen]:
+    """B's ports under A's names, and under B's for a client that trusts A's authority alone."""
+    for theirs, mine in ((a.https, b.https), (a.dicom, b.dicom)):
+        yield _under_name(a, b, theirs, mine.number)
+        yield _by_authority(a, b, mine)
+
+
+def _under_name(a: Climb, b: Climb, theirs: Port, number: int) -> Seen:
+    where = f"{number} as {theirs.host}"
+    try:
+        tls.handshake(a.context, b.endpoint.address, number, theirs.host, b.options.timeout)
+    except ssl.SSLCertVerificationError as error:
+        return Seen("refused", f"{where}: {error.verify_message}")
+    except TimeoutError:
+        return Seen("refused", f"{where}: no answer in {b.options.timeout:g} s", silent=True)
+    except (ssl.SSLError, ConnectionResetError, BrokenPipeError):
+        return Seen("refused", f"{where}: the connection is ended")
+    return Seen("reached", f"{where}: served with a certificate of {a.endpoint.tenant}")
+
+
+def _by_authority(a: Climb, b: Climb, mine: Port) -> Seen:
+    where = f"{mine.number} by {a.endpoint.tenant}'s authority"
+    try:
+        tls.handshake(a.context, b.endpoint.address, mine.number, mine.host, b.options.timeout)
+    except ssl.SSLCertVerificationError as error:
+        return Seen("refused", f"{where}: {error.verify_message}")
+    return Seen("reached", f"{where}: {mine.host} passes")
+
+
+def password(a: Climb, b: Climb) -> Iterator[Seen]:
+    """A's user and password at B's web."""
+    stranger = replace(b, endpoint=replace(b.endpoint, username=a.endpoint.username))
+    with web.client(stranger, a.endpoint.password.reveal()) as session:
+        code = web.patiently(b, session, "GET", "/system").status_code
+    kinds: Mapping[int, Seen] = {401: Seen("refused", "401"), 200: Seen("reached", f"200 for {a.endpoint.username}")}
+    yield kinds.get(code, Seen("unclear", f"{code}, which is neither 401 nor 200"))
+
+
+def aet(a: Climb, b: Climb) -> Iterator[Seen]:
+    """An association with B that calls A's AE title."""
+    refusal = dicom.called(b, a.endpoint.aet)
+    yield Seen("reached", f"{a.endpoint.aet} is accepted") if refusal is None else Seen("refused", refusal)
+
+
+def of_images(a: Climb, b: Climb) -> Iterator[Seen]:
+    """A's image by B's QIDO and WADO, with B's login."""
+    found = sightings(b, a.consignment())
+    yield Seen("reached", f"{', '.join(found)} shows it") if found else Seen("refused", "QIDO: none, WADO: 404")
+
+
+ATTEMPTS: Mapping[str, Callable[[Climb, Climb], Iterator[Seen]]] = {
+    "certificate": certificate,
+    "password": password,
+    "aet": aet,
+    "images": of_images,
+}
+
+
+def sightings(climb: Climb, consignment: Consignment) -> list[str]:
+    """Return by what the tenant sees the images: QIDO, WADO, both or nothing. Raises Broken for any other answer."""
+    image = consignment.images[0]
+    with web.logged_in(climb) as session:
+        rows = dicomweb.query(climb, session, "studies", PatientID=consignment.patient)
+        rows += dicomweb.query(climb, session, "studies", StudyInstanceUID=image.study)
+        answer = web.patiently(climb, session, "GET", dicomweb.wado_path(image), accept=dicomweb.WADO_ACCEPT)
+        code = web.must(answer, 200, 404).status_code
+    return [*(["QIDO"] if rows else []), *(["WADO"] if code == 200 else [])]
+
+
+def _told(error: BaseException) -> str:
+    return error.message if isinstance(error, Broken) else f"{type(error).__name__}: {error}"
+
+
+def _ms(began: float) -> float:
+    return (time.perf_counter() - began) * 1000

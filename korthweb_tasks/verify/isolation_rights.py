@@ -1,0 +1,151 @@
+"""What A's service accounts may do in B's namespace: asked of the API server itself, all in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import permutations
+from typing import Any
+
+from korthweb_tasks.core.command import Command, Result
+from korthweb_tasks.core.documents import Documents
+from korthweb_tasks.tools.kubectl import Kubectl
+from korthweb_tasks.verify.isolation import Attempts, Controls, Seen
+from korthweb_tasks.verify.isolation_inside import Place
+
+#: service accounts of a tenant in its own namespace; Flux applies as tenant-<name>, in its own
+ACCOUNTS, FLUX = ("orthanc", "ingress", "postgres", "default"), "flux-system"
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """A verb on a resource, as RBAC knows it."""
+
+    verb: str
+    resource: str
+    group: str = ""
+    sub: str = ""
+
+    def __str__(self) -> str:
+        """Return it as a person would say it."""
+        kind = f"{self.resource}/{self.sub}" if self.sub else self.resource
+        return f"{self.verb} {kind}{f'.{self.group}' if self.group else ''}"
+
+
+RIGHTS: Mapping[str, tuple[Right, ...]] = {
+    "secrets": tuple(Right(verb, "secrets") for verb in ("get", "list", "create", "patch", "delete")),
+    "exec": (
+        Right("create", "pods", sub="exec"),
+        Right("create", "pods", sub="attach"),
+        Right("create", "pods", sub="portforward"),
+        Right("create", "pods"),
+        Right("get", "pods", sub="log"),
+    ),
+    "objects": (
+        Right("patch", "deployments", "apps"),
+        Right("patch", "configmaps"),
+        Right("create", "rolebindings", "rbac.authorization.k8s.io"),
+        Right("patch", "networkpolicies", "networking.k8s.io"),
+        Right("patch", "authorizationpolicies", "security.istio.io"),
+        Right("patch", "peerauthentications", "security.istio.io"),
+        Right("patch", "gateways", "networking.istio.io"),
+        Right("patch", "virtualservices", "networking.istio.io"),
+        Right("patch", "clusters", "postgresql.cnpg.io"),
+        Right("patch", "certificates", "cert-manager.io"),
+    ),
+}
+#: row -> who has rights of that kind in B's namespace: its gateway reads its certificates, the operator of the
+#: databases manages its pods, and Flux applies its files
+RIGHTFUL: Mapping[str, str] = {
+    "secrets": "system:serviceaccount:{ns}:ingress",
+    "exec": "system:serviceaccount:cnpg-system:cloudnative-pg",
+    "objects": f"system:serviceaccount:{FLUX}:tenant-{{name}}",
+}
+
+
+@dataclass
+class Rights:
+    """Questions to the API server, which carries none of them out."""
+
+    places: Mapping[str, Place]
+    run: Callable[[Command], Result]
+    kubectl: Kubectl
+    name: str = "rights"
+    rows: tuple[str, ...] = tuple(RIGHTS)
+
+    def controls(self, *, again: bool) -> Controls:  # noqa: ARG002 - both rounds ask the same
+        """Ask the same for the accounts that have such rights in B's namespace."""
+        keys = [(row, name) for name in self.places for row in RIGHTS]
+        asks = [(self._rightful(row, name), self.places[name].namespace, right)
+                for row, name in keys for right in RIGHTS[row]]  # fmt: skip
+        allowed = iter(self._ask(asks))
+        found: dict[tuple[str, str], Seen] = {}
+        for row, name in keys:
+            may, who = [str(right) for right in RIGHTS[row] if next(allowed)], _short(self._rightful(row, name))
+            text = f"{who} may {may[0]}" if may else f"{who} may not {RIGHTS[row][0]} either"
+            found[row, name] = Seen("reached" if may else "unclear", text)
+        return found
+
+    def attempts(self) -> Attempts:
+        """Ask for each of A's accounts what it may do in B's namespace."""
+        keys = [(row, a, b) for a, b in permutations(self.places, 2) for row in RIGHTS]
+        asks = [
+            (account, self.places[b].namespace, right)
+            for row, a, b in keys
+            for account in self._accounts(a)
+            for right in RIGHTS[row]
+        ]
+        allowed = iter(self._ask(asks))
+        found: dict[tuple[str, str, str], list[Seen]] = {}
+        for row, a, b in keys:
+            accounts = self._accounts(a)
+            yes = [f"{_short(who)} may {right}" for who in accounts for right in RIGHTS[row] if next(allowed)]
+            no = Seen("refused", f"no, {len(accounts)} accounts by {len(RIGHTS[row])} questions")
+            found[row, a, b] = [Seen("reached", text) for text in yes] or [no]
+        return found
+
+    def leave(self) -> tuple[str, ...]:
+        """Nothing was made."""
+        return ()
+
+    def _accounts(self, name: str) -> tuple[str, ...]:
+        namespace = self.places[name].namespace
+        return (*(f"system:serviceaccount:{namespace}:{account}" for account in ACCOUNTS), _flux(name))
+
+    def _rightful(self, row: str, name: str) -> str:
+        return RIGHTFUL[row].format(ns=self.places[name].namespace, name=name.lower())
+
+    def _ask(self, asks: Iterable[tuple[str, str, Right]]) -> list[bool]:
+        """Ask everything by one command. Raises KorthwebError, and ValueError for another number of answers."""
+        reviews = [review(*ask) for ask in asks]
+        command = self.kubectl.create(reviews)
+        result = self.run(replace(command, argv=(*command.argv, "--output=json"), repeatable=True))
+        answers = list(Documents().feed(f"{result.stdout}\n".encode()))
+        if len(answers) == 1 and answers[0].get("kind") == "List":
+            answers = answers[0]["items"]
+        if len(answers) != len(reviews):
+            raise ValueError(f"{len(answers)} answers to {len(reviews)} questions about rights")
+        return [bool(answer.get("status", {}).get("allowed")) for answer in answers]
+
+
+def review(account: str, namespace: str, right: Right) -> dict[str, Any]:
+    """Return a SubjectAccessReview, with the groups that the API server gives such an account itself."""
+    home = account.split(":")[2]
+    asked = {"namespace": namespace, "verb": right.verb, "group": right.group, "resource": right.resource}
+    return {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {
+            "user": account,
+            "groups": ["system:serviceaccounts", f"system:serviceaccounts:{home}", "system:authenticated"],
+            "resourceAttributes": {**asked, **({"subresource": right.sub} if right.sub else {})},
+        },
+    }
+
+
+def _flux(name: str) -> str:
+    return f"system:serviceaccount:{FLUX}:tenant-{name.lower()}"
+
+
+def _short(account: str) -> str:
+    return "/".join(account.split(":")[2:])

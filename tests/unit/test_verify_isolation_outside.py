@@ -1,0 +1,191 @@
+"""From outside, with two real Orthancs behind two gateways: what is shared between them turns its own cells red."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from korthweb_tasks.errors import Interrupted
+from korthweb_tasks.verify import dicom, dicomweb, images, isolation_outside
+from korthweb_tasks.verify.climb import Climb
+from korthweb_tasks.verify.isolation import Cell, prove
+from korthweb_tasks.verify.isolation_outside import MARK, Outside
+from korthweb_tasks.verify.model import Broken
+from tests.verify_doubles.gateway import Faults
+from tests.verify_doubles.neighbours import NAMES, QUICK, Tenant, cells, opened, proved
+from tests.verify_doubles.orthanc import PASSWORD, USER, Orthanc, root
+from tests.verify_doubles.pki import Authority
+
+OTHER = "the-other-tenant's-word"
+Key = tuple[str, str, str]
+
+
+@pytest.fixture(scope="session")
+def packages() -> Path:
+    """The real cache, before each test gets an empty one of its own."""
+    return root()
+
+
+@pytest.fixture(scope="session")
+def servers(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Orthanc]]:
+    """One Orthanc for each tenant."""
+    passwords = zip(NAMES, (PASSWORD, OTHER), strict=True)
+    made = {name: Orthanc(tmp_path_factory.mktemp(name), name, password=word) for name, word in passwords}
+    for server in made.values():
+        server.start()
+    yield made
+    for server in made.values():
+        server.stop()
+
+
+@pytest.fixture
+def bhc(servers: dict[str, Orthanc]) -> Tenant:
+    return Tenant("BHC", servers["BHC"], PASSWORD)
+
+
+@pytest.fixture
+def mhr(servers: dict[str, Orthanc]) -> Tenant:
+    return Tenant("MHR", servers["MHR"], OTHER)
+
+
+@pytest.fixture
+def another(packages: Path, tmp_path: Path) -> Iterator[Callable[..., Orthanc]]:
+    made: list[Orthanc] = []
+
+    def start(aet: str, password: str = PASSWORD, **config: object) -> Orthanc:
+        server = Orthanc(tmp_path / f"orthanc-{len(made)}", aet, config, password)
+        made.append(server)
+        server.start()
+        return server
+
+    yield start
+    for server in made:
+        server.stop()
+
+
+def by_status(found: dict[Key, Cell], status: str) -> set[Key]:
+    return {key for key, cell in found.items() if cell.status == status}
+
+
+def test_two_sound_tenants_are_green(bhc: Tenant, mhr: Tenant) -> None:
+    result = proved(bhc, mhr)
+    found = cells(result)
+    assert [(key, cell.seen) for key, cell in found.items() if cell.status != "passed"] == []
+    assert len(found) == 8
+    assert result.notes == ()
+    assert bhc.orthanc.counts() == (0, 0)
+    assert "the connection is ended" in found["certificate", "BHC", "MHR"].seen
+    assert "as web.bhc.test" in found["certificate", "BHC", "MHR"].seen
+    assert "by BHC's authority" in found["certificate", "BHC", "MHR"].seen
+    assert found["password", "MHR", "BHC"].seen == "401"
+    assert found["aet", "BHC", "MHR"].seen == "Called AE title not recognised"
+    assert "C-ECHO as MHR" in found["aet", "BHC", "MHR"].control
+    assert "BHC: its own image" in found["images", "BHC", "MHR"].control
+    assert all(cell.ms > 0 for cell in found.values())
+    assert PASSWORD not in repr(result)
+    assert OTHER not in repr(result)
+
+
+def test_one_authority_for_both_is_red(bhc: Tenant, mhr: Tenant) -> None:
+    shared = Authority("Everybody's CA")
+    found = cells(proved(replace(bhc, authority=shared), replace(mhr, authority=shared)))
+    assert by_status(found, "broken") == {("certificate", "BHC", "MHR"), ("certificate", "MHR", "BHC")}
+    assert "web.mhr.test passes" in found["certificate", "BHC", "MHR"].seen
+
+
+def test_a_gateway_that_serves_the_others_name_is_red(bhc: Tenant, mhr: Tenant) -> None:
+    """MHR's gateway holds a certificate of BHC's authority for BHC's name: a Gateway bound to both."""
+    both = replace(
+        mhr, authority=bhc.authority, web_names=(mhr.web, mhr.dicom, bhc.web), web_faults=Faults(any_name=True)
+    )
+    found = cells(proved(bhc, both))
+    assert ("certificate", "BHC", "MHR") in by_status(found, "broken")
+    assert "as web.bhc.test: served with a certificate of BHC" in found["certificate", "BHC", "MHR"].seen
+
+
+def test_one_password_for_both_is_red(bhc: Tenant, mhr: Tenant, another: Callable[..., Orthanc]) -> None:
+    same = Tenant("MHR", another("MHR"), PASSWORD)
+    found = cells(proved(bhc, same))
+    assert by_status(found, "broken") == {("password", "BHC", "MHR"), ("password", "MHR", "BHC")}
+    assert found["password", "BHC", "MHR"].seen == f"200 for {USER}"
+
+
+def test_no_authentication_is_red(bhc: Tenant, another: Callable[..., Orthanc]) -> None:
+    found = cells(proved(bhc, Tenant("MHR", another("MHR", AuthenticationEnabled=False), OTHER)))
+    assert by_status(found, "broken") == {("password", "BHC", "MHR")}
+
+
+def test_a_server_that_takes_any_ae_title_is_red(bhc: Tenant, another: Callable[..., Orthanc]) -> None:
+    lax = another("MHR", OTHER, DicomCheckCalledAet=False)
+    found = cells(proved(bhc, Tenant("MHR", lax, OTHER)))
+    assert by_status(found, "broken") == {("aet", "BHC", "MHR")}
+    assert found["aet", "BHC", "MHR"].seen == "BHC is accepted"
+
+
+def test_one_database_for_both_is_red(bhc: Tenant, another: Callable[..., Orthanc]) -> None:
+    """Two gateways before one Orthanc that knows both users and any AE title: each sees the other's images."""
+    one = another("BHC", RegisteredUsers={USER: PASSWORD, "other": OTHER}, DicomCheckCalledAet=False)
+    mhr = Tenant("MHR", one, OTHER, endpoint={"username": "other"})
+    found = cells(proved(replace(bhc, orthanc=one), mhr))
+    assert {("images", "BHC", "MHR"), ("images", "MHR", "BHC")} <= by_status(found, "broken")
+    assert found["images", "BHC", "MHR"].seen == "QIDO, WADO shows it"
+    assert one.counts() == (0, 0)
+
+
+def test_a_gateway_that_is_down_proves_nothing(bhc: Tenant, mhr: Tenant) -> None:
+    shut = replace(mhr, web_faults=Faults(closed=True), dicom_faults=Faults(closed=True))
+    found = cells(proved(bhc, shut))
+    assert by_status(found, "passed") == {
+        ("certificate", "MHR", "BHC"), ("password", "MHR", "BHC"), ("aet", "MHR", "BHC"),
+    }  # fmt: skip
+    # what MHR could not store is not hidden from BHC: it is not there
+    assert by_status(found, "unknown") == set(found) - by_status(found, "passed")
+
+
+def test_a_wrong_password_of_b_proves_nothing(bhc: Tenant, mhr: Tenant) -> None:
+    found = cells(proved(bhc, replace(mhr, password="forgotten")))
+    assert ("password", "BHC", "MHR") in by_status(found, "unknown")
+    assert "the control failed" in found["password", "BHC", "MHR"].seen
+
+
+def test_what_a_killed_run_has_left_is_removed(bhc: Tenant, mhr: Tenant) -> None:
+    with opened(bhc) as endpoints:
+        killed = Climb(endpoints["BHC"], None, QUICK)
+        whole = images.prepare(None, MARK)
+        dicom.send(killed, whole.images[:2])
+        others = images.prepare(None)
+        dicom.send(killed, others.images[:1])
+    assert bhc.orthanc.counts() == (2, 3)
+    proved(bhc, mhr)
+    # the image of another verification is not ours
+    assert bhc.orthanc.counts() == (1, 1)
+    bhc.orthanc.forget_all()
+
+
+def test_ctrl_c_deletes_what_was_stored(bhc: Tenant, mhr: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> list[str]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(isolation_outside, "own_images", interrupt)
+    with pytest.raises(Interrupted, match="nothing is left behind"):
+        proved(bhc, mhr)
+    assert bhc.orthanc.counts() == (0, 0)
+
+
+def test_images_that_can_not_be_deleted_are_told(bhc: Tenant, mhr: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = dicomweb.sweep
+
+    def keeps(climb: Climb, consignment: images.Consignment) -> int:
+        if climb.sent is not None and climb.endpoint.tenant == "BHC":
+            raise Broken("1 images are left")
+        return sweep(climb, consignment)
+
+    monkeypatch.setattr(dicomweb, "sweep", keeps)
+    with opened(bhc, mhr) as endpoints:
+        result = prove((Outside(endpoints, QUICK),), {"BHC": "bhc", "MHR": "mhr"})
+    (note,) = result.notes
+    assert "may be left in BHC: 1 images are left" in note
+    bhc.orthanc.forget_all()
