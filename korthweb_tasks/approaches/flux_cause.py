@@ -52,11 +52,21 @@ class Causes:
             self._found[ref] = self._walk(ref)
         return self._found[ref]
 
+    def above(self, ref: Ref) -> tuple[Ref, ...]:
+        """Return who applied an object, and who applied that, from the source on top downwards."""
+        way: list[Ref] = []
+        at: Ref | None = ref
+        while at and at not in way:
+            way.append(at)
+            above = self.objects.owner(at)
+            obj = self.objects.get(at)
+            at = above if above or at.kind != "Kustomization" or not obj else source(obj)
+        return tuple(reversed(way[1:]))
+
     def _walk(self, ref: Ref) -> Cause | None:
         obj = self.objects.get(ref)
         if obj is None:
-            return Cause(ref, "failed", "does not exist", f"kubectl get {typed(ref)} --namespace {ref.namespace}",
-                         chain=(ref,))  # fmt: skip
+            return Cause(ref, "failed", "does not exist", "inv gitops.status", chain=(ref,))
         seen = self.seen(ref)
         found = self._worst(self._deeper(ref, obj, seen))
         if found and seen.state == "ready" and found.state == "suspended":

@@ -28,6 +28,7 @@ class Objects:
         self._by_kind: dict[str, list[Ref]] = defaultdict(list)
         self._below: dict[Ref, dict[Ref, None]] = defaultdict(dict)
         self._events: dict[Ref, list[Object]] = defaultdict(list)
+        self._depths: dict[Ref, int] = {}
         self._pods: dict[str, list[Object]] = defaultdict(list)
         for obj in objects:
             ref = ref_of(obj)
@@ -42,6 +43,10 @@ class Objects:
         for kind in SHOWN:
             for ref in self._by_kind[kind]:
                 self._place(ref)
+        self._above: dict[Ref, list[Ref]] = defaultdict(list)
+        for owner, below in self._below.items():
+            for ref in below:
+                self._above[ref].append(owner)
 
     def get(self, ref: Ref) -> Object | None:
         """Return an object, or None."""
@@ -53,7 +58,24 @@ class Objects:
 
     def below(self, ref: Ref) -> list[Ref]:
         """Return what an object has applied, as far as it is shown."""
-        return sorted(self._below.get(ref, ()), key=lambda below: (SHOWN.index(below.kind), below))
+        return sorted(self._below.get(ref, ()), key=lambda below: (SHOWN.index(below.kind), self.depth(below), below))
+
+    def depth(self, ref: Ref, above: tuple[Ref, ...] = ()) -> int:
+        """Return how many layers come before an object by its dependencies, at most."""
+        obj = self.get(ref)
+        if obj is None or ref in above or not obj.get("spec", {}).get("dependsOn"):
+            return 0
+        if ref not in self._depths:
+            self._depths[ref] = 1 + max(self.depth(one, (*above, ref)) for one in dependencies(obj))
+        return self._depths[ref]
+
+    def owner(self, ref: Ref) -> Ref | None:
+        """Return who applied an object; the source of a Kustomization is not owned by it, though it applied it."""
+        for owner in self._above.get(ref, ()):
+            obj = self.get(owner)
+            if obj is None or source(obj) != ref:
+                return owner
+        return None
 
     def pods(self, ref: Ref) -> list[Object]:
         """Return the pods of a workload that are neither done nor on their way out."""
@@ -63,6 +85,10 @@ class Objects:
         wanted = _selector(obj)
         found = (pod for pod in self._pods.get(ref.namespace, ()) if wanted and _has(pod, wanted))
         return [pod for pod in found if _counts(pod, of_job=ref.kind == "Job")]
+
+    def every_pod(self) -> list[Ref]:
+        """Return all pods."""
+        return sorted(ref_of(pod) for pods in self._pods.values() for pod in pods)
 
     def events(self, ref: Ref) -> list[Object]:
         """Return the warnings about an object, newest first."""
@@ -130,7 +156,7 @@ def dependencies(obj: Object) -> list[Ref]:
 
 def source(obj: Object) -> Ref | None:
     """Return where a Kustomization, HelmRelease or HelmChart gets its files from."""
-    spec, meta = obj.get("spec", {}), obj["metadata"]
+    spec, meta = obj.get("spec", {}), obj.get("metadata", {})
     if obj["kind"] == "HelmRelease" and not spec.get("chartRef"):
         chart = spec.get("chart")
         if not chart:

@@ -45,7 +45,23 @@ REFUSED = re.compile(
     re.IGNORECASE,
 )
 ATTEMPTED = "lastAttemptedRevision"
-_TMP = re.compile(r"/tmp/(kustomization-|flux-)?\d*[^/\s'\"]*/")
+#: the folder in which kustomize-controller builds
+_TMP = re.compile(r"/[^\s'\"]*?/kustomization-\d+/")
+_FILE = re.compile(r"[\w./-]+\.ya?ml")
+#: what kustomize says -> what is wrong; the first match counts
+_BUILD = tuple(
+    (re.compile(pattern), fault)
+    for pattern, fault in (
+        (r"(?<![\w.])yaml: (?:line (?P<line>\d+): )?(?P<why>.+?) in File: (?P<file>[^\s:'\"]+)", "not YAML: {why}"),
+        (r"YAML from (?P<file>\S+?):.* yaml: (?:line (?P<line>\d+): )?(?P<why>.+)", "not YAML: {why}"),
+        (r"(?<![\w.])yaml: (?:line (?P<line>\d+): )?(?P<why>.+)", "not YAML: {why}"),
+        (
+            r"(?:open|lstat|failure on|stat) '?(?P<file>[^\s']+?)'?(?: :.*)?: no such file or directory",
+            "there is no such file",
+        ),
+        (r"unknown field \\?\"(?P<why>[^\"\\]+)", "there is no field {why}"),
+    )
+)
 _SPACE = re.compile(r"\s+")
 
 
@@ -95,31 +111,31 @@ def satisfied(objects: Objects, obj: Object, needed: Object | None) -> bool:
     return there is not None and revision(there) == applied(needed)
 
 
-def clean(message: str) -> str:
-    """Return a controller's message in one line, without its temporary folders and repetitions."""
+def clean(message: str, folder: str = "") -> str:
+    """Return a controller's message in one line, without its temporary folders and repetitions.
+
+    ``folder`` is the path in the repository that a file named in it may be relative to.
+    """
     text = _SPACE.sub(" ", _TMP.sub("", message)).strip()
-    return build_fault(text) or text
+    return build_fault(text, folder.strip("./")) or text
 
 
-def build_fault(text: str) -> str:
+def build_fault(text: str, folder: str = "") -> str:
     """Return file, line and fault from what kustomize says about a file that is no good; empty for anything else."""
-    if found := re.search(r"yaml: (?:line (\d+): )?([^'\"]*?) in File: ([^\s:'\"]+)", text):
-        line = f", line {found[1]}" if found[1] else ""
-        return f"{_file(text, found[3])}{line}: not good YAML: {found[2]}"
-    if found := re.search(r"yaml: (?:line (\d+): )?(.+)", text):
-        name = re.search(r"(?:from|file|path) '?([\w./-]+\.ya?ml)", text)
-        line = f", line {found[1]}" if found[1] else ""
-        where = f"{name[1]}{line}" if name else f"a file{line}"
-        return f"{where}: not good YAML: {found[2]}"
-    if found := re.search(r"(?:symlink failure on|lstat|open) '?/?([\w./-]+)'? ?:? .*no such file or directory", text):
-        return f"{found[1]}: no such file or directory"
+    for pattern, fault in _BUILD:
+        if found := pattern.search(text):
+            told = found.groupdict()
+            line = f", line {told['line']}" if told.get("line") else ""
+            return f"{_placed(told.get('file') or _FILE.search(text), folder)}{line}: {fault.format(**told)}"
     return ""
 
 
-def _file(text: str, name: str) -> str:
-    """Return the longest path that a message has for a file."""
-    paths = re.findall(rf"[\w./-]*{re.escape(name)}", text)
-    return str(max([name, *paths], key=len)).lstrip("/")
+def _placed(found: str | re.Match[str] | None, folder: str) -> str:
+    """Return a file's path in the repository."""
+    if found is None:
+        return folder or "a file"
+    name = (found if isinstance(found, str) else found[0]).strip("/")
+    return name if not folder or name.startswith(folder) else f"{folder}/{name}"
 
 
 def _flux(objects: Objects, obj: Object) -> Seen:
@@ -141,7 +157,8 @@ def _flux(objects: Objects, obj: Object) -> Seen:
         return Seen("blocked", f"waits for {names}" if names else "its turn comes next")
     if told.get("status") == "False":
         stale = obj["kind"] == "Kustomization" and _offered(objects, obj) not in ("", status(obj).get(ATTEMPTED, ""))
-        return Seen("failed", clean(str(told.get("message", ""))), math.inf if stale else _flux_patience(obj, told))
+        text = clean(str(told.get("message", "")), str(spec.get("path", "")))
+        return Seen("failed", text, math.inf if stale else _flux_patience(obj, told))
     return Seen("waiting", clean(str((moving or told).get("message", ""))))
 
 

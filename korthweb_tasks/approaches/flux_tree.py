@@ -28,11 +28,8 @@ def build(objects: Iterable[Object] | Objects) -> Tree:
 class _Builder:
     def __init__(self, world: Objects, causes: Causes) -> None:
         self.world, self.causes = world, causes
-        self.parent: dict[Ref, Ref] = {}
-        for owner in world.of(*FOLLOWED):
-            for below in world.below(owner):
-                if self._may(below, owner):
-                    self.parent.setdefault(below, owner)
+        owned = ((below, world.owner(below)) for owner in world.of(*FOLLOWED) for below in world.below(owner))
+        self.parent = {below: owner for below, owner in owned if owner and world.get(owner)}
         self.placed: set[Ref] = set()
 
     def roots(self) -> list[Ref]:
@@ -57,11 +54,6 @@ class _Builder:
             nodes = tuple(self._pod(ref_of(pod)) for pod in self.world.pods(ref))
         return Node(ref, seen.state, seen.message, nodes)
 
-    def _may(self, below: Ref, owner: Ref) -> bool:
-        """Say whether ``below`` may hang there: the source of the top Kustomization is in its own inventory."""
-        obj = self.world.get(owner)
-        return obj is not None and source(obj) != below
-
     def _origin(self, ref: Ref) -> Ref | None:
         obj = self.world.get(ref)
         return source(obj) if obj and ref.kind == "Kustomization" else None
@@ -81,23 +73,17 @@ class _Builder:
 def _steps(world: Objects, causes: Causes) -> Iterable[Step]:
     """Return what is followed: every Kustomization and HelmRelease, what comes first first."""
     refs = world.of(*FOLLOWED)
-    for ref in sorted(refs, key=lambda ref: (_depth(world, ref, ()), refs.index(ref))):
+    for ref in sorted(refs, key=lambda ref: (world.depth(ref), refs.index(ref))):
         obj, seen = world.get(ref), causes.seen(ref)
         needs = tuple(step_name(one) for one in dependencies(obj) if one in refs) if obj else ()
-        yield Step(ref, step_name(ref), f"{ref.kind} {ref.name}", seen.state, seen.message, needs)
+        handled = str(status(obj).get("lastHandledReconcileAt", "")) if obj else ""
+        yield Step(ref, step_name(ref), f"{ref.kind} {ref.name}", seen.state, seen.message, needs, handled)
 
 
 def _offers(world: Objects) -> Iterable[Offer]:
     for ref in world.of("GitRepository"):
         if obj := world.get(ref):
             yield Offer(ref, revision(obj), str(status(obj).get("lastHandledReconcileAt", "")))
-
-
-def _depth(world: Objects, ref: Ref, above: tuple[Ref, ...]) -> int:
-    obj = world.get(ref)
-    if obj is None or ref in above:
-        return 0
-    return 1 + max((_depth(world, one, (*above, ref)) for one in dependencies(obj)), default=0)
 
 
 def step_name(ref: Ref) -> str:

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from korthweb_tasks.approaches.flux_objects import Objects
     from korthweb_tasks.collections.session import Session
     from korthweb_tasks.core.record import StepRecord
-    from korthweb_tasks.core.tree import Nudge, Object, Tree
+    from korthweb_tasks.core.tree import Nudge, Object, Ref, Tree
     from korthweb_tasks.run.feed import Feed
+    from korthweb_tasks.run.follow import Nudger
 
 
 def followed(
@@ -37,18 +38,69 @@ def followed(
     from korthweb_tasks.run.tree_view import TreeView
     from korthweb_tasks.tools.flux import asking
 
-    goal, view, done = Goal(frozenset(only), revision), TreeView(session.console), False
+    goal, view = Goal(_tops(only), revision), TreeView(session.console)
     feed = _feed(session)
     follow = Follow(feed, reading(revision), goal, view, Nudger(feed, asking))
     what = f"commit {revision[:8]}" if revision else "Flux"
     with feed.opened(), view.opened(title or f"Following {what} on {session.ref.name}"):
         try:
-            records = follow.run(seconds or session.settings.timeouts.run)
-            done = True
+            return follow.run(seconds or session.settings.timeouts.run)
         finally:
             if told is not None:
-                told.extend(follow.records(interrupted=not done and session.runner.stopped))
-    return records
+                told.extend(follow.records())
+
+
+def reconciled(session: Session, refs: Iterable[Ref], *, seconds: float | None = None) -> tuple[StepRecord, ...]:
+    """Let the sources of Kustomizations and HelmReleases be fetched, then these be applied, and follow that.
+
+    Raises NotReady where a source can not be fetched, or where something does not get ready.
+    """
+    from korthweb_tasks.run.follow import Follow, Goal, Nudger
+    from korthweb_tasks.run.tree_view import TreeView
+    from korthweb_tasks.tools.flux import asking
+
+    wanted, feed, limit = frozenset(refs), _feed(session), seconds or session.settings.timeouts.step
+    view = TreeView(session.console)
+    with feed.opened(), view.opened(f"Reconciling {', '.join(sorted(ref.name for ref in wanted))}"):
+        nudger = Nudger(feed, asking)
+        while not feed.listed():
+            feed.news(0.2)
+        _fetched(feed, nudger, wanted, limit)
+        tokens = {ref: nudger.ask(ref) for ref in wanted}
+        return Follow(feed, reading(), Goal(wanted, handled=tokens), view, nudger).run(limit)
+
+
+def _fetched(feed: Feed, nudger: Nudger, wanted: Iterable[Ref], seconds: float) -> None:
+    """Ask for the sources, and wait until their controller has answered; raises NotReady."""
+    from korthweb_tasks.approaches.flux_objects import condition, source, status
+    from korthweb_tasks.errors import NotReady
+
+    sources: dict[Ref, None] = {}
+    for ref in sorted(wanted):
+        way: list[Ref] = []
+        while (origin := source(feed.objects.get((way or [ref])[-1], {"kind": ""}))) and origin in feed.objects:
+            way.append(origin)
+        # a chart's repository comes before the chart; what has no status needs no fetching
+        sources.update(dict.fromkeys(one for one in reversed(way) if status(feed.objects[one])))
+    end = time.monotonic() + seconds
+    for ref in sources:
+        token = nudger.ask(ref)
+        while status(feed.objects.get(ref, {})).get("lastHandledReconcileAt") != token:
+            if time.monotonic() > end:
+                raise NotReady(
+                    f"{ref} was not looked at in {seconds:.0f} s", hint="inv gitops.logs --controller source"
+                )
+            feed.news(0.2)
+        told = condition(feed.objects[ref])
+        if told.get("status") == "False":
+            raise NotReady(f"{ref}: {told.get('message', '')}", hint=f"inv gitops.explain {ref.name}")
+
+
+def _tops(only: Iterable[str]) -> frozenset[Ref]:
+    from korthweb_tasks.core.tree import Ref
+    from korthweb_tasks.tools.flux import SYSTEM
+
+    return frozenset(Ref("Kustomization", SYSTEM, name) for name in only)
 
 
 @contextmanager

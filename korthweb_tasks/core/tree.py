@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,6 +11,8 @@ from typing import Any, Literal
 #: blocked: something that it depends on is not ready
 State = Literal["ready", "waiting", "failed", "suspended", "blocked"]
 Object = Mapping[str, Any]
+#: kinds that have their own line in a tree, ready or not
+LAYERS = ("Kustomization", "HelmRelease")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -80,7 +82,10 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One object that is followed, as the report shows it. ``needs`` are names of other steps."""
+    """One object that is followed, as the report shows it.
+
+    ``needs`` are names of other steps; ``handled`` is the last request to look again that was answered.
+    """
 
     ref: Ref
     name: str
@@ -88,6 +93,7 @@ class Step:
     state: State
     message: str = ""
     needs: tuple[str, ...] = ()
+    handled: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +118,27 @@ class Tree:
         """Return every node, top first."""
         for root in self.roots:
             yield from root.walk()
+
+
+def lines_of(tree: Tree, tops: Iterable[Node] | None = None, *, whole: bool = False) -> Iterator[Line]:
+    """Return the tree (or what is below ``tops``) line by line; what is below a ready object only with ``whole``."""
+    for root in tree.roots if tops is None else tops:
+        yield from _lines_of(root, tree, 0, whole)
+
+
+#: (indent, state, what it is, why it is so)
+Line = tuple[int, State, str, str]
+
+
+def _lines_of(node: Node, tree: Tree, indent: int, whole: bool) -> Iterator[Line]:
+    why, cause = node.message, tree.causes.get(node.ref)
+    if cause and cause.ref != node.ref:
+        why = f"{cause.ref}: {cause.message}"
+    state: State = "waiting" if node.state == "ready" and cause else node.state
+    yield indent, state, str(node.ref), why
+    for child in node.children:
+        if whole or child.ref.kind in LAYERS or not child.ready:
+            yield from _lines_of(child, tree, indent + 1, whole)
 
 
 @dataclass(frozen=True, slots=True)

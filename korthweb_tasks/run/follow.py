@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from korthweb_tasks.core.record import StepRecord, Verdict
-from korthweb_tasks.core.tree import Cause, Node, Nudge, Object, Ref, Step, Tree
+from korthweb_tasks.core.tree import Cause, Nudge, Object, Ref, Step, Tree
 from korthweb_tasks.errors import Interrupted, NotReady
 from korthweb_tasks.run.feed import Feed, Lost
 
@@ -19,6 +19,7 @@ TICK = 0.5
 FORGOTTEN = 15.0
 #: a fault that passes: the first pause in seconds, which doubles, its limit, and how often it is worth a nudge
 FIRST_PAUSE, LONGEST_PAUSE, NUDGES = 1.0, 15.0, 8
+STATUS = "inv gitops.status"
 #: what the objects mean: the tree, and who should look again
 Read = Callable[[Collection[Object]], tuple[Tree, Sequence[Nudge]]]
 
@@ -52,6 +53,15 @@ class Nudger:
         now = time.monotonic()
         return [one for one in wanted if not self._was(one) and self._due(one, now) and self._give(one)]
 
+    def ask(self, ref: Ref) -> str:
+        """Let a controller look at an object now, and return the text by which its answer is known."""
+        one = Nudge(ref, f"asked {time.time_ns()}")
+        for _ in range(20):
+            if self._give(one):
+                return self.tokens[ref]
+            self.feed.news(0.5)
+        raise NotReady(f"{ref} can not be asked to look again", hint=STATUS)
+
     def _was(self, one: Nudge) -> bool:
         return (one.ref, one.cause) in self.given
 
@@ -82,27 +92,28 @@ class Nudger:
 
 @dataclass
 class Goal:
-    """What to wait for. ``only``: names of top objects, with everything below them; none: everything.
+    """What to wait for. ``only``: top objects, with everything below them; none: everything there is.
 
-    ``revision``: the sources must have offered this one, and what they offer has to be applied.
+    ``revision``: the sources must have offered this one, and what they offer has to be applied. ``handled``: requests
+    that have to be answered first.
     """
 
-    only: frozenset[str] = frozenset()
+    only: frozenset[Ref] = frozenset()
     revision: str = ""
-    kind: str = "Kustomization"
+    handled: Mapping[Ref, str] = field(default_factory=dict)
     offered: bool = field(default=False, init=False)
 
     def steps(self, tree: Tree) -> list[Step]:
         """Return the steps that count."""
         if not self.only:
             return list(tree.steps)
-        below = {node.ref for top in tree.walk() if self._named(top) for node in top.walk()}
+        below = {node.ref for top in tree.walk() if top.ref in self.only for node in top.walk()}
         return [step for step in tree.steps if step.ref in below]
 
     def missing(self, tree: Tree) -> list[str]:
-        """Return the names of ``only`` that are not there."""
-        there = {step.ref.name for step in tree.steps if step.ref.kind == self.kind}
-        return sorted(self.only - there)
+        """Return those of ``only`` that are not there."""
+        there = {step.ref for step in tree.steps}
+        return sorted(str(ref) for ref in self.only - there)
 
     def see(self, tree: Tree, tokens: Mapping[Ref, str]) -> None:
         """Take in whether the sources have the wanted revision, or a newer one that came in between."""
@@ -112,12 +123,13 @@ class Goal:
     def met(self, tree: Tree) -> bool:
         """Say whether all is ready; nothing at all is not ready."""
         steps = self.steps(tree)
-        wanted = [step for step in steps if step.state != "suspended"]
+        wanted = [step for step in steps if step.state != "suspended" or step.ref in self.only]
         ready = all(step.state == "ready" and step.ref not in tree.causes for step in wanted)
-        return self.offered and bool(steps) and not self.missing(tree) and ready
+        return self.offered and bool(steps) and not self.missing(tree) and ready and self.answered(tree)
 
-    def _named(self, node: Node) -> bool:
-        return node.ref.kind == self.kind and node.ref.name in self.only
+    def answered(self, tree: Tree) -> bool:
+        """Say whether the requests were answered."""
+        return all(self.handled.get(step.ref, step.handled) == step.handled for step in tree.steps)
 
 
 @dataclass
@@ -132,6 +144,7 @@ class Follow:
     began: float = field(default_factory=time.monotonic)
     tree: Tree = field(default_factory=Tree, init=False)
     nudged: list[Nudge] = field(default_factory=list, init=False)
+    interrupted: bool = field(default=False, init=False)
     _stories: dict[str, _Story] = field(default_factory=dict, init=False)
     _faults: dict[tuple[Ref, Ref, str], list[float]] = field(default_factory=dict, init=False)
 
@@ -143,8 +156,9 @@ class Follow:
                 self._give_up()
                 if time.monotonic() > end:
                     raise self._late(seconds)
-        except KeyboardInterrupt:
-            raise Interrupted("interrupted; what Flux has begun goes on in the cluster") from None
+        except (KeyboardInterrupt, Interrupted):
+            self.interrupted = True
+            raise Interrupted("interrupted; what Flux has begun goes on in the cluster", hint=STATUS) from None
         return self.records()
 
     def look(self) -> bool:
@@ -160,11 +174,11 @@ class Follow:
         self.view.show(self.tree, now)
         return self.feed.listed() and self.goal.met(self.tree)
 
-    def records(self, *, interrupted: bool = False) -> tuple[StepRecord, ...]:
+    def records(self) -> tuple[StepRecord, ...]:
         """Return what happened so far."""
         now = time.monotonic() - self.began
         return tuple(
-            self._stories[step.name].record(step, self.tree.causes.get(step.ref), now, interrupted)
+            self._stories[step.name].record(step, self.tree.causes.get(step.ref), now, self.interrupted)
             for step in self.goal.steps(self.tree)
             if step.name in self._stories
         )
@@ -172,7 +186,8 @@ class Follow:
     def _give_up(self) -> None:
         """Raise NotReady for a fault that has stayed longer than it is worth waiting."""
         now = time.monotonic()
-        wanted = {step.ref for step in self.goal.steps(self.tree)} if self.goal.offered else set()
+        begun = self.goal.offered and self.goal.answered(self.tree)  # what failed before that is not counted
+        wanted = {step.ref for step in self.goal.steps(self.tree)} if begun else set()
         for ref, cause in self.tree.causes.items():
             if ref not in wanted:
                 continue
@@ -189,14 +204,11 @@ class Follow:
         if causes:
             return fault(*causes[0], self.tree, late=seconds)
         if missing := self.goal.missing(self.tree):
-            return NotReady(f"there is no Kustomization {', '.join(missing)} after {seconds:.0f} s", hint=STATUS)
+            return NotReady(f"there is no {', '.join(missing)} after {seconds:.0f} s", hint=STATUS)
         if self.feed.silent:
             return NotReady(f"the API server gave no answer at the end of {seconds:.0f} s", hint=STATUS)
         what = f"no source has revision {self.goal.revision[:12]}" if not self.goal.offered else "nothing is there"
         return NotReady(f"{what} after {seconds:.0f} s", hint=STATUS)
-
-
-STATUS = "inv gitops.status"
 
 
 def fault(ref: Ref, cause: Cause, tree: Tree, *, late: float = 0.0) -> NotReady:

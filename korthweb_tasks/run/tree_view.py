@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.core.tree import Cause, Node, Ref, State, Tree
+from korthweb_tasks.core.tree import Cause, Ref, State, Tree, lines_of
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -97,21 +97,3 @@ class TreeView:
             text.append(f"{'  ' * indent}{mark} {words}", style=colour)
             text.append(f"  {why}\n" if why else "\n", style="dim")
         return text
-
-
-def lines_of(tree: Tree, *, whole: bool = False) -> Iterator[tuple[int, State, str, str]]:
-    """Return (indent, state, what, why) for each line; below what is ready nothing is told, unless ``whole``."""
-    for root in tree.roots:
-        yield from _lines_of(root, tree, 0, whole)
-
-
-def _lines_of(node: Node, tree: Tree, indent: int, whole: bool) -> Iterator[tuple[int, State, str, str]]:
-    why = node.message
-    cause = tree.causes.get(node.ref)
-    if cause and cause.ref != node.ref:
-        why = f"{cause.ref}: {cause.message}"
-    state: State = "waiting" if node.state == "ready" and cause else node.state
-    yield indent, state, str(node.ref), why
-    for child in node.children:
-        if whole or child.ref.kind in ("Kustomization", "HelmRelease") or not child.ready:
-            yield from _lines_of(child, tree, indent + 1, whole)

@@ -15,6 +15,8 @@ from korthweb_tasks.core.tree import Ref, Watched
 SYSTEM = "flux-system"
 #: who asks a controller to look again, by a new value (any text)
 REQUESTED = "reconcile.fluxcd.io/requestedAt"
+#: whose fields these are: kustomize-controller takes away what kubectl has set under its own name
+MANAGER = "--field-manager=korthweb"
 COMPONENTS = ("source-controller", "kustomize-controller", "helm-controller")
 #: the word for a controller that a person types
 CONTROLLERS = {"source": "source-controller", "kustomize": "kustomize-controller", "helm": "helm-controller"}
@@ -164,14 +166,14 @@ class Flux:
 
     def requested(self, ref: Ref, when: str) -> Command:
         """Return the annotation that makes the object's controller look again; ``when`` is any new text."""
-        args = ("annotate", "--overwrite", typed(ref), f"{REQUESTED}={when}", "--namespace", ref.namespace)
+        args = ("annotate", "--overwrite", typed(ref), f"{REQUESTED}={when}", "--namespace", ref.namespace, MANAGER)
         argv = ("kubectl", *self.target.kubectl_args(), *args)
         return Command(argv=argv, repeatable=True)
 
     def suspended(self, ref: Ref, suspend: bool) -> Command:
         """Return the patch that suspends an object, or lets its controller work on it again."""
         patch = json.dumps({"spec": {"suspend": suspend}})
-        args = ("patch", typed(ref), "--namespace", ref.namespace, "--type=merge", "--patch", patch)
+        args = ("patch", typed(ref), "--namespace", ref.namespace, "--type=merge", "--patch", patch, MANAGER)
         return Command(argv=("kubectl", *self.target.kubectl_args(), *args), repeatable=True)
 
     def proxy(self, socket: str) -> Command:

@@ -1,0 +1,56 @@
+"""The logs of Flux' controllers: the last lines in the order of time, or as they come."""
+
+from __future__ import annotations
+
+import json
+import select
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from korthweb_tasks.errors import Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from korthweb_tasks.approaches.flux_log import Line
+    from korthweb_tasks.collections.session import Session
+
+
+def recent(session: Session, components: Iterable[str], lines: int) -> list[Line]:
+    """Return the last ``lines`` of each controller, sorted by time."""
+    from korthweb_tasks.approaches.flux_log import read
+    from korthweb_tasks.tools.flux import Flux
+
+    flux, found = Flux(session.target), []
+    for component in components:
+        text = session.runner.run(flux.logs(component, tail=lines)).stdout
+        found += [read(line) for line in text.splitlines() if line.strip()]
+    return sorted(found, key=lambda line: line.time)
+
+
+def streamed(session: Session, components: Iterable[str], lines: int) -> None:
+    """Print what the controllers say as they say it, until Ctrl-C or until the last of them has ended."""
+    from korthweb_tasks.tools.flux import Flux
+
+    flux = Flux(session.target)
+    with ExitStack() as stack:
+        wanted = [flux.logs(component, follow=True, tail=lines) for component in components]
+        rests = {stack.enter_context(session.runner.stream(command)): b"" for command in wanted}
+        try:
+            while rests:
+                for stream in select.select(list(rests), (), (), 0.5)[0]:
+                    *whole, rest = (rests[stream] + stream.read()).split(b"\n")
+                    _print(session, whole)
+                    rests[stream] = rest
+                rests = {stream: rest for stream, rest in rests.items() if not stream.ended}
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted") from None
+
+
+def _print(session: Session, lines: list[bytes]) -> None:
+    from korthweb_tasks.approaches.flux_log import read
+
+    for raw in lines:
+        if raw.strip():
+            line = read(raw.decode(errors="replace"))
+            print(json.dumps(line.as_data()) if session.output == "json" else line, flush=True)
