@@ -74,8 +74,8 @@ def for_cluster(settings: Settings, target: Target, tenants: tuple[Tenant, ...])
     record = kubectl.get_these([("deployment", "istiod"), ("configmap", ISTIO_RECORD)], namespace=ISTIO)
     return [
         Check("Kubernetes", version, kubernetes),
-        *(_permission(kubectl, kind, None) for kind in CLUSTER_WIDE),
-        *(_permission(kubectl, kind, tenants[0].namespace) for kind in IN_NAMESPACE if tenants),
+        *(permission(kubectl, kind, None) for kind in CLUSTER_WIDE),
+        *(permission(kubectl, kind, tenants[0].namespace) for kind in IN_NAMESPACE if tenants),
         Check("Storage", classes, lambda result: storage(result, settings.storage_class)),
         Check("Names of namespaces", namespaces, lambda result: free_names(result, tenants)),
         Check("Istio", record, free_mesh),
@@ -168,7 +168,9 @@ def _hosts(gateway: dict[str, Any]) -> set[str]:
     return {host.rpartition("/")[2] for server in gateway["spec"].get("servers", ()) for host in server["hosts"]}
 
 
-def _permission(kubectl: Kubectl, kind: str, namespace: str | None) -> Check:
+def permission(kubectl: Kubectl, kind: str, namespace: str | None) -> Check:
+    """Return the question whether a person may make something."""
+
     def read(result: Result) -> tuple[Verdict, str]:
         if result.stdout.strip().startswith("yes"):
             return "ok", "allowed"

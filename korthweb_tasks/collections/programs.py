@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Programs(Mapping[str, str]):
     """Paths of the CLIs, looked for (and made) once, when one is first needed; several threads may ask."""
 
-    NAMES = ("kubectl", "helm", "istioctl", "flux")
+    NAMES = ("kubectl", "helm", "istioctl", "flux", "sops", "age-keygen")
 
     def __init__(
         self,

@@ -261,6 +261,12 @@ class Session:
         limits = self.settings.timeouts
         return Executor(self.runner, self.kubectl, self.console, self._shared.journal, limits.step, limits.run)
 
+    def previewed(self, plan: Plan) -> tuple[StepRecord, ...]:
+        """Ask every probe of ``plan`` and change nothing."""
+        self.contact()
+        found: tuple[StepRecord, ...] = self._executor().preview(plan)
+        return found
+
     def _preview(self, plan: Plan) -> Report:
         records = self._executor().preview(plan)
         lines = []

@@ -134,6 +134,12 @@ def pull(source: str, version: str, folder: str, *, chart: str = "", ca_file: st
     return _registry(args, source, ca_file)
 
 
+def show(source: str, version: str, *, chart: str = "", ca_file: str = "") -> Command:
+    """Return the question for a chart's own description; the names mean what they do in :func:`pull`."""
+    which = (source,) if source.startswith("oci://") else (chart, "--repo", source)
+    return _registry(("show", "chart", *which, "--version", version), source, ca_file)
+
+
 def push(archive: str, registry: str, *, ca_file: str = "") -> Command:
     """Return the upload of a chart's archive to ``oci://host/path``."""
     return _registry(("push", archive, registry), registry, ca_file)

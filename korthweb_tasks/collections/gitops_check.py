@@ -1,0 +1,151 @@
+"""What gitops.check looks at: tools, settings, cluster, Git, charts, images. Nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from korthweb_tasks.collections.gitops_fleet import EXTRA, NotInLab, checkout_of, full_path, remote, sources, tenants_of
+from korthweb_tasks.collections.gitops_parts import beforehand
+from korthweb_tasks.errors import KorthwebError
+
+if TYPE_CHECKING:
+    import httpx
+
+    from korthweb_tasks.approaches.checks import Check, Finding
+    from korthweb_tasks.collections.session import Session
+
+
+def findings(session: Session) -> list[Finding]:
+    """Return everything that was looked at; what can be asked at the same time is."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    asked: list[Callable[[], list[Finding]]] = [
+        lambda: _tools(session),
+        lambda: _cluster(session),
+        lambda: _git(session),
+        lambda: _charts(session),
+        lambda: _images(session),
+    ]
+    with ThreadPoolExecutor(len(asked)) as pool:
+        try:
+            return [*_settings(session), *(one for found in pool.map(lambda ask: ask(), asked) for one in found)]
+        except KeyboardInterrupt:  # the threads wait for their commands, and we would wait for the threads
+            session.runner.stop()
+            raise
+
+
+def _tools(session: Session) -> list[Finding]:
+    from korthweb_tasks.collections.shared import tool
+    from korthweb_tasks.core.command import Command
+
+    more = ("sops", "age-keygen") if session.settings.gitops.secrets == "sops" else ()
+    found = [tool(session, name) for name in ("kubectl", "flux", *more)]
+    return [*found, _told("git", lambda: session.runner.run(Command(argv=("git", "--version"))).stdout.split()[2])]
+
+
+def _settings(session: Session) -> list[Finding]:
+    from korthweb_tasks.approaches.checks import Finding, from_settings
+    from korthweb_tasks.approaches.gitops_checks import quota
+
+    def fit() -> str:
+        beforehand(session)
+        return "they fit together"
+
+    found = [_told("Settings", fit)]
+    try:
+        tenants = tenants_of(session)
+    except KorthwebError:
+        return found
+    rooms = [Finding(f"{tenant.name}: quota", *quota(session.settings, tenant)) for tenant in tenants]
+    return [*found, *from_settings(session.settings, tenants), *rooms]
+
+
+def _cluster(session: Session) -> list[Finding]:
+    from korthweb_tasks.approaches.gitops_checks import for_cluster
+
+    asked: list[Check] = for_cluster(session.settings, session.target, session.tenants)
+    return [check.finding(session.runner.check(check.command)) for check in asked]
+
+
+def _git(session: Session) -> list[Finding]:
+    """Ask for the branches, then for a push that changes nothing."""
+    from korthweb_tasks.approaches.checks import Finding
+
+    title = "Fleet repository"
+    try:
+        checkout = checkout_of(session, remote(session))
+        with checkout.held():
+            newest = checkout.refresh()
+            checkout.may_push()
+    except NotInLab as error:
+        return [Finding(title, "note", f"{error.message}; gitops.bootstrap brings it")]
+    except KorthwebError as error:
+        return [Finding(title, "broken", f"{error.message} ({error.hint})")]
+    url, branch = checkout.remote.url, checkout.remote.branch
+    text = f"commit {newest[:8]} of {branch}, may be pushed to" if newest else f"empty: {branch} will be made"
+    return [Finding(title, "ok", f"{url}: {text}")]
+
+
+def _charts(session: Session) -> list[Finding]:
+    from korthweb_tasks.approaches.checks import Finding
+    from korthweb_tasks.approaches.fleet_parts import PARTS
+    from korthweb_tasks.tools.helm import show
+
+    try:
+        found = sources(session)
+    except NotInLab as error:
+        return [Finding("Charts", "note", f"{error.message}; inv lab.up --with {EXTRA}, or gitops.bootstrap brings it")]
+    except KorthwebError as error:
+        return [Finding("Charts", "broken", error.message)]
+    names = {release.name: release.chart for part in PARTS for release in part.releases}
+    told = []
+    for name, at in found.charts.items():
+        command = show(at.source, at.version, chart=names.get(name, name), ca_file=found.registry_ca_file)
+        result = session.runner.check(command)
+        good = result.code == 0
+        last = (result.stderr.strip().splitlines() or ["no answer"])[-1]
+        text = f"{at.version} from {at.source}" if good else f"{at.source}: {last}"
+        told.append(Finding(f"Chart {name}", "ok" if good else "broken", text))
+    return told
+
+
+def _images(session: Session) -> list[Finding]:
+    """Ask each registry for its image; a registry that this machine can't reach may be known to the nodes."""
+    from korthweb_tasks.approaches.checks import Finding
+    from korthweb_tasks.approaches.gitops_checks import images
+    from korthweb_tasks.lab.registry import Registry
+
+    if session.ref.lab:
+        return [Finding("Images", "ok", "the lab has its own")]
+    wanted = images(session.settings)
+    with _client(session) as client:
+        reasons = Registry(client).missing(wanted)
+    found = [Finding(f"Image {image}", "ok", "there") for image in wanted if image not in reasons]
+    for image, reason in reasons.items():
+        if reason == "not there":
+            found.append(Finding(f"Image {image}", "broken", reason))
+        else:
+            found.append(Finding(f"Image {image}", "note", f"{reason}; the nodes must be able to pull it"))
+    return found
+
+
+def _client(session: Session) -> httpx.Client:
+    """Return a connection to registries that trusts the site's own authority too."""
+    import ssl
+
+    import httpx
+
+    trust = ssl.create_default_context()
+    if authority := session.settings.gitops.registry_ca_file:
+        trust.load_verify_locations(full_path(authority, "gitops.registry_ca_file"))
+    return httpx.Client(verify=trust, timeout=httpx.Timeout(20.0, connect=5.0), follow_redirects=True)
+
+
+def _told(title: str, ask: Callable[[], object]) -> Finding:
+    from korthweb_tasks.approaches.checks import Finding
+
+    try:
+        return Finding(title, "ok", str(ask()))
+    except KorthwebError as error:
+        return Finding(title, "broken", f"{error.message} ({error.hint})" if error.hint else error.message)

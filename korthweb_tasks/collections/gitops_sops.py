@@ -1,0 +1,139 @@
+"""Passwords in Git, encrypted: the age key that opens them, and the files that sops makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from korthweb_tasks.errors import SettingsError, StepFailed
+
+if TYPE_CHECKING:
+    from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.run.checkout import Checkout
+    from korthweb_tasks.settings.parts import Tenant
+
+#: prefix of an age key that opens
+PRIVATE = "AGE-SECRET-KEY-"
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """The key, and by tenant: the encrypted file, and the passwords that are in it."""
+
+    key: str = field(repr=False)
+    files: Mapping[str, str]
+    users: Mapping[str, Mapping[str, str]] = field(repr=False)
+
+
+def sealed(session: Session, checkout: Checkout, tenants: tuple[Tenant, ...], *, make: bool) -> Sealed | None:
+    """Return the encrypted passwords of ``tenants``, those of Git where they hold still; None where Git has none.
+
+    A file is made anew only where a password is missing or was chosen anew: a second run changes nothing.
+    With ``make`` a key is made where there is none; without it, what has no key yet is left out.
+    """
+    if session.settings.gitops.secrets != "sops":
+        return None
+    key = _key(session, make=make and not session.dry_run)
+    if not key:
+        return Sealed("", {}, {})
+    from korthweb_tasks.collections.gitops_fleet import folder_of
+
+    files, users = {}, {}
+    recipient = _recipient(session, key)
+    for tenant in tenants:
+        from korthweb_tasks.approaches.fleet import DEPENDENCY, ENCRYPTED, slug
+
+        path = f"clusters/{folder_of(session)}/tenants/{slug(tenant)}/{DEPENDENCY}/{ENCRYPTED}"
+        there = checkout.read(path)
+        held = _opened(session, there, key, path) if there else {}
+        users[tenant.name] = _wanted(session, tenant, held)
+        if there and held == users[tenant.name]:
+            files[tenant.name] = there
+        else:
+            files[tenant.name] = _closed(session, tenant, users[tenant.name], recipient)
+    return Sealed(key, files, users)
+
+
+def _key(session: Session, *, make: bool) -> str:
+    """Return the key: the cluster's, else that of the project's file, else a new one. It is never replaced."""
+    from korthweb_tasks import paths
+    from korthweb_tasks.approaches.credentials import table
+    from korthweb_tasks.approaches.gitops import AGE_KEY, AGE_SECRET
+    from korthweb_tasks.collections.gitops_fleet import folder_of
+    from korthweb_tasks.core.command import Command
+    from korthweb_tasks.settings.choice import write_private
+    from korthweb_tasks.tools.flux import SYSTEM
+    from korthweb_tasks.tools.kubectl import items
+
+    path = paths.work_dir() / f"{folder_of(session)}.agekey"
+    result = session.runner.run(session.kubectl.get("secret", AGE_SECRET, namespace=SYSTEM))
+    found = table(items(result)).get(AGE_SECRET, {}).get(AGE_KEY, "")
+    kept = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if found or kept or not make:
+        return found or kept
+    key = session.runner.run(Command(argv=("age-keygen",))).stdout
+    write_private(path, key)
+    session.console.line(f"A key for the passwords in Git was made: {path}", "bold")
+    session.console.line("  Keep a copy outside of this machine: without it nobody can read them again.")
+    return key
+
+
+def _recipient(session: Session, key: str) -> str:
+    """Return the public half of a key."""
+    from korthweb_tasks.core.command import Command
+
+    return session.runner.run(Command(argv=("age-keygen", "-y"), stdin=key, masks=_masks(key))).stdout.strip()
+
+
+def _wanted(session: Session, tenant: Tenant, held: Mapping[str, str]) -> dict[str, str]:
+    """Return the passwords as they shall be: chosen in .env, else those of Git, else the cluster's, else new ones."""
+    from korthweb_tasks.approaches.common import USERS_SECRET, given_passwords
+    from korthweb_tasks.approaches.credentials import generated, table
+    from korthweb_tasks.settings.orthanc import password_variables
+    from korthweb_tasks.tools.kubectl import items
+
+    given = given_passwords(tenant, session.secrets)
+    running: Mapping[str, str] = {}
+    if any(not given.get(user) and not held.get(name) for user, name in password_variables(tenant).items()):
+        result = session.runner.run(session.kubectl.get("secret", USERS_SECRET, namespace=tenant.namespace))
+        running = table(items(result)).get(USERS_SECRET, {})
+    return {
+        name: given.get(user) or held.get(name) or running.get(name) or generated()
+        for user, name in password_variables(tenant).items()
+    }
+
+
+def _opened(session: Session, text: str, key: str, path: str) -> dict[str, str]:
+    """Return the passwords of an encrypted file; raises StepFailed for one that the key does not open."""
+    import yaml
+
+    from korthweb_tasks.core.command import Command
+
+    lines = "\n".join(line for line in key.splitlines() if line.startswith(PRIVATE))
+    words = ("decrypt", "--input-type", "yaml", "--output-type", "yaml", "--filename-override", "secrets.yaml")
+    command = Command(argv=("sops", *words), stdin=text, env={"SOPS_AGE_KEY": lines}, masks=_masks(key))
+    result = session.runner.check(command)
+    if result.code != 0:
+        hint = f"the key of this cluster belongs into .korthweb/*.agekey; or remove {path} from Git: new ones are made"
+        raise StepFailed(f"{path} can't be opened with this cluster's key", hint=hint, details=result.stderr.strip())
+    found = yaml.safe_load(result.stdout)
+    return {str(name): str(value) for name, value in (found.get("stringData") or {}).items()}
+
+
+def _closed(session: Session, tenant: Tenant, users: Mapping[str, str], recipient: str) -> str:
+    from korthweb_tasks.approaches.gitops import users_secret
+    from korthweb_tasks.core.command import Command
+
+    if not recipient.startswith("age1"):
+        raise SettingsError("age-keygen gave no public key", hint="inv tools.list shows which age-keygen is used")
+    form = ("--input-type", "yaml", "--output-type", "yaml", "--filename-override", "secrets.yaml")
+    words = ("encrypt", "--age", recipient, "--encrypted-regex", "^(data|stringData)$", *form)
+    masks = tuple(users.values())
+    # a .sops.yaml of the working directory must not choose other keys
+    command = Command(argv=("sops", "--config", "/dev/null", *words), stdin=users_secret(tenant, users), masks=masks)
+    return session.runner.run(command).stdout
+
+
+def _masks(key: str) -> tuple[str, ...]:
+    return tuple(line for line in key.splitlines() if line.startswith(PRIVATE))
