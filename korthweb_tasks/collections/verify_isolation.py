@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 from korthweb_tasks.collections.errors_out import as_typed
 from korthweb_tasks.errors import UsageError, VerifyFailed
+from korthweb_tasks.report.matrix import MARKS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from korthweb_tasks.collections.session import Session
-    from korthweb_tasks.report.model import Report, TenantSummary
+    from korthweb_tasks.report.model import CellRecord, Report, TenantSummary
     from korthweb_tasks.settings.parts import Tenant
     from korthweb_tasks.verify.isolation import Way
     from korthweb_tasks.verify.model import Endpoint
@@ -158,11 +161,21 @@ def _emit(report: Report, output: str) -> None:
         print({"json": json, "junit": junit}[output].render(report), end="")
         return
     print("\n".join(as_text(matrix(report.cells))))
-    for cell in report.red_cells:
-        print(f"\n{'✗' if cell.status == 'broken' else '?'} {cell.pair}: {cell.group}, {cell.title}")
-        print(f"    seen: {cell.seen}")
-        if cell.control:
-            print(f"    control: {cell.control}")
-        print(f"    next: {as_typed(cell.hint)}")
+    for line in _told(report.red_cells):
+        print(line)
     passed = sum(cell.status == "passed" for cell in report.cells)
     print(f"\n{passed} of {len(report.cells)} attempts are refused, each with its control ({report.seconds:.1f} s)")
+
+
+def _told(red: tuple[CellRecord, ...]) -> Iterator[str]:
+    """Tell what was seen in each red cell; cells of one cause are told together."""
+    causes: dict[tuple[str, str], list[CellRecord]] = {}
+    for cell in red:
+        causes.setdefault((cell.status, cell.seen), []).append(cell)
+    for (_, seen), cells in causes.items():
+        yield ""
+        yield from (f"{MARKS[cell.status]} {cell.pair}: {cell.group}, {cell.title}" for cell in cells)
+        yield f"    seen: {seen}"
+        if control := cells[0].control:
+            yield f"    control: {control}"
+        yield f"    next: {as_typed(cells[0].hint)}"

@@ -23,6 +23,8 @@ from korthweb_tasks.verify.model import Broken, Endpoint, Options
 MARK = f"{images.MARK}ISOLATION-"
 #: tenants that are spoken to at one time
 SIDE_BY_SIDE = 4
+#: how often an image is sent, and the seconds between
+TRIES, PAUSE = 3, 1.0
 FAULTS = (Broken, OSError, ValueError, httpx.HTTPError)
 
 
@@ -113,8 +115,19 @@ def stored_and_found(climb: Climb) -> str:
     dicomweb.sweep(climb, Consignment(f"{MARK}*", ()))
     whole = images.prepare(None, MARK)
     climb.sent = Consignment(whole.patient, whole.images[:1])
-    dicom.send(climb, climb.sent.images)
+    _stored(climb, climb.sent)
     return own_images(climb)
+
+
+def _stored(climb: Climb, consignment: Consignment, tries: int = TRIES) -> None:
+    """Store, again where Orthanc refuses: its database may have been away since it was asked last."""
+    try:
+        dicom.send(climb, consignment.images)
+    except Broken:
+        if tries == 1:
+            raise
+        time.sleep(PAUSE)
+        _stored(climb, consignment, tries - 1)
 
 
 CONTROLS: Mapping[str, Callable[[Climb], str]] = {

@@ -34,10 +34,15 @@ ROLES: Mapping[Role, tuple[str, tuple[str, ...]]] = {
     "database": ("orthanc", ("korthweb/may-reach-database",)),
     "plain": ("ingress", ("korthweb/may-reach-orthanc", "korthweb/may-reach-database")),
 }
-_LISTEN = (
-    f"exec perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(LocalPort => {OPEN_PORT}, Listen => 9, "
-    'ReuseAddr => 1) or die; while ($c = $s->accept) { $c->sysread($x, 9); $c->syswrite("korthweb"); close $c }\''
-)
+#: an empty Orthanc that admits nobody: its 401 is the answer. Where it can't run, nothing but that answer is missing
+_LISTEN = f"""
+read -r word < /proc/sys/kernel/random/uuid
+cat > /tmp/orthanc.json <<END
+{{"HttpPort": {OPEN_PORT}, "DicomServerEnabled": false, "RemoteAccessAllowed": true, "AuthenticationEnabled": true,
+ "RegisteredUsers": {{"probe": "$word"}}, "StorageDirectory": "/tmp/db", "IndexDirectory": "/tmp/db", "Plugins": []}}
+END
+Orthanc /tmp/orthanc.json > /tmp/log 2>&1
+exec sleep {LIVES}"""
 _SLEEP = f"exec sleep {LIVES}"
 
 
@@ -59,7 +64,7 @@ class Probes(Protocol):
 
 @dataclass
 class KubectlProbes:
-    """Probe pods through kubectl. ``image`` has bash, coreutils and perl, as Orthanc's has."""
+    """Probe pods through kubectl. ``image`` is Orthanc's, which has bash and coreutils."""
 
     runner: Runner
     kubectl: Kubectl
@@ -137,7 +142,8 @@ class KubectlProbes:
             "image": self.image,
             "imagePullPolicy": self.pull_policy,
             "command": ["bash", "-c", _LISTEN if role == "plain" else _SLEEP],
-            "resources": {"requests": {"cpu": "5m", "memory": "16Mi"}, "limits": {"cpu": "500m", "memory": "64Mi"}},
+            "resources": {"requests": {"cpu": "5m", "memory": "32Mi"}, "limits": {"cpu": "500m", "memory": "256Mi"}},
+            "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
             "securityContext": {
                 "allowPrivilegeEscalation": False,
                 "readOnlyRootFilesystem": True,
@@ -158,6 +164,7 @@ class KubectlProbes:
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [container],
+            "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}],
         }
         return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
 

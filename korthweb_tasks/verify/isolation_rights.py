@@ -56,10 +56,11 @@ RIGHTS: Mapping[str, tuple[Right, ...]] = {
 }
 #: row -> who has rights of that kind in B's namespace: its gateway reads its certificates, the operator of the
 #: databases manages its pods, and Flux applies its files
-RIGHTFUL: Mapping[str, str] = {
-    "secrets": "system:serviceaccount:{ns}:ingress",
-    "exec": "system:serviceaccount:cnpg-system:cloudnative-pg",
-    "objects": f"system:serviceaccount:{FLUX}:tenant-{{name}}",
+RIGHTFUL: Mapping[str, tuple[str, ...]] = {
+    "secrets": ("system:serviceaccount:{ns}:ingress",),
+    # named by its chart, or by its release manifest
+    "exec": ("system:serviceaccount:cnpg-system:cloudnative-pg", "system:serviceaccount:cnpg-system:cnpg-manager"),
+    "objects": (f"system:serviceaccount:{FLUX}:tenant-{{name}}",),
 }
 
 
@@ -75,15 +76,15 @@ class Rights:
 
     def controls(self, *, again: bool) -> Controls:  # noqa: ARG002 - both rounds ask the same
         """Ask the same for the accounts that have such rights in B's namespace."""
-        keys = [(row, name) for name in self.places for row in RIGHTS]
-        asks = [(self._rightful(row, name), self.places[name].namespace, right)
-                for row, name in keys for right in RIGHTS[row]]  # fmt: skip
+        keys = [(row, name, who) for name in self.places for row in RIGHTS for who in self._rightful(row, name)]
+        asks = [(who, self.places[name].namespace, right) for row, name, who in keys for right in RIGHTS[row]]
         allowed = iter(self._ask(asks))
         found: dict[tuple[str, str], Seen] = {}
-        for row, name in keys:
-            may, who = [str(right) for right in RIGHTS[row] if next(allowed)], _short(self._rightful(row, name))
-            text = f"{who} may {may[0]}" if may else f"{who} may not {RIGHTS[row][0]} either"
-            found[row, name] = Seen("reached" if may else "unclear", text)
+        for row, name, who in keys:
+            may = [str(right) for right in RIGHTS[row] if next(allowed)]
+            seen = Seen("reached", f"{_short(who)} may {may[0]}") if may else _no(row, who)
+            if found.get((row, name), seen).kind != "reached" or may:
+                found[row, name] = seen
         return found
 
     def attempts(self) -> Attempts:
@@ -112,8 +113,8 @@ class Rights:
         namespace = self.places[name].namespace
         return (*(f"system:serviceaccount:{namespace}:{account}" for account in ACCOUNTS), _flux(name))
 
-    def _rightful(self, row: str, name: str) -> str:
-        return RIGHTFUL[row].format(ns=self.places[name].namespace, name=name.lower())
+    def _rightful(self, row: str, name: str) -> list[str]:
+        return [who.format(ns=self.places[name].namespace, name=name.lower()) for who in RIGHTFUL[row]]
 
     def _ask(self, asks: Iterable[tuple[str, str, Right]]) -> list[bool]:
         """Ask everything by one command. Raises KorthwebError, and ValueError for another number of answers."""
@@ -141,6 +142,10 @@ def review(account: str, namespace: str, right: Right) -> dict[str, Any]:
             "resourceAttributes": {**asked, **({"subresource": right.sub} if right.sub else {})},
         },
     }
+
+
+def _no(row: str, who: str) -> Seen:
+    return Seen("unclear", f"{_short(who)} may not {RIGHTS[row][0]} either")
 
 
 def _flux(name: str) -> str:

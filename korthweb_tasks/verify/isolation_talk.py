@@ -114,6 +114,7 @@ _SCRIPT = f"""\
 export LC_ALL=C
 talk() {{
   timeout {WAIT} bash -c '
+    trap "" PIPE
     exec 3<>"/dev/tcp/$0/$1" || exit 71
     printf "$2" >&3
     answer=$(dd bs={HEAD} count=1 status=none <&3 | od -An -v -tx1 | tr -d " \\n"; exit "${{PIPESTATUS[0]}}")

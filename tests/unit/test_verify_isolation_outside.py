@@ -165,6 +165,24 @@ def test_what_a_killed_run_has_left_is_removed(bhc: Tenant, mhr: Tenant) -> None
     bhc.orthanc.forget_all()
 
 
+def test_a_database_that_was_away_a_moment_ago_is_asked_again(
+    bhc: Tenant, mhr: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, failed = dicom.send, []
+
+    def once(climb: Climb, some: tuple[images.Image, ...]) -> list[float]:
+        if climb.endpoint.tenant not in failed:
+            failed.append(climb.endpoint.tenant)
+            raise Broken("C-STORE of CT_small.dcm was answered with status 0xA700")
+        return send(climb, some)
+
+    monkeypatch.setattr(dicom, "send", once)
+    monkeypatch.setattr(isolation_outside, "PAUSE", 0.01)
+    found = cells(proved(bhc, mhr))
+    assert len(failed) == 2
+    assert by_status(found, "passed") == set(found)
+
+
 def test_ctrl_c_deletes_what_was_stored(bhc: Tenant, mhr: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> list[str]:
         raise KeyboardInterrupt

@@ -169,7 +169,7 @@ def test_probes_are_small_restricted_and_end_by_themselves(probes: KubectlProbes
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
         }  # fmt: skip
-        assert container["resources"]["requests"] == {"cpu": "5m", "memory": "16Mi"}
+        assert container["resources"]["requests"] == {"cpu": "5m", "memory": "32Mi"}
         assert set(container["resources"]["limits"]) == {"cpu", "memory"}
         assert spec["activeDeadlineSeconds"] <= 900
         assert spec["automountServiceAccountToken"] is False
@@ -243,6 +243,16 @@ def test_any_right_of_any_account_is_red_in_its_cell_alone(row: str, resource: s
     cells = rights(leaky)
     assert [key for key, cell in cells.items() if cell.status == "broken"] == [(row, "BHC", "MHR")]
     assert who.replace(":", "/") in cells[row, "BHC", "MHR"].seen
+
+
+def test_the_operator_of_the_databases_is_known_by_either_of_its_names() -> None:
+    def by_manifest(user: str, namespace: str, what: str) -> bool:
+        manager = user == "system:serviceaccount:cnpg-system:cnpg-manager" and what.startswith("pods")
+        return manager or ("cloudnative-pg" not in user and rightful(user, namespace, what))
+
+    cells = rights(by_manifest)
+    assert {cell.status for cell in cells.values()} == {"passed"}
+    assert "cnpg-system/cnpg-manager may create pods/exec" in cells["exec", "BHC", "MHR"].control
 
 
 def test_a_server_that_says_no_to_everybody_proves_nothing() -> None:

@@ -14,13 +14,12 @@ Line = tuple[int, str]
 UNAUTHORIZED = (0, f" answer={b'HTTP/1.1 401 Unauthorized'.hex()};")
 ACCEPTED = (0, " answer=02000000;")
 POSTGRES = (0, " answer=4e;")
-OPEN = (0, f" answer={b'korthweb'.hex()};")
 RESET = (1, "dd: error reading 'standard input': Connection reset by peer answer=;")
 CLOSED = (0, " answer=;")
 SILENT = (124, "")
 DENIED = (0, f" answer={b'HTTP/1.1 403 Forbidden'.hex()};")
 NO_NAME = (71, "bash: line 1: orthanc.mhr: Name or service not known")
-ANSWERS: Mapping[int, Line] = {8042: UNAUTHORIZED, 4242: ACCEPTED, 5432: POSTGRES, OPEN_PORT: OPEN}
+ANSWERS: Mapping[int, Line] = {8042: UNAUTHORIZED, 4242: ACCEPTED, 5432: POSTGRES, OPEN_PORT: UNAUTHORIZED}
 _ONE = re.compile(r"^one (\S+) (\S+) (\d+) '[^']+' (\d+) &$", re.MULTILINE)
 
 
