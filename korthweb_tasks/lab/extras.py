@@ -17,6 +17,8 @@ from korthweb_tasks.lab.site import Site
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.runner import Runner
 
+__all__ = ["Brought", "GitAccess", "bring", "chart_source", "checked", "git_access", "known"]
+
 LOCK_SECONDS = 120.0
 
 
