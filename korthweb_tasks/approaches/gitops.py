@@ -290,6 +290,7 @@ def users_secret(tenant: Tenant, users: Mapping[str, str]) -> str:
 
     made = secret(USERS_SECRET, tenant.namespace, users, tenant.name)
     made["metadata"]["labels"].pop(MANAGED_BY)
+    made["metadata"]["annotations"] = {"kustomize.toolkit.fluxcd.io/prune": "disabled"}
     made["stringData"] = dict(users)
     del made["data"]
     return str(yaml.safe_dump(json.loads(json.dumps(made)), sort_keys=False))

@@ -5,6 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from korthweb_tasks.collections.flags import task
+from korthweb_tasks.collections.gitops_look import explain as explain
+from korthweb_tasks.collections.gitops_look import logs as logs
+from korthweb_tasks.collections.gitops_look import reconcile as reconcile
+from korthweb_tasks.collections.gitops_look import resume as resume
+from korthweb_tasks.collections.gitops_look import status as status
+from korthweb_tasks.collections.gitops_look import suspend as suspend
+from korthweb_tasks.collections.gitops_look import wait as wait
 
 if TYPE_CHECKING:
     from korthweb_tasks.collections.session import Session
@@ -73,3 +80,70 @@ def credentials(session: Session, show: bool = False) -> None:
     from korthweb_tasks.collections.shared import tell_logins
 
     tell_logins(session, "inv gitops.bootstrap", show=show)
+
+
+@task(
+    example="inv gitops.add-tenant NEW --domain new.example.org --context hospital-a",
+    positional=("name",),
+    help={
+        "name": "short name of the facility: NEW",
+        "domain": "web.<domain> and dicom.<domain> will be its host names",
+        "aet": "AE title (default: the name in upper case)",
+        "namespace": "namespace (default: <name>-orthweb in lower case)",
+        "storage": "size of the database's volume, such as 50Gi",
+        "replicas-min": "pods that always run",
+        "replicas-max": "pods at the most",
+    },
+)
+def add_tenant(
+    session: Session,
+    name: str,
+    domain: str,
+    aet: str = "",
+    namespace: str = "",
+    storage: str = "",
+    replicas_min: int = 0,
+    replicas_max: int = 0,
+) -> None:
+    """Add a facility to korthweb.yaml, to Git and to the cluster, beside those that are at work."""
+    from korthweb_tasks.collections.gitops_tenants import added
+
+    replicas = {key: value for key, value in (("min", replicas_min), ("max", replicas_max)) if value}
+    given = {"aet": aet, "namespace": namespace, "storage": storage, "replicas": replicas}
+    added(session, {"name": name, "domain": domain, **{key: value for key, value in given.items() if value}})
+
+
+@task(
+    example="inv gitops.remove-tenant NEW --context hospital-a",
+    destructive=True,
+    positional=("name",),
+    help={
+        "name": "the facility",
+        "volumes": "remove database, volumes and namespace too: every image is lost",
+    },
+)
+def remove_tenant(session: Session, name: str, volumes: bool = False) -> None:
+    """Take a facility out of korthweb.yaml, Git and the cluster; its images stay unless --volumes."""
+    from korthweb_tasks.collections.gitops_tenants import removed
+
+    removed(session, name, volumes=volumes)
+
+
+@task(example="inv gitops.diff --context hospital-a", changes=False)
+def diff(session: Session) -> None:
+    """Show where the settings differ from Git, and Git from the cluster; exit code 9 where something does."""
+    from korthweb_tasks.collections.gitops_differences import differs
+
+    differs(session)
+
+
+@task(
+    example="inv gitops.destroy --context hospital-a",
+    destructive=True,
+    help={"volumes": "remove databases, volumes and namespaces of the tenants too: every image is lost"},
+)
+def destroy(session: Session, volumes: bool = False) -> None:
+    """Take everything out of the cluster, Flux last; volumes stay unless --volumes, and the fleet repository does."""
+    from korthweb_tasks.collections.gitops_parts import destroyed
+
+    destroyed(session, volumes=volumes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from korthweb_tasks.collections.session import Session
     from korthweb_tasks.core.plan import Plan
     from korthweb_tasks.core.record import StepRecord
+    from korthweb_tasks.report.model import Report
     from korthweb_tasks.run.checkout import Changes
     from korthweb_tasks.settings.parts import Tenant
     from korthweb_tasks.tools.git import Remote
@@ -43,7 +45,7 @@ def bootstrapped(session: Session, *, onto: str = "") -> None:
         return
     from korthweb_tasks.collections.gitops_follow import nudging
 
-    with nudging(session):
+    with nullcontext() if made.in_git else nudging(session):
         report = asked(session).execute(plan)
     finish(session, report.steps, made.checkout.heads().get(session.settings.gitops.branch, made.revision))
 
@@ -345,3 +347,45 @@ def written(session: Session, out: str, files: Mapping[str, str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     session.emit(data, f"{len(files)} files in {folder}; README.md says what they are")
+
+
+def ask_destruction(session: Session, plan: Plan) -> None:
+    """Show what would be removed, ask, and take the lock; raises GuardRefused, LockHeld."""
+    from korthweb_tasks.run.guard import allow
+
+    allow(session.ref, yes=session.yes)
+    if not session.yes:
+        for step in plan.steps:
+            session.console.line(f"  {step.title}")
+        session.confirm(f"{plan.title} on {session.ref.name}: go on?")
+    session.lock()
+
+
+def tell_report(session: Session, report: Report) -> None:
+    """Print a report where JSON is wanted."""
+    from korthweb_tasks.collections.session import report_data
+
+    if session.output == "json":
+        session.emit(report_data(report), "")
+
+
+def destroyed(session: Session, *, volumes: bool) -> None:
+    """Take everything away that GitOps made in the cluster; the fleet repository stays as it is."""
+    from korthweb_tasks.approaches.gitops_removal import Remover, homes, inventory, left_definitions, leftovers
+    from korthweb_tasks.tools.kubectl import items
+
+    session.contact()
+    layers_there, releases, tenants = (session.runner.run(one) for one in inventory(session.kubectl))
+    found = [items(result) if result.code == 0 else [] for result in (layers_there, releases)]
+    plan = Remover(session.target, volumes).everything(found[0], found[1], homes(tenants))
+    session.execute(plan, destructive=True)
+    if session.dry_run:
+        return
+    definitions, spaces = (session.runner.run(one) for one in leftovers(session.kubectl))
+    names = [obj["metadata"]["name"] for obj in items(spaces)]
+    if names:
+        session.console.line(f"Kept, with volumes and passwords: {', '.join(names)} (--volumes removes them)")
+    if left := left_definitions(definitions):
+        groups = sorted({name.partition(".")[2] for name in left})
+        session.console.line(f"Left, for others may use them: {len(left)} definitions of {', '.join(groups)}")
+    session.console.line("The fleet repository is as it was.")

@@ -1,0 +1,148 @@
+"""Tenants that come and go on a running cluster: korthweb.yaml, the fleet repository and the cluster, in this order."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from korthweb_tasks.collections import gitops_parts as parts
+from korthweb_tasks.collections.errors_out import as_typed
+from korthweb_tasks.collections.gitops_fleet import chosen, folder_of, tenants_of, work
+from korthweb_tasks.errors import SettingsError, UsageError
+
+if TYPE_CHECKING:
+    from korthweb_tasks.approaches.gitops_removal import Home
+    from korthweb_tasks.collections.session import Session
+
+FILE = "korthweb.yaml"
+
+
+def added(session: Session, entry: Mapping[str, Any]) -> None:
+    """Add a tenant to the settings, to Git and to the cluster; what an earlier run did of it is left as it is."""
+    text = file_text(session)
+    new = _text_with(session, text, entry)
+    later = with_text(session, new, entry["name"])
+    parts.beforehand(later)
+    with work(later, change=not session.dry_run) as made:
+        parts.require_flux(session, made)
+        plan = parts.bootstrap_of(later, made).configured(chosen(later))
+        told = parts.tell_changes(session, made.changes, made.checkout.target)
+        if session.dry_run:
+            parts.preview(session, plan, {**told, "settings": new != text})
+            return
+        parts.ask(later, made)
+        keep(session, text, new)
+        # namespace and passwords are there before Flux looks for them
+        records = parts.asked(later).execute(plan).steps
+        parts.push(later, made)
+    parts.fetch(session)
+    parts.finish(later, records, made.revision, parts.layers(made, chosen(later)))
+
+
+def removed(session: Session, name: str, *, volumes: bool) -> None:
+    """Take a tenant out of the settings, out of Git and out of the cluster; a killed run is gone on with."""
+    from korthweb_tasks.approaches.gitops_removal import Remover
+
+    session.contact()
+    home = home_of(session, name)
+    text = file_text(session)
+    new = _text_without(session, text, home.name)
+    later = with_text(session, new, None)
+    plan = Remover(session.target, volumes).tenant(home, str(time.time()))
+    with work(later, change=not session.dry_run) as made:
+        told = parts.tell_changes(session, made.changes, made.checkout.target)
+        if session.dry_run:
+            parts.preview(session, plan, {**told, "settings": new != text})
+            return
+        parts.ask_destruction(session, plan)
+        keep(session, text, new)
+        parts.push(later, made)
+    report = parts.asked(session).execute(plan)
+    parts.tell_report(session, report)
+    kept = f"its namespace {home.namespace} stays, with database and passwords: inv gitops.add-tenant brings it back"
+    session.console.line(as_typed(f"{home.name} is removed" + ("" if volumes else f"; {kept}")))
+
+
+def home_of(session: Session, name: str) -> Home:
+    """Return the tenant as the settings have it, else as the cluster knows it; raises UsageError for neither."""
+    from korthweb_tasks.approaches.gitops_removal import Home, homes, inventory
+
+    for tenant in session.settings.tenants:
+        if tenant.name.lower() == name.lower():
+            return Home(tenant.name, tenant.namespace)
+    found = homes(session.runner.run(inventory(session.kubectl)[2]))
+    for home in found:
+        if home.name.lower() == name.lower():
+            return home
+    known = sorted({*session.settings.tenant_names, *(home.name for home in found)})
+    raise UsageError(
+        f"there is no tenant {name}, neither in {FILE} nor in the cluster", hint=f"known: {', '.join(known)}"
+    )
+
+
+def file_text(session: Session) -> str:
+    """Return korthweb.yaml, or nothing where there is none."""
+    path = session.loaded.project / FILE
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def keep(session: Session, before: str, after: str) -> None:
+    """Write korthweb.yaml where it changes; what a person wrote meanwhile is not overwritten."""
+    from korthweb_tasks.settings.edit import save
+
+    if before == after:
+        return
+    if file_text(session) != before:
+        raise SettingsError(f"{FILE} was changed by somebody else meanwhile", hint="the same command again")
+    save(session.loaded.project / FILE, after)
+    session.console.line(f"{FILE} is changed")
+
+
+def with_text(session: Session, text: str, tenant: str | None) -> Session:
+    """Return a session whose korthweb.yaml reads ``text``, for this cluster; nothing is written to the project.
+
+    Raises SettingsError as a file with that text would.
+    """
+    from korthweb_tasks.settings.contexts import resolve
+    from korthweb_tasks.settings.load import load
+
+    project, name = session.loaded.project, session.ref.name
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, FILE).write_text(text, encoding="utf-8")
+        if (project / ".env").is_file():
+            Path(folder, ".env").symlink_to(project / ".env")
+        flags = {"timeouts.step": session.timeout} if session.timeout else None
+        loaded = replace(load(project=Path(folder), context=name, overrides=flags), project=project)
+    later = replace(session, context_flag=name, tenant_flag=tenant)
+    later.__dict__.update(loaded=loaded, ref=resolve(loaded, name))
+    return later
+
+
+def _text_with(session: Session, text: str, entry: Mapping[str, Any]) -> str:
+    """Return korthweb.yaml with the tenant; as it is where an earlier run has written the very same."""
+    from korthweb_tasks.settings.edit import with_tenant
+    from korthweb_tasks.settings.merge import deep_merge
+
+    there = next((one for one in tenants_of(session) if one.name.lower() == entry["name"].lower()), None)
+    if there is None:
+        return with_tenant(text, entry, session.ref.name)
+    held = there.model_dump(mode="json")
+    if deep_merge(held, dict(entry)) != held:
+        hint = f"change {FILE}, then inv gitops.deploy; or another name"
+        raise UsageError(f"there is a tenant {there.name} already, and it is not like that", hint=hint)
+    session.console.line(f"{there.name} is in {FILE} already; going on with Git and the cluster")
+    return text
+
+
+def _text_without(session: Session, text: str, name: str) -> str:
+    """Return korthweb.yaml without the tenant; as it is where an earlier run has taken it out."""
+    from korthweb_tasks.settings.edit import without_tenant
+
+    if all(tenant.name != name for tenant in tenants_of(session)):
+        session.console.line(f"{name} is not in {FILE} any more; going on with Git and {folder_of(session)}")
+        return text
+    return without_tenant(text, name, session.ref.name)
