@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 
 from korthweb_tasks.approaches.flux_objects import (
@@ -9,7 +10,6 @@ from korthweb_tasks.approaches.flux_objects import (
     Objects,
     condition,
     event_text,
-    inventory,
     ref_of,
     revision,
     source,
@@ -22,6 +22,8 @@ from korthweb_tasks.tools.flux import typed
 ORDER: tuple[State, ...] = ("failed", "suspended", "blocked", "waiting", "ready")
 #: reasons for which the object itself explains all: what it was given is no good
 _OWN = ("BuildFailed", "ReconciliationFailed", "PruneFailed", "InvalidCELExpression", "AccessDenied")
+#: a workload in a controller's message: ``Deployment/namespace/name``
+_WORKLOAD = re.compile(r"\b(Deployment|StatefulSet|DaemonSet|Job|Pod)/([\w.-]+)/([\w.-]+)")
 _CONTROLLER = {"Kustomization": "kustomize", "HelmRelease": "helm", **dict.fromkeys(SOURCES, "source")}
 
 
@@ -66,6 +68,8 @@ class Causes:
     def _walk(self, ref: Ref) -> Cause | None:
         obj = self.objects.get(ref)
         if obj is None:
+            if ref.kind == "HelmChart":  # helm-controller makes it for its release
+                return Cause(ref, "waiting", "is not made yet", "inv gitops.logs --controller helm", chain=(ref,))
             return Cause(ref, "failed", "does not exist", "inv gitops.status", chain=(ref,))
         seen = self.seen(ref)
         found = self._worst(self._deeper(ref, obj, seen))
@@ -138,10 +142,12 @@ class Causes:
         """Return what is left to read of a release that was taken back with its pods: the last warning about one."""
         if obj["kind"] != "HelmRelease" or seen.state != "failed":
             return ""
-        place = obj.get("spec", {}).get("targetNamespace") or obj["metadata"]["namespace"]
-        known = {ref.namespace for ref in inventory(obj)} | {place}
-        events = [event for namespace in sorted(known) for event in self.objects.orphaned_events(namespace)]
-        return f"; before that, {_told(events[0])}" if events else ""
+        for _, place, name in _WORKLOAD.findall(seen.message):
+            for event in self.objects.orphaned_events(place):
+                about = event.get("involvedObject") or {}
+                if str(about.get("name", "")).startswith(name):
+                    return f"; before that, {about.get('kind')} {about.get('name')}: {event_text(event)}"
+        return ""
 
 
 def hint(ref: Ref, seen: Seen) -> str:
@@ -159,11 +165,6 @@ def hint(ref: Ref, seen: Seen) -> str:
 def _last_event(objects: Objects, ref: Ref) -> str:
     events = objects.events(ref)
     return event_text(events[0]) if events else ""
-
-
-def _told(event: Object) -> str:
-    about = event.get("involvedObject") or {}
-    return f"{about.get('kind', '')} {about.get('name', '')}: {event_text(event)}"
 
 
 def _note(obj: Object | None, note: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from math import inf
 
 from korthweb_tasks.approaches.flux_cause import Causes
+from korthweb_tasks.approaches.flux_messages import PASSING
 from korthweb_tasks.approaches.flux_objects import SHOWN as LOOKED_AT
 from korthweb_tasks.approaches.flux_objects import (
     SOURCES,
@@ -22,7 +23,7 @@ from korthweb_tasks.approaches.flux_objects import (
     source,
     status,
 )
-from korthweb_tasks.approaches.flux_state import PASSING, waits_for
+from korthweb_tasks.approaches.flux_state import waits_for
 from korthweb_tasks.core.tree import Nudge, Object, Ref
 from korthweb_tasks.tools.flux import SYSTEM
 

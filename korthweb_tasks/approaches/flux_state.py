@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from korthweb_tasks.approaches.flux_messages import (
+    CHART_FAULT,
+    PASSING,
+    REFUSED,
+    UNKNOWN_KIND,
+    build_fault,
+    clean,
+    short,
+)
 from korthweb_tasks.approaches.flux_objects import (
     SOURCES,
     Objects,
@@ -27,42 +35,9 @@ from korthweb_tasks.core.tree import Object, State
 STAYS = 5.0
 #: seconds for what can be a race with another layer: a kind that is not there yet
 RACE = 60.0
+ATTEMPTED = "lastAttemptedRevision"
 #: kinds that Flux works on
 FLUX = (*SOURCES, "Kustomization", "HelmRelease")
-#: what passes by itself, or when somebody asks again, of what an API server says to an apply
-PASSING = re.compile(
-    r"failed calling webhook|no endpoints available|connection refused|connection reset|x509|TLS handshake|EOF"
-    r"|i/o timeout|deadline exceeded|etcdserver|too many requests|unable to handle the request|being terminated"
-    r"|object has been modified|no matches for kind|could not find the requested resource|namespaces? .* not found",
-    re.IGNORECASE,
-)
-UNKNOWN_KIND = re.compile(r"no matches for kind|could not find the requested resource", re.IGNORECASE)
-#: what a server says of a source that will not be there in a minute either
-REFUSED = re.compile(
-    r"authentication (required|failed)|authorization failed|permission denied|unauthori[sz]ed|forbidden|\b40[134]\b"
-    r"|repository not found|couldn't find remote ref|no chart (name|version) found|chart .* not found"
-    r"|MANIFEST_UNKNOWN|NAME_UNKNOWN|manifest unknown|no match found for semver|: not found",
-    re.IGNORECASE,
-)
-ATTEMPTED = "lastAttemptedRevision"
-#: the folder in which kustomize-controller builds
-_TMP = re.compile(r"/[^\s'\"]*?/kustomization-\d+/")
-_FILE = re.compile(r"[\w./-]+\.ya?ml")
-#: what kustomize says -> what is wrong; the first match counts
-_BUILD = tuple(
-    (re.compile(pattern), fault)
-    for pattern, fault in (
-        (r"(?<![\w.])yaml: (?:line (?P<line>\d+): )?(?P<why>.+?) in File: (?P<file>[^\s:'\"]+)", "not YAML: {why}"),
-        (r"YAML from (?P<file>\S+?):.* yaml: (?:line (?P<line>\d+): )?(?P<why>.+)", "not YAML: {why}"),
-        (r"(?<![\w.])yaml: (?:line (?P<line>\d+): )?(?P<why>.+)", "not YAML: {why}"),
-        (
-            r"(?:open|lstat|failure on|stat) '?(?P<file>[^\s']+?)'?(?: :.*)?: no such file or directory",
-            "there is no such file",
-        ),
-        (r"unknown field \\?\"(?P<why>[^\"\\]+)", "there is no field {why}"),
-    )
-)
-_SPACE = re.compile(r"\s+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,33 +86,6 @@ def satisfied(objects: Objects, obj: Object, needed: Object | None) -> bool:
     return there is not None and revision(there) == applied(needed)
 
 
-def clean(message: str, folder: str = "") -> str:
-    """Return a controller's message in one line, without its temporary folders and repetitions.
-
-    ``folder`` is the path in the repository that a file named in it may be relative to.
-    """
-    text = _SPACE.sub(" ", _TMP.sub("", message)).strip()
-    return build_fault(text, folder.strip("./")) or text
-
-
-def build_fault(text: str, folder: str = "") -> str:
-    """Return file, line and fault from what kustomize says about a file that is no good; empty for anything else."""
-    for pattern, fault in _BUILD:
-        if found := pattern.search(text):
-            told = found.groupdict()
-            line = f", line {told['line']}" if told.get("line") else ""
-            return f"{_placed(told.get('file') or _FILE.search(text), folder)}{line}: {fault.format(**told)}"
-    return ""
-
-
-def _placed(found: str | re.Match[str] | None, folder: str) -> str:
-    """Return a file's path in the repository."""
-    if found is None:
-        return folder or "a file"
-    name = (found if isinstance(found, str) else found[0]).strip("/")
-    return name if not folder or name.startswith(folder) else f"{folder}/{name}"
-
-
 def _flux(objects: Objects, obj: Object) -> Seen:
     meta, spec, told = obj["metadata"], obj.get("spec", {}), condition(obj)
     if meta.get("deletionTimestamp"):
@@ -157,7 +105,9 @@ def _flux(objects: Objects, obj: Object) -> Seen:
         return Seen("blocked", f"waits for {names}" if names else "its turn comes next")
     if told.get("status") == "False":
         stale = obj["kind"] == "Kustomization" and _offered(objects, obj) not in ("", status(obj).get(ATTEMPTED, ""))
-        text = clean(str(told.get("message", "")), str(spec.get("path", "")))
+        text = clean(str(told.get("message", "")))
+        if told.get("reason") in ("BuildFailed", "ArtifactFailed"):
+            text = build_fault(text, str(spec.get("path", "")).strip("./")) or text
         return Seen("failed", text, math.inf if stale else _flux_patience(obj, told))
     return Seen("waiting", clean(str((moving or told).get("message", ""))))
 
@@ -189,6 +139,8 @@ def _flux_patience(obj: Object, told: Mapping[str, Any]) -> float:
             if UNKNOWN_KIND.search(message):
                 return RACE
             return math.inf if PASSING.search(message) else STAYS
+    if obj["kind"] == "HelmRelease" and CHART_FAULT.search(message):
+        return STAYS
     if obj["kind"] in SOURCES and REFUSED.search(message):
         return RACE / 2 if obj["kind"] == "HelmChart" else STAYS
     return math.inf
@@ -214,7 +166,7 @@ def _cluster(obj: Object) -> Seen:
 
 def _pod(objects: Objects, obj: Object) -> Seen:
     if fault := kstatus.pod_fault(obj):
-        return Seen("failed", _SPACE.sub(" ", fault), STAYS)
+        return Seen("failed", clean(fault), STAYS)
     if kstatus.status(obj).state == "current":
         return READY
     return Seen("waiting", _pod_trouble(objects, obj))
@@ -247,9 +199,3 @@ def _container(one: Mapping[str, Any]) -> str:
     if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
         return f"container {name}: {waiting['reason']} {waiting.get('message', '')}".strip()
     return ""
-
-
-def short(text: str) -> str:
-    """Return a revision with the digest cut to what people read: ``main@sha1:1a2b3c4d``."""
-    head, colon, digest = text.rpartition(":")
-    return f"{head}{colon}{digest[:8]}" if colon else text

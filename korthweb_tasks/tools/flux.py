@@ -141,7 +141,7 @@ class Flux:
 
     def diff(self, name: str, path: str, *, local_sources: Mapping[str, str] | None = None) -> Command:
         """Return the comparison of a folder with what Kustomization ``name`` has in the cluster; code 1: different."""
-        args = ["diff", "kustomization", name, "--path", path, "--progress-bar=false", "--ignore-not-found"]
+        args = ["diff", "kustomization", name, "--path", path, "--progress-bar=false"]
         if local_sources:
             joined = ",".join(f"{source}={folder}" for source, folder in local_sources.items())
             args += ["--recursive", "--local-sources", joined]

@@ -1,0 +1,326 @@
+"""Following: when it is done, what ends it, how often somebody is nudged, and what a person sees."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from korthweb_tasks.approaches.flux_nudges import nudges
+from korthweb_tasks.approaches.flux_objects import Objects, ref_of
+from korthweb_tasks.approaches.flux_tree import build
+from korthweb_tasks.core.tree import Nudge, Object, Ref, Tree
+from korthweb_tasks.errors import Interrupted, NotReady
+from korthweb_tasks.run import follow as following
+from korthweb_tasks.run.console import Console
+from korthweb_tasks.run.feed import Change, Lost
+from korthweb_tasks.run.follow import Follow, Goal, Nudger
+from korthweb_tasks.run.tree_view import TreeView
+from korthweb_tasks.tools.flux import asking
+from tests.flux_doubles.objects import NEW, OLD, SYSTEM, deployment, git, layer, pod, release, waiting
+
+TOP = Ref("Kustomization", SYSTEM, "top")
+DECODE = "MalformedYAMLError: yaml: line 4: did not find expected key in File: a.yaml"
+
+
+class Clock:
+    """Time that goes on by a fixed step for each look."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time_ns(self) -> int:
+        self.now += 1e-6
+        return int(self.now * 1e9)
+
+
+class Script:
+    """A feed that shows one scene for each look, the last one for ever. ``seconds`` pass from scene to scene."""
+
+    def __init__(
+        self, clock: Clock, scenes: Iterable[list[Any]], seconds: float = 1.0, statuses: Iterable[int] = ()
+    ) -> None:
+        self.clock, self.seconds = clock, seconds
+        self.scenes: Iterator[list[Any]] = iter(scenes)
+        self.objects: dict[Ref, Object] = {}
+        self.patches: list[tuple[Ref, Mapping[str, Any]]] = []
+        self.silent = False
+        self.statuses = itertools.chain(statuses, itertools.repeat(200))
+
+    def news(self, seconds: float) -> list[Change]:
+        self.clock.now += self.seconds
+        scene = next(self.scenes, None)
+        if scene is not None:
+            for error in (one for one in scene if isinstance(one, type)):
+                raise error("x")
+            self.objects = {ref_of(obj): obj for obj in scene}
+        return []
+
+    def listed(self, *kinds: str) -> bool:
+        return True
+
+    def patch(self, ref: Ref, body: Mapping[str, Any], seconds: float = 10.0) -> int:
+        status = next(self.statuses)
+        if status == 0:
+            raise Lost("away")
+        self.patches.append((ref, body))
+        return status
+
+
+class Silent:
+    """A view that shows nothing."""
+
+    @contextmanager
+    def opened(self, title: str) -> Iterator[None]:
+        yield
+
+    def show(self, tree: Tree, seconds: float) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    monkeypatch.setattr(following, "time", found)
+    return found
+
+
+Make = Callable[..., Follow]
+
+
+@pytest.fixture
+def make(clock: Clock) -> Make:
+    def made(
+        *scenes: list[Any], goal: Goal | None = None, seconds: float = 1.0, statuses: Iterable[int] = ()
+    ) -> Follow:
+        feed: Any = Script(clock, scenes, seconds, statuses)
+
+        def read(objects: Iterable[Object]) -> tuple[Tree, list[Nudge]]:
+            world = Objects(objects)
+            return build(world), nudges(world, wanted=goal.revision if goal else "")
+
+        return Follow(feed, read, goal or Goal(), Silent(), Nudger(feed, asking), clock.monotonic())
+
+    return made
+
+
+def asked(follow: Follow) -> list[str]:
+    patches: list[tuple[Ref, Any]] = follow.feed.patches  # type: ignore[attr-defined]
+    return [ref.name for ref, _ in patches]
+
+
+def test_it_ends_when_all_is_ready_and_tells_when_each_was(make: Make) -> None:
+    first, done = layer("first"), layer("top", needs=["first"])
+    going = layer("top", "Unknown", "Progressing", "x", needs=["first"], applied=OLD)
+    records = make([], [git(), first, going], [git(), first, going], [git(), first, done]).run(60)
+    assert [(record.name.rpartition("/")[2], record.verdict, record.start, record.end) for record in records] == [
+        ("first", "same", 2.0, 2.0),
+        ("top", "changed", 2.0, 4.0),
+    ]
+
+
+def test_it_does_not_end_before_something_is_there(make: Make) -> None:
+    with pytest.raises(NotReady, match="nothing is there after 5 s"):
+        make([]).run(5)
+
+
+def test_with_a_commit_it_ends_only_when_that_was_fetched_and_applied(make: Make) -> None:
+    old, new = [git(OLD), layer("top", applied=OLD)], [git(NEW), layer("top", applied=OLD)]
+    follow = make(old, old, new, new, [git(NEW), layer("top")], goal=Goal(revision="bbbb"))
+    (record,) = follow.run(60)
+    assert (round(record.start), round(record.end)) == (3, 5)
+    assert asked(follow) == [SYSTEM]
+
+
+def test_a_newer_commit_in_between_will_do(make: Make, clock: Clock) -> None:
+    """Somebody else has pushed: the source answers our request with something that is not the wanted commit."""
+    follow = make([git(OLD), layer("top", applied=OLD)], goal=Goal(revision="bbbb"))
+    feed: Any = follow.feed
+
+    def answered() -> Iterator[list[Any]]:
+        yield [git(OLD), layer("top", applied=OLD)]
+        source = git("main@sha1:dddd")
+        source["status"]["lastHandledReconcileAt"] = feed.patches[0][1]["metadata"]["annotations"][
+            "reconcile.fluxcd.io/requestedAt"
+        ]
+        yield [source, layer("top", applied="main@sha1:dddd")]
+
+    feed.scenes = answered()
+    assert [record.verdict for record in follow.run(10)] == ["same"]
+
+
+def test_only_some_with_what_is_below_them(make: Make) -> None:
+    other = layer("other", "Unknown", "Progressing", "x")
+    mine = layer("top", inventory=[f"{SYSTEM}_r_helm.toolkit.fluxcd.io_HelmRelease"])
+    late = release("r", "Unknown", "Progressing", "Running 'install'")
+    goal = Goal(frozenset({TOP}))
+    records = make([git(), other, mine, late], [git(), other, mine, release("r")], goal=goal).run(60)
+    assert {record.title: record.end for record in records} == {"Kustomization top": 2.0, "HelmRelease r": 2.0}
+
+
+def test_a_name_that_does_not_come_is_told(make: Make) -> None:
+    with pytest.raises(NotReady, match="there is no Kustomization flux-system/top"):
+        make([git(), layer("other")], goal=Goal(frozenset({TOP}))).run(5)
+
+
+def test_a_request_has_to_be_answered_first(make: Make) -> None:
+    before, after = layer("top", "False", "BuildFailed", DECODE), layer("top")
+    after["status"]["lastHandledReconcileAt"] = "now"
+    goal = Goal(frozenset({TOP}), handled={TOP: "now"})
+    make(*[[git(), before]] * 20, [git(), after], goal=goal).run(60)  # and the old fault ends nothing
+
+
+def test_a_suspended_one_is_left_out_unless_it_is_asked_for(make: Make) -> None:
+    scene = [git(), layer("fine"), layer("top", "False", "BuildFailed", "x", suspend=True)]
+    records = make(scene).run(60)
+    assert [(record.name.rpartition("/")[2], record.verdict) for record in records] == [
+        ("fine", "same"),
+        ("top", "skipped"),
+    ]
+    with pytest.raises(NotReady, match="top: suspended") as caught:
+        make(scene, goal=Goal(frozenset({TOP}))).run(60)
+    assert caught.value.hint == "inv gitops.resume top"
+
+
+PULL = [
+    git(),
+    layer("top", "Unknown", inventory=["app_web_apps_Deployment"], applied=OLD),
+    deployment("web", ready=False),
+    pod("web-1", app="web", containerStatuses=[waiting("ImagePullBackOff", "nowhere/x:1")]),
+]
+ENDS = [
+    ("an image that can not be pulled", PULL, "Pod app/web-1: pod web-1, container orthanc: ImagePullBackOff"),
+    ("a file that is no YAML", [git(), layer("top", "False", "BuildFailed", DECODE)], "a.yaml, line 4: not YAML"),
+    ("a dependency suspended by a person",
+     [git(), layer("first", suspend=True), layer("top", "False", "DependencyNotReady", needs=["first"], applied=OLD)],
+     "Kustomization flux-system/first: suspended"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("scene", "text"), [case[1:] for case in ENDS], ids=[case[0] for case in ENDS])
+def test_what_will_not_heal_ends_it_after_a_moment(make: Make, clock: Clock, scene: list[Any], text: str) -> None:
+    follow = make(scene)
+    with pytest.raises(NotReady, match=text):
+        follow.run(600)
+    assert 5.0 < clock.now < 8.0
+    assert follow.records()[-1].verdict in ("failed", "skipped")
+
+
+def test_a_fault_that_heals_in_time_ends_nothing(make: Make) -> None:
+    fine = [git(), layer("top", inventory=["app_web_apps_Deployment"]), deployment("web")]
+    make(PULL, PULL, PULL, fine).run(600)
+
+
+def test_a_fault_seen_twice_with_a_long_pause_has_not_stayed(make: Make) -> None:
+    quiet = [git(), layer("top", "Unknown", applied=OLD)]
+    fine = [git(), layer("top")]
+    make(PULL, *[quiet] * 30, PULL, fine).run(600)
+
+
+def test_the_fault_of_an_older_commit_ends_nothing(make: Make) -> None:
+    broken = [git(OLD), layer("top", "False", "BuildFailed", DECODE, applied="x", attempted=OLD)]
+    make(*[broken] * 20, [git(NEW), layer("top")], goal=Goal(revision="bbbb")).run(600)
+
+
+def test_at_the_deadline_the_deepest_cause_comes_first(make: Make) -> None:
+    scene = [
+        git(),
+        layer("top", "Unknown", "Progressing", "x", inventory=["app_web_apps_Deployment"], applied=OLD),
+        deployment("web", ready=False),
+        pod("web-1", app="web", containerStatuses=[waiting("ContainerCreating")]),
+        layer("other", "Unknown", "Progressing", "also slow", applied=OLD),
+    ]
+    with pytest.raises(NotReady) as caught:
+        make(scene).run(20)
+    assert caught.value.message == "Kustomization flux-system/other: also slow (after 20 s)"
+    assert caught.value.hint
+    with pytest.raises(NotReady) as caught:
+        make(scene[:-1]).run(20)
+    assert caught.value.message == "Pod app/web-1: Pending (after 20 s)"
+    assert caught.value.details == f"way: {TOP} > Deployment app/web > Pod app/web-1"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Interrupted])
+def test_an_interrupt_is_told_and_leaves_records(make: Make, error: type[BaseException]) -> None:
+    follow = make([git(), layer("first"), layer("top", "Unknown", applied=OLD)], [error])
+    with pytest.raises(Interrupted):
+        follow.run(60)
+    assert [record.verdict for record in follow.records()] == ["same", "interrupted"]
+
+
+def test_each_nudge_is_given_once(make: Make) -> None:
+    blocked = layer("top", "False", "DependencyNotReady", needs=["first"], applied=OLD)
+    scene = [git(), layer("first"), blocked]
+    follow = make(*[scene] * 10, [git(), layer("first"), layer("top")])
+    follow.run(60)
+    assert asked(follow) == ["top"]
+
+
+def test_a_nudge_that_did_not_arrive_is_given_again(make: Make) -> None:
+    blocked = layer("top", "False", "DependencyNotReady", needs=["first"], applied=OLD)
+    follow = make(*[[git(), layer("first"), blocked]] * 5, [git(), layer("top")], statuses=[0, 429, 503])
+    follow.run(60)
+    assert len(asked(follow)) == 3  # after the one that was lost: refused twice, then taken
+    assert len(follow.nudged) == 1
+
+
+def test_what_passes_is_nudged_with_growing_pauses_and_not_for_ever(make: Make, clock: Clock) -> None:
+    def failing() -> Iterator[list[Any]]:
+        for number in itertools.count():
+            text = "failed calling webhook: connection refused"
+            broken = layer("top", "False", "ReconciliationFailed", text)
+            broken["status"]["conditions"][0]["lastTransitionTime"] = str(number // 20)
+            yield [git(), broken]
+
+    follow = make()
+    follow.feed.scenes = failing()  # type: ignore[attr-defined]
+    with pytest.raises(NotReady):
+        follow.run(600)
+    assert len(asked(follow)) == following.NUDGES
+
+
+def test_plain_lines_tell_changes_once(clock: Clock) -> None:
+    stream = io.StringIO()
+    view = TreeView(Console(stream=stream))
+    with view.opened("Following Flux"):
+        for second in range(6):
+            view.show(build(PULL), float(second))
+        for second in range(6, 9):
+            view.show(build([git(), layer("top"), layer("next", "Unknown", applied=OLD)]), float(second))
+    assert stream.getvalue().splitlines() == [
+        "Following Flux",
+        "  ✗ Kustomization top: Pod app/web-1: pod web-1, container orthanc: ImagePullBackOff nowhere/x:1",
+        "  ✓ Kustomization top: ready (6.0 s)",
+        "  … Kustomization next: no reason is told",
+    ]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_the_tree_and_hides_what_is_ready_where_there_is_no_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("LINES", "12")
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    view = TreeView(Console(stream=stream))
+    many = [git(), *(layer(f"fine-{number}") for number in range(40)), *PULL[1:]]
+    with view.opened("Following Flux"):
+        view.show(build(many), 3.0)
+        text = view._render().plain
+    assert "Kustomization flux-system/top" in text
+    assert "fine" not in text
+    assert len(text.splitlines()) <= 12
+    assert "Following Flux" in stream.getvalue()

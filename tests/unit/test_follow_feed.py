@@ -1,0 +1,140 @@
+"""The feed of objects: lists, watches, breaks, kinds that come later. A real child and real sockets."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from korthweb_tasks.core.command import Command
+from korthweb_tasks.core.tree import Ref, Watched
+from korthweb_tasks.errors import ClusterUnreachable, Interrupted
+from korthweb_tasks.run import feed as feeding
+from korthweb_tasks.run.feed import Feed
+from korthweb_tasks.run.runner import Runner
+
+PROXY = Path(__file__).parents[1] / "flux_doubles" / "proxy.py"
+KINDS = (Watched("Pod", "/api/v1/pods"), Watched("Layer", "/apis/x/v1/layers"))
+ONE, TWO = Ref("Pod", "n", "one"), Ref("Pod", "n", "two")
+
+
+class Server:
+    """The folder that stands for an API server."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+
+    def has(self, plural: str, *names: str, **more: str) -> None:
+        objects = [{"metadata": {"name": name, "namespace": "n", "managedFields": ["x"]}, **more} for name in names]
+        path = self.folder / f".{plural}"
+        path.write_text(json.dumps(objects))
+        path.rename(self.folder / f"{plural}.json")
+
+    def proxy(self, path: str) -> Command:
+        return Command(argv=(sys.executable, str(PROXY), str(self.folder), path))
+
+    def patched(self) -> list[str]:
+        return (self.folder / "patched").read_text().splitlines()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Server:
+    found = Server(tmp_path / "api")
+    found.has("pods", "one")
+    return found
+
+
+@pytest.fixture
+def feed(server: Server) -> Iterator[Feed]:
+    with Feed(Runner(), server.proxy, KINDS).opened() as found:
+        yield found
+
+
+def until(feed: Feed, holds: Callable[[], bool], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        feed.news(0.1)
+        assert time.monotonic() < end, f"only {sorted(map(str, feed.objects))}"
+
+
+def test_what_is_there_what_comes_and_what_goes(server: Server, feed: Feed) -> None:
+    until(feed, lambda: ONE in feed.objects)
+    assert feed.objects[ONE]["kind"] == "Pod"
+    assert "managedFields" not in feed.objects[ONE]["metadata"]
+    server.has("pods", "one", "two")
+    until(feed, lambda: TWO in feed.objects)
+    server.has("pods", "two")
+    until(feed, lambda: ONE not in feed.objects)
+
+
+def test_a_kind_that_comes_later_is_found(server: Server, feed: Feed) -> None:
+    until(feed, feed.listed)
+    assert not [ref for ref in feed.objects if ref.kind == "Layer"]
+    server.has("layers", "top")
+    until(feed, lambda: Ref("Layer", "n", "top") in feed.objects)
+
+
+def test_a_server_that_goes_away_is_met_again_and_what_went_meanwhile_is_gone(server: Server, feed: Feed) -> None:
+    until(feed, lambda: ONE in feed.objects)
+    (server.folder / "down").touch()
+    until(feed, lambda: feed.silent)
+    assert ONE in feed.objects  # unknown is not absent
+    server.has("pods", "two")
+    (server.folder / "down").unlink()
+    until(feed, lambda: TWO in feed.objects and not feed.silent)
+
+
+def test_a_proxy_that_dies_is_started_again(server: Server, feed: Feed) -> None:
+    until(feed, lambda: ONE in feed.objects)
+    (child,) = feed.runner._children
+    child.kill()
+    server.has("pods", "one", "two")
+    until(feed, lambda: TWO in feed.objects)
+
+
+def test_looking_once_ends_by_itself(server: Server) -> None:
+    (server.folder / "layers.403").touch()
+    feed = Feed(Runner(), server.proxy, KINDS)
+    with feed.opened(watch=False):
+        feed.news(0.0)
+    assert list(feed.objects) == [ONE]
+    assert feed.refused == {"Layer"}
+
+
+def test_a_patch_goes_to_the_object(server: Server, feed: Feed) -> None:
+    assert feed.patch(ONE, {"a": "b"}) == 200
+    assert server.patched() == ['/api/v1/namespaces/n/pods/one?fieldManager=korthweb {"a": "b"}']
+
+
+def test_a_stopped_runner_ends_it(server: Server, feed: Feed) -> None:
+    threading.Timer(0.2, feed.runner.stop).start()
+    with pytest.raises(Interrupted):
+        until(feed, lambda: TWO in feed.objects)
+
+
+def test_nothing_is_left_behind(server: Server) -> None:
+    runner, feed = Runner(), Feed(Runner(), server.proxy, KINDS)
+    feed.runner, before = runner, set(threading.enumerate())
+    with feed.opened():
+        (child,) = runner._children
+        mine = set(threading.enumerate()) - before
+    assert len(mine) == len(KINDS) + 1
+    for thread in mine:
+        thread.join(5.0)
+    assert not any(thread.is_alive() for thread in mine)
+    assert child.poll() is not None
+    assert not runner._children
+    assert not Path(feed._socket).parent.exists()
+
+
+def test_a_proxy_that_does_not_start_is_no_empty_cluster(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeding, "STARTS", 0.3)
+    feed = Feed(Runner(), lambda path: Command(argv=("false", path)), KINDS)
+    with pytest.raises(ClusterUnreachable), feed.opened():
+        pass
