@@ -98,7 +98,11 @@ class Remover:
             for need in obj["spec"].get("dependsOn") or ():
                 after.setdefault(need["name"], []).append(f"layer:{obj['metadata']['name']}")
         databases = [self._needing(self.database(home), f"{home.slug}-dependency", names) for home in chosen]
-        after.setdefault("cloudnative-pg", []).extend(step.name for step in databases)
+        for obj in kustomizations:  # what a database runs on goes after it
+            slug = obj["metadata"]["name"].removesuffix("-dependency")
+            own = [step.name for step in databases if step.name == f"database:{slug}"]
+            for need in obj["spec"].get("dependsOn") or ():
+                after[need["name"]].extend(own)
         steps = [self.layer(name, releases, tuple(after[name])) for name in names]
         homeless = [replace(self.namespace(home), needs=(f"database:{home.slug}",)) for home in chosen if self.volumes]
         last = self.shared(tuple(step.name for step in (*steps, *databases, *homeless)))

@@ -47,7 +47,8 @@ def bootstrapped(session: Session, *, onto: str = "") -> None:
 
     with nullcontext() if made.in_git else nudging(session):
         report = asked(session).execute(plan)
-    finish(session, report.steps, made.checkout.heads().get(session.settings.gitops.branch, made.revision))
+    newest = made.checkout.heads().get(session.settings.gitops.branch, made.revision)
+    finish(session, report.steps, newest, layers(made))
 
 
 def deployed(session: Session, *, onto: str = "") -> None:
@@ -68,7 +69,7 @@ def deployed(session: Session, *, onto: str = "") -> None:
         tell_request(session, made, "inv gitops.configure, and inv gitops.wait follows it")
         return
     fetch(session)
-    finish(session, records, made.revision, layers(made, chosen(session)) if session.tenant_flag else ())
+    finish(session, records, made.revision, layers(made, chosen(session) if session.tenant_flag else None))
 
 
 def configured(session: Session) -> None:
@@ -262,8 +263,10 @@ def tell_request(session: Session, made: Work, following: str) -> None:
     session.emit(data, as_typed(f"commit {made.revision[:8]} is on the branch {branch}.\nNext: {after}"))
 
 
-def layers(made: Work, tenants: Iterable[Tenant]) -> list[str]:
-    """Return the Kustomizations of these tenants."""
+def layers(made: Work, tenants: Iterable[Tenant] | None = None) -> list[str]:
+    """Return the Kustomizations of these tenants; without any, all that there have to be, so that none is missed."""
+    if tenants is None:
+        return ["flux-system", *(layer.name for layer in made.fleet.layers())]
     names = {tenant.name for tenant in tenants}
     return [layer.name for layer in made.fleet.layers() if layer.tenant in names]
 
@@ -276,7 +279,7 @@ def fetch(session: Session) -> None:
     session.runner.run(Flux(session.target).requested(Ref("GitRepository", SYSTEM, SYSTEM), str(time.time())))
 
 
-def finish(session: Session, records: Iterable[StepRecord], revision: str, only: Iterable[str] = ()) -> None:
+def finish(session: Session, records: Iterable[StepRecord], revision: str, only: Iterable[str]) -> None:
     """Follow until all is ready, tell what happened, and what is next to type."""
     from korthweb_tasks.collections.gitops_follow import followed
     from korthweb_tasks.collections.session import report_data, summary
