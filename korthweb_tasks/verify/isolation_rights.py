@@ -100,7 +100,8 @@ class Rights:
         found: dict[tuple[str, str, str], list[Seen]] = {}
         for row, a, b in keys:
             accounts = self._accounts(a)
-            yes = [f"{_short(who)} may {right}" for who in accounts for right in RIGHTS[row] if next(allowed)]
+            may = {who: [str(right) for right in RIGHTS[row] if next(allowed)] for who in accounts}
+            yes = [f"{_short(who)} may {', '.join(some)}" for who, some in may.items() if some]
             no = Seen("refused", f"no, {len(accounts)} accounts by {len(RIGHTS[row])} questions")
             found[row, a, b] = [Seen("reached", text) for text in yes] or [no]
         return found
