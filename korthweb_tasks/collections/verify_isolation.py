@@ -71,7 +71,6 @@ def proved(session: Session, tenants: tuple[Tenant, ...], approach: str) -> tupl
         view.begin(ways)
         namespaces = {tenant.name: tenant.namespace for tenant in tenants}
         result = prove(ways, namespaces, view.say, session.runner.stop)
-        view.end(ways)
     summaries: tuple[TenantSummary, ...] = tuple(
         tenant_summary(endpoint, f"korthweb {approach}.credentials --tenant {name} --show")
         for name, endpoint in endpoints.items()
@@ -132,16 +131,16 @@ class _View:
             self.console.begin(way.name, TITLES[way.name])
 
     def say(self, way: str, text: str) -> None:
-        """Show what a way does now."""
-        self.console.note(way, text)
-
-    def end(self, ways: tuple[Way, ...]) -> None:
-        """Show that all ways have been gone."""
+        """Show what a way does now, or that it has ended."""
         from korthweb_tasks.core.record import StepRecord
+        from korthweb_tasks.verify.isolation import DONE, LAME
 
-        for way in ways if self.console.terminal else ():
-            seconds = time.monotonic() - self.began
-            self.console.end(StepRecord(way.name, TITLES[way.name], verdict="changed", end=seconds))
+        if text not in (DONE, LAME):
+            self.console.note(way, text)
+            return
+        seconds = time.monotonic() - self.began
+        record = StepRecord(way, TITLES[way], verdict="changed" if text == DONE else "failed", end=seconds)
+        self.console.end(record)
 
 
 def _preview(tenants: tuple[Tenant, ...]) -> None:

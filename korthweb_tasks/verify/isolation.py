@@ -26,6 +26,8 @@ Attempts = Mapping[tuple[str, str, str], Sequence["Seen"]]
 
 OUTSIDE, MESH = "from outside of the cluster", "from a pod of A inside of the mesh"
 PLAIN, RIGHTS = "from a pod without a sidecar", "with A's service accounts"
+#: what is said of a way at its end
+DONE, LAME = "done", "not gone to its end"
 #: a control slower than this (ms) takes the meaning from an attempt that got no answer at all
 SLOW = 1500.0
 
@@ -178,13 +180,21 @@ def _walk(way: Way, say: Callable[[str, str], None]) -> Walk:
         say(way.name, "what nobody may do")
         tries = way.attempts()
         say(way.name, "the rightful tenants again")
-        return Walk(way.rows, before, tries, way.controls(again=True))
+        walk = Walk(way.rows, before, tries, way.controls(again=True))
     except (Interrupted, UsageError):
         raise
     except (KorthwebError, Broken) as error:
-        return Walk(way.rows, fault=_line(f"{error.message}{f' ({error.hint})' if error.hint else ''}"))
+        walk = Walk(way.rows, fault=told(error))
     except (OSError, ValueError, httpx.HTTPError) as error:  # ValueError: an answer that is no JSON
-        return Walk(way.rows, fault=_line(f"{type(error).__name__}: {error}"))
+        walk = Walk(way.rows, fault=_line(f"{type(error).__name__}: {error}"))
+    say(way.name, LAME if walk.fault else DONE)
+    return walk
+
+
+def told(error: KorthwebError | Broken) -> str:
+    """Return an error as one line: what failed, the last words about it, what to type."""
+    last = (getattr(error, "details", "") or "").strip().splitlines()[-1:]
+    return _line(": ".join((error.message, *last)) + (f" ({error.hint})" if error.hint else ""))
 
 
 def _leave(ways: Iterable[Way]) -> list[str]:

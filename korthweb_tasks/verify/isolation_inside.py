@@ -9,7 +9,7 @@ from itertools import permutations
 
 from korthweb_tasks.errors import Interrupted, KorthwebError
 from korthweb_tasks.verify import isolation_talk as talk
-from korthweb_tasks.verify.isolation import Attempts, Controls, Seen
+from korthweb_tasks.verify.isolation import Attempts, Controls, Seen, told
 from korthweb_tasks.verify.isolation_probes import OPEN_PORT, ROLES, Probes, Role
 from korthweb_tasks.verify.isolation_talk import Question
 
@@ -132,7 +132,7 @@ class Inside:
             except Interrupted:
                 raise
             except KorthwebError as error:
-                return {question.name: Seen("unclear", f"the probe {role}: {error.message}") for question in everything}
+                return {question.name: Seen("unclear", f"the probe {role}: {told(error)}") for question in everything}
             return {**_unknown(everything), **talk.read(asked, said)}
 
         with ThreadPoolExecutor(len(keys)) as pool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from korthweb_tasks.errors import ClusterUnreachable, Interrupted, NotReady, UsageError
+from korthweb_tasks.errors import ClusterUnreachable, CommandFailed, Interrupted, NotReady, UsageError
 from korthweb_tasks.verify.isolation import (
     ROWS,
     Attempts,
@@ -147,6 +147,14 @@ def test_a_way_that_can_not_be_gone_is_unknown_and_hides_no_other(fault: BaseExc
     assert lame.left == sound.left == ["once"]
 
 
+def test_a_command_that_failed_is_told_with_its_last_words() -> None:
+    refused = CommandFailed(
+        "`kubectl create` ended with code 1", stderr="a\npods are forbidden: exceeded quota: tenant"
+    )
+    (cell, *_) = prove((Told(rows=("certificate",), fails=refused),), TENANTS).cells
+    assert cell.seen == "`kubectl create` ended with code 1: pods are forbidden: exceeded quota: tenant"
+
+
 def test_a_way_that_nobody_went_is_not_green() -> None:
     result = prove((Told(rows=("aet",)),), TENANTS)
     assert {cell.status for cell in result.cells if cell.row != "aet"} == {"unknown"}
@@ -181,5 +189,8 @@ def test_what_goes_on_is_told() -> None:
     said: list[tuple[str, str]] = []
     prove((Told(),), TENANTS, lambda *words: said.append(words))
     assert [text for _, text in said] == [
-        "what the rightful tenants may do", "what nobody may do", "the rightful tenants again",
+        "what the rightful tenants may do", "what nobody may do", "the rightful tenants again", "done",
     ]  # fmt: skip
+    said.clear()
+    prove((Told(fails=OSError("gone")),), TENANTS, lambda *words: said.append(words))
+    assert [text for _, text in said] == ["what the rightful tenants may do", "not gone to its end"]
