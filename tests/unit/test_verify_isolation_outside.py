@@ -34,11 +34,13 @@ def servers(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """One Orthanc for each tenant."""
     passwords = zip(NAMES, (PASSWORD, OTHER), strict=True)
     made = {name: Orthanc(tmp_path_factory.mktemp(name), name, password=word) for name, word in passwords}
-    for server in made.values():
-        server.start()
-    yield made
-    for server in made.values():
-        server.stop()
+    try:
+        for server in made.values():
+            server.start()
+        yield made
+    finally:
+        for server in made.values():
+            server.stop()
 
 
 @pytest.fixture

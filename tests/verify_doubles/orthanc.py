@@ -59,6 +59,7 @@ class Orthanc:
         end = time.monotonic() + 10
         while not self._answers():
             if self._child.poll() is not None or time.monotonic() > end:
+                self.stop()
                 raise AssertionError((self.folder / "log").read_text())
             time.sleep(0.02)
 
