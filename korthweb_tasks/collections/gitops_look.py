@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from korthweb_tasks.core.record import StepRecord
     from korthweb_tasks.core.tree import Node, Ref, Tree
 
+#: the word for everything
+ALL = "all"
+
 
 @task(example="inv gitops.status --tenant BHC", changes=False)
 def status(session: Session) -> None:
@@ -32,7 +35,7 @@ def status(session: Session) -> None:
     if not tops:
         raise NotReady("Flux looks after nothing here", hint="inv gitops.bootstrap")
     if causes:
-        raise NotReady(f"not ready: {causes[0].ref}: {causes[0].message}", hint="inv gitops.explain")
+        raise NotReady(f"not ready: {causes[0].ref}: {causes[0].message}", hint="inv gitops.explain all")
 
 
 @task(
@@ -53,16 +56,18 @@ def wait(session: Session, only: str = "") -> None:
 
 @task(
     example="inv gitops.reconcile bhc-application",
-    help={"name": "a Kustomization, a HelmRelease or a tenant; without it the whole fleet"},
+    help={"name": "a Kustomization, a HelmRelease, a tenant, or all"},
     positional=("name",),
 )
-def reconcile(session: Session, name: str = "flux-system") -> None:
+def reconcile(session: Session, name: str) -> None:
     """Let Flux fetch the source and apply it now, and follow that until it is ready."""
     from korthweb_tasks.collections.gitops_follow import reconciled
     from korthweb_tasks.run.guard import allow
 
     session.contact()
-    refs = [ref for ref in _meant(session, _looked(session), name) if ref.kind in ("Kustomization", "HelmRelease")]
+    objects = _looked(session)
+    refs = _meant(session, objects, name) if name != ALL else objects.of("Kustomization")
+    refs = [ref for ref in refs if ref.kind in ("Kustomization", "HelmRelease") and not _suspended(objects, ref)]
     if session.dry_run:
         session.emit([str(ref) for ref in refs], "\n".join(f"would reconcile {ref}" for ref in refs))
         return
@@ -93,10 +98,10 @@ def resume(session: Session, names: str) -> None:
 @task(
     example="inv gitops.explain bhc-application",
     changes=False,
-    help={"name": "a Kustomization, HelmRelease, source, tenant or kind/name; without it all that is not ready"},
+    help={"name": "a Kustomization, HelmRelease, source, tenant, kind/name, or all"},
     positional=("name",),
 )
-def explain(session: Session, name: str = "") -> None:
+def explain(session: Session, name: str) -> None:
     """Say why something is not ready: the deepest cause first, the way to it, and the command that shows more."""
     from dataclasses import replace
 
@@ -106,13 +111,12 @@ def explain(session: Session, name: str = "") -> None:
 
     session.contact()
     objects = _looked(session)
-    words = [name] if name else [tenant.name for tenant in session.tenants] if session.tenant_flag else []
-    refs = [ref for word in words for ref in _meant(session, objects, word)] if words else objects.of(*NAMED)
+    refs = _meant(session, objects, name) if name != ALL else objects.of(*NAMED)
     causes = Causes(objects)
     found = distinct(sorted((cause for ref in refs if (cause := causes.why(ref))), key=rank))
     found = [replace(one, chain=(*causes.above(one.chain[0]), *one.chain)) for one in found]
     if not found:
-        text = f"{name} is ready" if name else "everything is ready"
+        text = "everything is ready" if name == ALL else f"{name} is ready"
         session.emit([], text if refs else "Flux looks after nothing here")
         return
     session.emit([cause_data(cause) for cause in found], "\n\n".join(explanation(cause) for cause in found))
@@ -155,7 +159,7 @@ def _switch(session: Session, names: str, *, suspended: bool) -> None:
     words = [name.strip() for name in names.split(",") if name.strip()]
     refs = [ref for word in words for ref in _meant(session, objects, word)]
     flux, verb = Flux(session.target), "suspend" if suspended else "resume"
-    todo = [ref for ref in refs if bool((objects.get(ref) or {}).get("spec", {}).get("suspend")) != suspended]
+    todo = [ref for ref in refs if _suspended(objects, ref) != suspended]
     if not session.dry_run:
         allow(session.ref, yes=session.yes)
         for ref in todo:
@@ -163,6 +167,10 @@ def _switch(session: Session, names: str, *, suspended: bool) -> None:
     past = f"would {verb}" if session.dry_run else f"{verb.rstrip('e')}ed"
     lines = [f"{past} {ref}" if ref in todo else f"{ref} is so already" for ref in refs]
     session.emit([{"object": str(ref), "changed": ref in todo} for ref in refs], "\n".join(lines))
+
+
+def _suspended(objects: Objects, ref: Ref) -> bool:
+    return bool((objects.get(ref) or {}).get("spec", {}).get("suspend"))
 
 
 def _looked(session: Session) -> Objects:

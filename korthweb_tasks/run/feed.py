@@ -129,10 +129,10 @@ class Feed:
         self._going()
         return found
 
-    def patch(self, ref: Ref, body: Mapping[str, Any], seconds: float = 10.0) -> int:
-        """Merge ``body`` into an object and return the HTTP status; raises Lost."""
+    def patch(self, ref: Ref, body: Mapping[str, Any], seconds: float = 10.0, part: str = "") -> int:
+        """Merge ``body`` into an object, or a ``part`` of it (``/status``), and return the HTTP status; raises Lost."""
         kind = next(kind for kind in self.kinds if kind.kind == ref.kind)
-        path = f"{kind.object_path(ref)}?fieldManager=korthweb"
+        path = f"{kind.object_path(ref)}{part}?fieldManager=korthweb"
         headers = {"Content-Type": "application/merge-patch+json"}
         with self._asked("PATCH", path, seconds, json.dumps(body), headers) as answer:
             answer.read()
