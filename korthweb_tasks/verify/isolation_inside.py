@@ -126,7 +126,7 @@ class Inside:
             asked = [question for question in everything if question.host != NOWHERE]
             if not asked:
                 return _unknown(everything)
-            seconds = 30.0 + talk.WAIT + max(question.patience for question in asked)
+            seconds = 30.0 + talk.longest(asked)
             try:
                 said = self.probes.ask(self.places[name].namespace, role, talk.script(asked), seconds)
             except Interrupted:

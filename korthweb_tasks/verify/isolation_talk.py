@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from korthweb_tasks.verify.isolation import Seen
 
 #: seconds that one attempt waits for an answer
 WAIT = 3
+#: questions that one probe asks at one time: it is small
+BATCH = 24
 #: bytes of an answer that are looked at
 HEAD = 200
 #: PDU types by which an Acceptor answers (DICOM PS3.8, 9.3): accept, reject, abort
@@ -137,12 +139,19 @@ one() {{
 
 
 def script(questions: Iterable[Question]) -> str:
-    """Return a script for bash that asks everything at one time, and prints a line for each."""
+    """Return a script for bash that asks side by side, and prints a line for each question."""
     lines = []
-    for asked in questions:
+    for number, asked in enumerate(questions, 1):
         payload = "".join(f"\\x{byte:02x}" for byte in asked.payload)
         lines.append(f"one {asked.name} {asked.host} {asked.port} '{payload}' {asked.patience} &\n")
+        lines += [] if number % BATCH else ["wait\n"]
     return f"{_SCRIPT}{''.join(lines)}wait\n"
+
+
+def longest(questions: Sequence[Question]) -> float:
+    """Return the seconds in which the script for ``questions`` ends, whatever it meets."""
+    batches = -(-len(questions) // BATCH)
+    return batches * (2.0 * WAIT + max((asked.patience for asked in questions), default=0))
 
 
 def read(questions: Iterable[Question], text: str) -> dict[str, Seen]:

@@ -208,3 +208,12 @@ def test_the_association_is_one_that_pynetdicom_understands() -> None:
 def test_a_script_without_questions_ends() -> None:
     ended = subprocess.run(["bash", "-s"], input=talk.script([]), capture_output=True, text=True, check=True)
     assert ended.stdout == ""
+
+
+def test_many_questions_are_asked_in_batches() -> None:
+    asked = [talk.postgres(f"q{number}", "127.0.0.1", 1) for number in range(2 * talk.BATCH + 1)]
+    assert [line for line in talk.script(asked).splitlines() if line == "wait"] == ["wait"] * 3
+    found = ask(*asked)
+    assert len(found) == len(asked)
+    assert {seen.kind for seen in found.values()} == {"refused"}
+    assert talk.longest(asked) == 3 * 2 * talk.WAIT
