@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from korthweb_tasks.approaches.common import MANAGED_BY, OURS, USERS_SECRET, Secrets
-from korthweb_tasks.approaches.credentials import Credentials, Table, secret, table
+from korthweb_tasks.approaches.common import Secrets
+from korthweb_tasks.approaches.credentials import table
+from korthweb_tasks.approaches.gitops_secrets import AGE_KEY, AGE_SECRET, REGISTRY_CA, FleetCredentials, shared
 from korthweb_tasks.core.plan import Fact, Plan, Ready, Step
 from korthweb_tasks.core.tree import Ref
-from korthweb_tasks.settings.orthanc import password_variable, password_variables
 from korthweb_tasks.tools.flux import COMPONENTS, SYSTEM, Flux, Repository
 from korthweb_tasks.tools.git import Remote
 from korthweb_tasks.tools.kubectl import ABSENT, Kubectl, Object, items
@@ -26,10 +25,6 @@ if TYPE_CHECKING:
     from korthweb_tasks.settings.fleet import GitOpsSettings
     from korthweb_tasks.settings.parts import Tenant
 
-#: Secrets in flux-system: the authority of the charts' registry, and the key that opens what is encrypted in Git
-REGISTRY_CA, AGE_SECRET, AGE_KEY = "registry-ca", "sops-age", "age.agekey"
-#: Secret in a tenant's namespace with which Prometheus asks Orthanc
-METRICS_SECRET = "orthanc-metrics"
 #: what flux says where it has done everything, but something is not ready yet; the live tree tells more
 UNHEALTHY = "health check failure"
 #: seconds that flux itself may take; what becomes ready later is waited for by the tree
@@ -64,41 +59,6 @@ RELEASES = "helmrelease.helm.toolkit.fluxcd.io"
 REPOSITORIES = "gitrepository.source.toolkit.fluxcd.io"
 
 
-@dataclass
-class FleetCredentials(Credentials):
-    """The Secrets of a tenant that are in no Git: Orthanc's users, and Prometheus' login.
-
-    ``users_in_git`` are the passwords of a Git that has them, encrypted: then only the login is made from them.
-    """
-
-    users_in_git: Mapping[str, str] | None = field(default=None, repr=False)
-
-    def wanted(self) -> Table:
-        """Return the passwords as they shall be."""
-        if self.users_in_git is not None:
-            return {METRICS_SECRET: self._login(self.users_in_git)}
-        users = super().wanted()
-        return {**users, METRICS_SECRET: self._login(users[USERS_SECRET])}
-
-    def _keys(self) -> dict[str, tuple[str, ...]]:
-        return {} if self.users_in_git is not None else {USERS_SECRET: tuple(password_variables(self.tenant).values())}
-
-    def facts(self) -> tuple[Fact, ...]:
-        """Return the fact that every Secret is there, with the passwords that a person chose."""
-        names = [("secret", name) for name in (*self._keys(), METRICS_SECRET)]
-        return (Fact(self.kubectl.get_these(names, namespace=self.tenant.namespace), self._all_there),)
-
-    def _all_there(self, result: Result) -> bool:
-        complete = self._complete(result)
-        there = table(items(result))
-        users = self.users_in_git if self.users_in_git is not None else there.get(USERS_SECRET, {})
-        return complete and there.get(METRICS_SECRET) == self._login(users)
-
-    def _login(self, users: Mapping[str, str]) -> dict[str, str]:
-        first = self.tenant.users[0]
-        return {"username": first, "password": users.get(password_variable(first), "")}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Bootstrap:
     """Makes the steps.
@@ -111,7 +71,7 @@ class Bootstrap:
 
     target: Target
     secrets: Secrets
-    repository: Repository
+    repository: Repository = field(repr=False)
     namespaces: Mapping[str, Object]
     hub: str
     version: str
@@ -145,7 +105,7 @@ class Bootstrap:
         data |= {AGE_SECRET: {AGE_KEY: self.age_key}} if self.age_key else {}
         there = kubectl.get_these([("namespace", SYSTEM)])
         held = kubectl.get_these([("secret", name) for name in data], namespace=SYSTEM)
-        objects = [_plain_namespace(SYSTEM), *(_shared(name, keys) for name, keys in data.items())]
+        objects = [_plain_namespace(SYSTEM), *(shared(name, keys) for name, keys in data.items())]
         masks = tuple(line for line in self.age_key.splitlines() if line.startswith("AGE-SECRET"))
         return Step(
             name="system",
@@ -284,18 +244,6 @@ def strangers(objects: Iterable[Object]) -> list[str]:
     ]
 
 
-def users_secret(tenant: Tenant, users: Mapping[str, str]) -> str:
-    """Return the Secret of Orthanc's users as YAML in clear, for an encryption; the field manager will be Flux."""
-    import yaml
-
-    made = secret(USERS_SECRET, tenant.namespace, users, tenant.name)
-    made["metadata"]["labels"].pop(MANAGED_BY)
-    made["metadata"]["annotations"] = {"kustomize.toolkit.fluxcd.io/prune": "disabled"}
-    made["stringData"] = dict(users)
-    del made["data"]
-    return str(yaml.safe_dump(json.loads(json.dumps(made)), sort_keys=False))
-
-
 def _if_there(command: Command) -> Command:
     return replace(command, final=ABSENT)
 
@@ -312,10 +260,3 @@ def _same_url(left: str, right: str) -> bool:
 
 def _plain_namespace(name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-
-
-def _shared(name: str, keys: Mapping[str, str]) -> dict[str, Any]:
-    """Return a Secret of flux-system, which belongs to no tenant."""
-    made = secret(name, SYSTEM, keys, "")
-    made["metadata"]["labels"] = {MANAGED_BY: OURS, "app.kubernetes.io/part-of": "orthweb"}
-    return made

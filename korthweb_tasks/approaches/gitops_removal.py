@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from korthweb_tasks.approaches.gitops import KUSTOMIZATIONS, RELEASES, ROOT
 from korthweb_tasks.core.plan import Fact, Gone, Plan, Step
 from korthweb_tasks.core.tree import Ref
-from korthweb_tasks.tools.flux import SYSTEM, Flux
+from korthweb_tasks.tools.flux import COMPONENTS, SYSTEM, Flux
 from korthweb_tasks.tools.kubectl import ABSENT, Kubectl, Object, items
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Remover:
         away = Step(
             name="layers",
             title=f"{home.name}: Flux takes it away",
-            probes=(Fact(_answering(there), _nothing),),
+            probes=(Fact(_answering(there), nothing),),
             actions=tuple(_answering(flux.requested(ref, when)) for ref in (SOURCE, ROOT)),
             waits=tuple(Gone(KUSTOMIZATIONS, name, SYSTEM) for name in names),
             on_failure=(self._conditions(*names),),
@@ -80,7 +80,7 @@ class Remover:
             name="account",
             title=f"{home.name}: the account under which Flux applied it",
             needs=(away.name,),
-            probes=(Fact(account, _nothing),),
+            probes=(Fact(account, nothing),),
             actions=(kubectl.delete("serviceaccount", f"tenant-{home.slug}", namespace=SYSTEM),),
         )
         database = replace(self.database(home), needs=(away.name,))
@@ -129,7 +129,7 @@ class Remover:
             name=f"layer:{name}",
             title=f"Remove {name}",
             needs=needs,
-            probes=() if own else (Fact(_answering(there), _nothing),),
+            probes=() if own else (Fact(_answering(there), nothing),),
             actions=(_answering(kubectl.delete(KUSTOMIZATIONS, name, namespace=SYSTEM)),),
             waits=(
                 Gone(KUSTOMIZATIONS, name, SYSTEM),
@@ -149,7 +149,7 @@ class Remover:
             return Step(
                 name=f"database:{home.slug}",
                 title=f"{home.name}: database and volumes",
-                probes=(Fact(there, _nothing),),
+                probes=(Fact(there, nothing),),
                 actions=(_answering(kubectl.delete(CLUSTERS, "postgres", namespace=place, wait=True)), ended),
                 on_failure=(self._blocker(place),),
             )
@@ -170,7 +170,7 @@ class Remover:
         return Step(
             name=f"namespace:{home.slug}",
             title=f"{home.name}: namespace with every image",
-            probes=(Fact(there, _nothing),),
+            probes=(Fact(there, nothing),),
             actions=(self.kubectl.command(*args, repeatable=True, timeout=PATIENCE),),
             on_failure=(self._blocker(home.namespace),),
         )
@@ -184,7 +184,7 @@ class Remover:
             name="shared",
             title="Remove the namespaces of what tenants shared",
             needs=needs,
-            probes=(Fact(kubectl.get("namespace", selector=SHARED), _nothing),),
+            probes=(Fact(kubectl.get("namespace", selector=SHARED), nothing),),
             actions=(kubectl.command(*args, repeatable=True, timeout=PATIENCE),),
             on_failure=(kubectl.command("get", "namespace", f"--selector={SHARED}", f"--output={form}"),),
         )
@@ -195,7 +195,7 @@ class Remover:
             name="flux",
             title="Remove Flux",
             needs=needs,
-            probes=(Fact(self.kubectl.get("namespace", SYSTEM), _nothing),),
+            probes=(Fact(self.kubectl.get("namespace", SYSTEM), nothing),),
             actions=(Flux(self.target).uninstall(timeout=PATIENCE),),
             waits=(Gone("namespace", SYSTEM),),
             on_failure=(self._blocker(SYSTEM),),
@@ -228,6 +228,17 @@ def inventory(kubectl: Kubectl) -> tuple[Command, Command, Command]:
     )
 
 
+def controllers(kubectl: Kubectl) -> Command:
+    """Return the question for Flux' controllers."""
+    return kubectl.get_these([("deployment", name) for name in COMPONENTS[1:]], namespace=SYSTEM)
+
+
+def alive(result: Result) -> bool:
+    """Say whether the controllers run that take away what they applied."""
+    found = items(result)
+    return len(found) == len(COMPONENTS[1:]) and all(obj.get("status", {}).get("readyReplicas") for obj in found)
+
+
 def homes(result: Result) -> list[Home]:
     """Read the namespaces of tenants."""
     return [Home(obj["metadata"]["labels"][TENANT], obj["metadata"]["name"]) for obj in items(result)]
@@ -250,7 +261,8 @@ def _answering(command: Command) -> Command:
     return replace(command, final=ABSENT)
 
 
-def _nothing(result: Result) -> bool:
+def nothing(result: Result) -> bool:
+    """Say whether an answer holds nothing, or says that there is no such kind."""
     return result.code != 0 or not items(result)
 
 

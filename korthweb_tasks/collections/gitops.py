@@ -36,7 +36,7 @@ def check(session: Session) -> None:
 def render(session: Session, out: str = "") -> None:
     """Show what the settings mean as files of the fleet repository, or write them to a folder; pushes nothing."""
     from korthweb_tasks.collections.gitops_fleet import fleet, sources, work
-    from korthweb_tasks.collections.gitops_parts import tell_changes, written
+    from korthweb_tasks.collections.gitops_push import tell_changes, written
 
     if out:
         written(session, out, fleet(session, sources(session)).files())
@@ -144,6 +144,6 @@ def diff(session: Session) -> None:
 )
 def destroy(session: Session, volumes: bool = False) -> None:
     """Take everything out of the cluster, Flux last; volumes stay unless --volumes, and the fleet repository does."""
-    from korthweb_tasks.collections.gitops_parts import destroyed
+    from korthweb_tasks.collections.gitops_destroy import destroyed
 
     destroyed(session, volumes=volumes)

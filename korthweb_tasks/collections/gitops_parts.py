@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from korthweb_tasks.collections.errors_out import as_typed
-from korthweb_tasks.collections.gitops_fleet import Work, chosen, folder_of, tenants_of, work
+from korthweb_tasks.collections.gitops_fleet import Work, chosen, tenants_of, work
+from korthweb_tasks.collections.gitops_push import ask, asked, preview, push, tell_changes, tell_request
 from korthweb_tasks.errors import GuardRefused, UsageError
 
 if TYPE_CHECKING:
@@ -16,16 +17,9 @@ if TYPE_CHECKING:
 
     from korthweb_tasks.approaches.gitops import Bootstrap
     from korthweb_tasks.collections.session import Session
-    from korthweb_tasks.core.plan import Plan
     from korthweb_tasks.core.record import StepRecord
-    from korthweb_tasks.report.model import Report
-    from korthweb_tasks.run.checkout import Changes
     from korthweb_tasks.settings.parts import Tenant
     from korthweb_tasks.tools.git import Remote
-
-#: lines of a diff that are shown before a push; of a longer one, the list of files
-SHOWN = 240
-_STYLES = {"+": "green", "-": "red", "@": "cyan", "d": "bold"}
 
 
 def bootstrapped(session: Session, *, onto: str = "") -> None:
@@ -182,87 +176,6 @@ def require_flux(session: Session, made: Work) -> None:
         raise UsageError(f"Flux follows {path} in {session.ref.name}, not clusters/{made.fleet.cluster}", hint=hint)
 
 
-def tell_changes(session: Session, changes: Changes, branch: str) -> dict[str, Any]:
-    """Show what a push would change, on stderr, and return it as data."""
-    say = session.console.line
-    if not changes:
-        say(f"The fleet repository has it all ({branch}).")
-    else:
-        say(f"To be changed in the fleet repository ({branch}):", "bold")
-        lines = changes.diff.splitlines()
-        if len(lines) <= SHOWN:
-            for line in lines:
-                say(line, _STYLES.get(line[:1], ""))
-        for line in changes.stat.rstrip("\n").splitlines():
-            say(line)
-    return {"branch": branch, "files": dict(changes.files)}
-
-
-def preview(session: Session, plan: Plan, told: dict[str, Any]) -> None:
-    """Show which steps would be done; with --output json the changes in Git too, as one document."""
-    if session.output != "json":
-        session.execute(plan)
-        return
-    steps = [{"step": one.name, "title": one.title, "verdict": one.verdict} for one in session.previewed(plan)]
-    session.emit({"git": told, "steps": steps}, "")
-
-
-def ask(session: Session, made: Work) -> None:
-    """Ask what has to be asked before a change, and take the cluster's lock; raises GuardRefused, LockHeld."""
-    from korthweb_tasks.run.guard import allow
-
-    allow(session.ref, yes=session.yes)
-    if made.changes:
-        many = f"{len(made.changes.files)} files" if len(made.changes.files) > 1 else "1 file"
-        session.confirm(f"Push {many} to {made.checkout.target} of {made.checkout.remote.url}?")
-    session.lock()
-
-
-def asked(session: Session) -> Session:
-    """Return the session of one who has said yes already; it prints no report of its own."""
-    return replace(session, yes=True, output="text")
-
-
-def push(session: Session, made: Work) -> None:
-    """Commit and push; nothing where nothing changed."""
-    from korthweb_tasks.tools.git import Author
-
-    if not made.changes:
-        return
-    author = Author.parse(session.settings.gitops.author)
-    with session.console.task(f"Push to {made.checkout.target} of {made.checkout.remote.url}") as task:
-        made.checkout.publish(made.render, message(session, made.changes), author)
-        task.result = f"commit {made.revision[:8]}"
-
-
-def message(session: Session, changes: Changes) -> str:
-    """Return what a commit says: who it is about, where, and which files."""
-    from korthweb_tasks.approaches.fleet import slug
-
-    names = {slug(tenant): tenant.name for tenant in session.settings.tenants}
-    about = {word: names.get(word, word.upper()) for word in map(_tenant_of, changes.files)}
-    shared = ["shared parts"] if about.pop("", None) is not None else []
-    words = {"A": "add", "M": "change", "D": "remove"}
-    body = "\n".join(f"{words.get(mark, mark)} {path}" for path, mark in sorted(changes.files.items()))
-    return f"korthweb: {', '.join([*sorted(about.values()), *shared])} on {folder_of(session)}\n\n{body}\n"
-
-
-def _tenant_of(path: str) -> str:
-    parts = path.split("/")
-    if parts[0] == "clusters" and len(parts) == 3:
-        return parts[2].removesuffix(".yaml").removeprefix("tenant-") if parts[2].startswith("tenant-") else ""
-    at = parts.index("tenants") + 1 if "tenants" in parts[:-1] else 0
-    return parts[at] if at else ""
-
-
-def tell_request(session: Session, made: Work, following: str) -> None:
-    """Say what is to do with a branch that was pushed for a pull request."""
-    branch = made.checkout.target
-    data = {"branch": branch, "commit": made.revision, "files": dict(made.changes.files)}
-    after = f"merge {branch} into {made.checkout.remote.branch} on the server; then {following}"
-    session.emit(data, as_typed(f"commit {made.revision[:8]} is on the branch {branch}.\nNext: {after}"))
-
-
 def layers(made: Work, tenants: Iterable[Tenant] | None = None) -> list[str]:
     """Return the Kustomizations of these tenants; without any, all that there have to be, so that none is missed."""
     if tenants is None:
@@ -334,61 +247,3 @@ def refuse_strangers(session: Session) -> None:
         if found:
             text = f"{tenant.namespace} holds {', '.join(found)}, which another approach made"
             raise GuardRefused(text, hint=f"inv manual.destroy or inv helm.destroy, with --tenant {tenant.name}")
-
-
-def written(session: Session, out: str, files: Mapping[str, str]) -> None:
-    """Write files into a folder, which is made, and say so."""
-    from pathlib import Path
-
-    folder = Path(out)
-    data = {"folder": str(folder), "files": sorted(files)}
-    if session.dry_run:
-        session.emit(data, "\n".join(f"would write {folder / name}" for name in sorted(files)))
-        return
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    session.emit(data, f"{len(files)} files in {folder}; README.md says what they are")
-
-
-def ask_destruction(session: Session, plan: Plan) -> None:
-    """Show what would be removed, ask, and take the lock; raises GuardRefused, LockHeld."""
-    from korthweb_tasks.run.guard import allow
-
-    allow(session.ref, yes=session.yes)
-    if not session.yes:
-        for step in plan.steps:
-            session.console.line(f"  {step.title}")
-        session.confirm(f"{plan.title} on {session.ref.name}: go on?")
-    session.lock()
-
-
-def tell_report(session: Session, report: Report) -> None:
-    """Print a report where JSON is wanted."""
-    from korthweb_tasks.collections.session import report_data
-
-    if session.output == "json":
-        session.emit(report_data(report), "")
-
-
-def destroyed(session: Session, *, volumes: bool) -> None:
-    """Take everything away that GitOps made in the cluster; the fleet repository stays as it is."""
-    from korthweb_tasks.approaches.gitops_removal import Remover, homes, inventory, left_definitions, leftovers
-    from korthweb_tasks.tools.kubectl import items
-
-    session.contact()
-    layers_there, releases, tenants = (session.runner.run(one) for one in inventory(session.kubectl))
-    found = [items(result) if result.code == 0 else [] for result in (layers_there, releases)]
-    plan = Remover(session.target, volumes).everything(found[0], found[1], homes(tenants))
-    session.execute(plan, destructive=True)
-    if session.dry_run:
-        return
-    definitions, spaces = (session.runner.run(one) for one in leftovers(session.kubectl))
-    names = [obj["metadata"]["name"] for obj in items(spaces)]
-    if names:
-        session.console.line(f"Kept, with volumes and passwords: {', '.join(names)} (--volumes removes them)")
-    if left := left_definitions(definitions):
-        groups = sorted({name.partition(".")[2] for name in left})
-        session.console.line(f"Left, for others may use them: {len(left)} definitions of {', '.join(groups)}")
-    session.console.line("The fleet repository is as it was.")

@@ -59,7 +59,7 @@ def _key(session: Session, *, make: bool) -> str:
     """Return the key: the cluster's, else that of the project's file, else a new one. It is never replaced."""
     from korthweb_tasks import paths
     from korthweb_tasks.approaches.credentials import table
-    from korthweb_tasks.approaches.gitops import AGE_KEY, AGE_SECRET
+    from korthweb_tasks.approaches.gitops_secrets import AGE_KEY, AGE_SECRET
     from korthweb_tasks.collections.gitops_fleet import folder_of
     from korthweb_tasks.core.command import Command
     from korthweb_tasks.settings.choice import write_private
@@ -122,7 +122,7 @@ def _opened(session: Session, text: str, key: str, path: str) -> dict[str, str]:
 
 
 def _closed(session: Session, tenant: Tenant, users: Mapping[str, str], recipient: str) -> str:
-    from korthweb_tasks.approaches.gitops import users_secret
+    from korthweb_tasks.approaches.gitops_secrets import users_secret
     from korthweb_tasks.core.command import Command
 
     if not recipient.startswith("age1"):

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from korthweb_tasks.collections import gitops_parts as parts
+from korthweb_tasks.collections import gitops_push as pushing
 from korthweb_tasks.collections.errors_out import as_typed
+from korthweb_tasks.collections.gitops_destroy import ask_destruction, tell_report
 from korthweb_tasks.collections.gitops_fleet import chosen, folder_of, tenants_of, work
 from korthweb_tasks.errors import SettingsError, UsageError
 
@@ -30,15 +32,15 @@ def added(session: Session, entry: Mapping[str, Any]) -> None:
     with work(later, change=not session.dry_run) as made:
         parts.require_flux(session, made)
         plan = parts.bootstrap_of(later, made).configured(chosen(later))
-        told = parts.tell_changes(session, made.changes, made.checkout.target)
+        told = pushing.tell_changes(session, made.changes, made.checkout.target)
         if session.dry_run:
-            parts.preview(session, plan, {**told, "settings": new != text})
+            pushing.preview(session, plan, {**told, "settings": new != text})
             return
-        parts.ask(later, made)
+        pushing.ask(later, made)
         keep(session, text, new)
         # namespace and passwords are there before Flux looks for them
-        records = parts.asked(later).execute(plan).steps
-        parts.push(later, made)
+        records = pushing.asked(later).execute(plan).steps
+        pushing.push(later, made)
     parts.fetch(session)
     parts.finish(later, records, made.revision, parts.layers(made, chosen(later)))
 
@@ -54,15 +56,15 @@ def removed(session: Session, name: str, *, volumes: bool) -> None:
     later = with_text(session, new, None)
     plan = Remover(session.target, volumes).tenant(home, str(time.time()))
     with work(later, change=not session.dry_run) as made:
-        told = parts.tell_changes(session, made.changes, made.checkout.target)
+        told = pushing.tell_changes(session, made.changes, made.checkout.target)
         if session.dry_run:
-            parts.preview(session, plan, {**told, "settings": new != text})
+            pushing.preview(session, plan, {**told, "settings": new != text})
             return
-        parts.ask_destruction(session, plan)
+        ask_destruction(session, plan)
         keep(session, text, new)
-        parts.push(later, made)
-    report = parts.asked(session).execute(plan)
-    parts.tell_report(session, report)
+        pushing.push(later, made)
+    report = pushing.asked(session).execute(plan)
+    tell_report(session, report)
     kept = f"its namespace {home.namespace} stays, with database and passwords: inv gitops.add-tenant brings it back"
     session.console.line(as_typed(f"{home.name} is removed" + ("" if volumes else f"; {kept}")))
 

@@ -1,0 +1,175 @@
+"""Tenants and all of GitOps taken away: the order, and what is kept."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from korthweb_tasks.approaches.gitops_abandoned import Abandoned
+from korthweb_tasks.approaches.gitops_removal import Home, Remover, alive, homes, left_definitions
+from korthweb_tasks.core.command import Command, Result
+from korthweb_tasks.core.plan import Gone, Plan, Step
+from korthweb_tasks.core.target import Target
+
+BHC, MHR = Home("BHC", "bhc-orthweb"), Home("MHR", "mhr-orthweb")
+INFRASTRUCTURE = ("cert-manager", "istio", "cloudnative-pg")
+
+
+def layer(name: str, *needs: str) -> dict[str, Any]:
+    spec = {"dependsOn": [{"name": need} for need in needs]} if needs else {}
+    return {"kind": "Kustomization", "metadata": {"name": name}, "spec": spec}
+
+
+def release(name: str, namespace: str, by: str, *needs: str) -> dict[str, Any]:
+    meta = {"name": name, "namespace": namespace, "labels": {"kustomize.toolkit.fluxcd.io/name": by}}
+    return {"kind": "HelmRelease", "metadata": meta, "spec": {"dependsOn": [{"name": need} for need in needs]}}
+
+
+LAYERS = [
+    layer("flux-system"),
+    *(layer(name) for name in INFRASTRUCTURE),
+    layer("observability", "istio"),
+    *(
+        one
+        for name in ("bhc", "mhr")
+        for one in (
+            layer(f"{name}-dependency", *INFRASTRUCTURE),
+            layer(f"{name}-application", f"{name}-dependency"),
+            layer(f"{name}-monitoring", "observability", f"{name}-application"),
+        )
+    ),
+]
+RELEASES = [
+    release("istio-base", "istio-system", "istio"),
+    release("istiod", "istio-system", "istio", "istio-base"),
+    release("cloudnative-pg", "cnpg-system", "cloudnative-pg"),
+]
+
+
+def order(plan: Plan) -> list[str]:
+    return list(plan.sorter().static_order())
+
+
+def typed(step: Step) -> str:
+    return "\n".join(str(action) for action in step.actions)
+
+
+def result(*objects: dict[str, Any], code: int = 0, stderr: str = "") -> Result:
+    text = json.dumps({"kind": "List", "items": list(objects)}) if objects else ""
+    return Result(Command(argv=("kubectl",)), code, text, stderr, 0.1)
+
+
+def everything(volumes: bool = False) -> Plan:
+    return Remover(Target("ctx"), volumes).everything(LAYERS, RELEASES, [BHC, MHR])
+
+
+@pytest.mark.parametrize("volumes", [False, True])
+def test_everything_goes_in_reverse_order_and_operators_after_what_they_look_after(volumes: bool) -> None:
+    plan = everything(volumes)
+    names = order(plan)
+    place = {name: number for number, name in enumerate(names)}
+    assert names[0] == "halt"
+    assert names[-2:] == ["shared", "flux"]
+    for obj in LAYERS[1:]:
+        mine = place[f"layer:{obj['metadata']['name']}"]
+        assert all(mine < place[f"layer:{need['name']}"] for need in obj["spec"].get("dependsOn", ()))
+    for name in ("bhc", "mhr"):
+        assert place[f"layer:{name}-dependency"] < place[f"database:{name}"]
+        assert all(place[f"database:{name}"] < place[f"layer:{one}"] for one in INFRASTRUCTURE)
+    assert ("namespace:bhc" in place) is volumes
+
+
+def test_a_layer_is_gone_when_its_releases_are() -> None:
+    step = everything()["layer:istio"]
+    assert Gone("helmrelease.helm.toolkit.fluxcd.io", "istiod", "istio-system") in step.waits
+    assert Gone("helmrelease.helm.toolkit.fluxcd.io", "istio-base", "istio-system") in step.waits
+    # a Kustomization that went while its releases still do is waited for, not taken for done
+    assert step.probes == ()
+    assert "HELD-BY" in str(step.on_failure[0])
+
+
+def test_volumes_are_kept_unless_asked_for() -> None:
+    kept, gone = everything(False), everything(True)
+    assert "cnpg.io/hibernation=on" in typed(kept["database:bhc"])
+    assert "delete" not in typed(kept["database:bhc"]).replace("--for=delete", "")
+    assert "delete cluster.postgresql.cnpg.io postgres" in typed(gone["database:bhc"])
+    assert "delete namespace bhc-orthweb" in typed(gone["namespace:bhc"])
+    assert "bhc-orthweb" not in typed(kept["shared"])
+    assert "!korthweb/tenant" in typed(kept["shared"])
+
+
+def test_a_cluster_without_flux_has_nothing_to_halt() -> None:
+    plan = Remover(Target("ctx"), False).everything([], [], [])
+    assert order(plan) == ["shared", "flux"]
+
+
+def test_a_tenant_that_left_git_is_waited_for_and_its_database_sleeps() -> None:
+    plan = Remover(Target("ctx"), False).tenant(BHC, "now")
+    assert order(plan)[0] == "layers"
+    waits = plan["layers"].waits
+    names = {f"bhc-{name}" for name in ("application", "monitoring", "dependency")}
+    assert {one.name for one in waits if isinstance(one, Gone)} == names
+    assert "reconcile.fluxcd.io/requestedAt=now" in typed(plan["layers"])
+    assert plan["database:bhc"].needs == ("layers",)
+    assert "delete serviceaccount tenant-bhc" in typed(plan["account"])
+    last = Remover(Target("ctx"), True).tenant(BHC, "now")
+    assert set(last["namespace:bhc"].needs) == {"database:bhc", "account"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "sleeps"),
+    [
+        (result(), True),
+        (result(code=1, stderr="error: the server doesn't have a resource type"), True),
+        (result({"metadata": {}, "kind": "Cluster"}), False),
+        (result({"metadata": {"annotations": {"cnpg.io/hibernation": "off"}}, "kind": "Cluster"}), False),
+        (result({"metadata": {"annotations": {"cnpg.io/hibernation": "on"}}, "kind": "Cluster"}), False),
+        (
+            result(
+                {
+                    "kind": "Cluster",
+                    "metadata": {"annotations": {"cnpg.io/hibernation": "on"}},
+                    "status": {"conditions": [{"type": "cnpg.io/hibernation", "status": "True"}]},
+                }
+            ),
+            True,
+        ),
+    ],
+)
+def test_a_database_sleeps_when_its_operator_says_so(answer: Result, sleeps: bool) -> None:
+    (fact,) = Remover(Target("ctx"), False).database(BHC).probes
+    assert fact.read(answer) is sleeps
+
+
+def test_without_controllers_helm_uninstalls_and_fluxs_finalizers_go_with_flux() -> None:
+    plan = Abandoned(Target("ctx"), False).abandoned(RELEASES, [BHC])
+    names = order(plan)
+    assert names.index("served:bhc") < names.index("database:bhc") < names.index("chart:istiod")
+    assert names.index("chart:istiod") < names.index("chart:istio-base") < names.index("flux") < names.index("shared")
+    assert "helm uninstall istiod" in typed(plan["chart:istiod"])
+    assert not [step for step in plan.steps if step.name.startswith("layer:")]
+    assert "bhc-application" in typed(plan["served:bhc"])
+
+
+def test_readings() -> None:
+    def deployment(name: str, ready: int) -> dict[str, Any]:
+        return {"kind": "Deployment", "metadata": {"name": name}, "status": {"readyReplicas": ready}}
+
+    both = [deployment("kustomize-controller", 1), deployment("helm-controller", 1)]
+    assert alive(result(*both))
+    assert not alive(result(both[0], deployment("helm-controller", 0)))
+    assert not alive(result(both[0]))
+    assert not alive(result())
+    space = {"kind": "Namespace", "metadata": {"name": "bhc-orthweb", "labels": {"korthweb/tenant": "BHC"}}}
+    assert homes(result(space)) == [BHC]
+    listing = Result(
+        Command(argv=("kubectl",)),
+        0,
+        "customresourcedefinition.apiextensions.k8s.io/gateways.networking.istio.io\n"
+        "customresourcedefinition.apiextensions.k8s.io/mine.example.org\n",
+        "",
+        0.1,
+    )
+    assert left_definitions(listing) == ["gateways.networking.istio.io"]
