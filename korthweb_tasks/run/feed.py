@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -30,7 +30,10 @@ from korthweb_tasks.run.runner import Runner
 PAUSE = 0.5
 #: seconds after which the server ends a watch by itself; we take a silence of a little longer for a dead connection
 WATCH = 240
-STARTS = 15.0
+#: seconds until the proxy has to listen, and in which it has to end
+STARTS, ENDS = 15.0, 10.0
+#: runs a program until it ends, or until nobody holds our end of stdin: we may be killed without a last word
+HELD = 'exec 3<&0; "$@" 3<&- & p=$!; (read _ <&3; kill $p) & w=$!; wait $p; kill $w'
 #: parts of an object that nobody here looks at, and that are large
 HEAVY = ("managedFields",)
 
@@ -92,8 +95,9 @@ class Feed:
             folder = tempfile.mkdtemp(prefix="korthweb-")  # only this user may enter it
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             self._socket = str(Path(folder) / "api")
+            serving = self._spawn(self._serve)
+            stack.callback(serving.join, ENDS)
             stack.callback(self._close)
-            self._spawn(self._serve)
             self._reach()
             for kind in self.kinds:
                 self._listed[kind.kind] = threading.Event()
@@ -160,11 +164,17 @@ class Feed:
         while not self._over.is_set():
             with suppress(Interrupted, OSError):
                 Path(self._socket).unlink(missing_ok=True)
-                with self.runner.stream(self.proxy(self._socket)) as stream:
+                with self.runner.stream(self._held()) as stream:
                     while not stream.ended and not self._over.is_set():
-                        if select.select([stream], (), (), 0.5)[0]:
+                        if select.select([stream], (), (), 0.1)[0]:
                             stream.read()
             self._over.wait(PAUSE)
+
+    def _held(self) -> Command:
+        """Return the proxy in the hand of a shell that ends it when we are gone."""
+        command = self.proxy(self._socket)
+        program = self.runner.programs.get(command.argv[0], command.argv[0])
+        return replace(command, argv=("sh", "-c", HELD, "sh", program, *command.argv[1:]), stdin="")
 
     def _reach(self) -> None:
         """Wait until the proxy listens."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -92,8 +96,8 @@ def test_a_server_that_goes_away_is_met_again_and_what_went_meanwhile_is_gone(se
 
 def test_a_proxy_that_dies_is_started_again(server: Server, feed: Feed) -> None:
     until(feed, lambda: ONE in feed.objects)
-    (child,) = feed.runner._children
-    child.kill()
+    (pid,) = (pid for pid in processes(feed._socket) if Path(f"/proc/{pid}/exe").resolve() != Path("/bin/sh").resolve())
+    os.kill(pid, signal.SIGKILL)
     server.has("pods", "one", "two")
     until(feed, lambda: TWO in feed.objects)
 
@@ -131,6 +135,48 @@ def test_nothing_is_left_behind(server: Server) -> None:
     assert child.poll() is not None
     assert not runner._children
     assert not Path(feed._socket).parent.exists()
+
+
+def processes(path: str) -> list[int]:
+    """Return the processes that name a path."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if path in (folder / "cmdline").read_text():
+                found.append(int(folder.name))
+    return found
+
+
+ENDS_BADLY = """
+import os, sys
+from pathlib import Path
+from korthweb_tasks.core.command import Command
+from korthweb_tasks.core.tree import Watched
+from korthweb_tasks.run.feed import Feed
+from korthweb_tasks.run.runner import Runner
+
+def proxy(path): return Command(argv=(sys.executable, sys.argv[1], sys.argv[2], path))
+
+with Feed(Runner(), proxy, (Watched("Pod", "/api/v1/pods"),)).opened() as feed:
+    print(feed._socket, flush=True)
+    if sys.argv[3] == "raise":
+        raise SystemExit(1)
+    if sys.argv[3] == "kill":
+        os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize("how", ["end", "raise", "kill"])
+def test_the_proxy_ends_with_us_however_we_end(server: Server, how: str) -> None:
+    argv = (sys.executable, "-c", ENDS_BADLY, str(PROXY), str(server.folder), how)
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROXY.parents[2])}
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, env=env, check=False)
+    path = done.stdout.strip()
+    assert path, done.stderr
+    end = time.monotonic() + 10
+    while (left := processes(path)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not left
 
 
 def test_a_proxy_that_does_not_start_is_no_empty_cluster(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
