@@ -85,7 +85,7 @@ def settings(count: int) -> Settings:
 
 def rendered(wanted: Settings) -> tuple[dict[str, str], float]:
     """Return the files of the fleet, and how long it took to render them."""
-    artifacts = Artifacts.read(Path("gitops"))
+    artifacts = Artifacts.read(Path(__file__).parents[1] / "gitops")
     charts = {name: ChartAt(chart.source, chart.version) for name, chart in wanted.charts.items()}
     began = time.process_time()
     files = Fleet(wanted, CLUSTER, wanted.tenants, artifacts, charts).files()

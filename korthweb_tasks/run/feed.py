@@ -32,6 +32,8 @@ PAUSE = 0.5
 WATCH = 240
 #: seconds until the proxy has to listen, and in which it has to end
 STARTS, ENDS = 15.0, 10.0
+#: seconds in which news are gathered: objects change in flocks, and each look at all of them costs
+SETTLE = 0.08
 #: runs a program until it ends, or until nobody holds our end of stdin: we may be killed without a last word
 HELD = 'exec 3<&0; "$@" 3<&- & p=$!; (read _ <&3; kill $p) & w=$!; wait $p; kill $w'
 #: parts of an object that nobody here looks at, and that are large
@@ -116,11 +118,13 @@ class Feed:
     def news(self, seconds: float) -> list[Change]:
         """Take the changes in that have come, waiting for the first at most ``seconds``; ``objects`` follows them.
 
-        Raises Interrupted when the runner was stopped.
+        What comes a moment after the first is taken along. Raises Interrupted when the runner was stopped.
         """
         found: list[Change] = []
         with suppress(queue.Empty):
             change = self.changes.get(timeout=seconds)
+            if seconds:
+                self._over.wait(SETTLE)
             while True:
                 if change:
                     found.append(change)

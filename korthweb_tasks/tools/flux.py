@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from korthweb_tasks.core.command import Command
@@ -71,7 +71,7 @@ class Repository:
     path: str
     provider: str = "git"
     username: str = "git"
-    secret: str = ""
+    secret: str = field(default="", repr=False)
     owner: str = ""
     name: str = ""
     hostname: str = ""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from korthweb_tasks.approaches.flux_cause import Causes
 from korthweb_tasks.approaches.flux_nudges import nudges
 from korthweb_tasks.approaches.flux_objects import Objects
 from korthweb_tasks.approaches.flux_tree import build
+from korthweb_tasks.collections.gitops_follow import nudging
 from korthweb_tasks.core.record import StepRecord
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.core.tree import Cause, Ref
@@ -42,6 +44,7 @@ OPTIONS = {
     ),
     "helm-controller": (f"--requeue-dependency={REQUEUE}s",),
 }  # fmt: skip
+MAIN = Ref("GitRepository", "flux-system", "flux-system")
 
 
 @dataclass
@@ -120,8 +123,8 @@ def below(folder: str, files: dict[str, str]) -> dict[str, str]:
     return {f"{folder}/{name}": body.replace('"./layers/', f'"./{folder}/layers/') for name, body in files.items()}
 
 
-def chain(folder: str) -> dict[str, str]:
-    names = [f"{folder}-{number}" for number in range(4)]
+def chain(folder: str, layers: int = 4) -> dict[str, str]:
+    names = [f"{folder}-{number}" for number in range(layers)]
     files = fleet.chain(*names, place=folder)
     return {name.replace("clusters/test", "clusters"): body for name, body in below(folder, files).items()}
 
@@ -133,9 +136,7 @@ def seconds(site: Site, folder: str, *, nudged: bool) -> float:
     with follow.feed.opened(), site.top(folder):
         began = time.monotonic()
         if not nudged:  # who does not nudge has to ask for the source as `flux reconcile` does
-            site.runner.run(
-                tool.Flux(site.flux.target).requested(Ref("GitRepository", "flux-system", "flux-system"), "1")
-            )
+            site.runner.run(tool.Flux(site.flux.target).requested(MAIN, "1"))
         records = follow.run(180)
         took = time.monotonic() - began
         ends = [record.end for record in records if record.name.rpartition("/")[2] != folder]
@@ -148,6 +149,21 @@ def test_nudges_make_a_chain_of_four_layers_faster(site: Site) -> None:
     nudged, plain = seconds(site, "quick", nudged=True), seconds(site, "slow", nudged=False)
     print(f"a chain of 4: {plain:.1f} s without nudges (dependencies asked for every {REQUEUE} s), {nudged:.1f} s with")
     assert nudged < 0.8 * plain  # 0.1 on a machine with nothing else to do
+
+
+def test_nudging_in_the_background_needs_nobody_who_looks(site: Site) -> None:
+    session: Any = SimpleNamespace(runner=site.runner, target=site.flux.target)
+    with nudging(session):
+        revision = site.repository.commit(chain("back", layers=2))
+        follow = site.follow("back", nudged=False)
+        with follow.feed.opened(), site.top("back"):
+            site.runner.run(tool.Flux(site.flux.target).requested(MAIN, "3"))
+            follow.goal.revision = revision
+            follow.run(120)
+            second = follow.feed.objects[Ref("Kustomization", "flux-system", "back-1")]
+    notes = second["metadata"]["annotations"]
+    assert notes["reconcile.fluxcd.io/requestedAt"] == second["status"]["lastHandledReconcileAt"]
+    assert notes["reconcile.fluxcd.io/requestedAt"].startswith("korthweb-")
 
 
 def broken_chart(name: str) -> dict[str, Any]:
@@ -214,7 +230,7 @@ def broken(site: Site) -> Iterator[Site]:
     with site.top("broken"):
         site.followed("broken", first)
         site.repository.commit(broken_files())
-        site.runner.run(tool.Flux(site.flux.target).requested(Ref("GitRepository", "flux-system", "flux-system"), "2"))
+        site.runner.run(tool.Flux(site.flux.target).requested(MAIN, "2"))
         yield site
 
 

@@ -35,6 +35,7 @@ def test_bootstrap(repository: Repository, has: tuple[str, ...], has_not: tuple[
     assert not set(has_not) & set(command.argv)
     assert dict(command.env) == ({variable: "hush"} if variable else {})
     assert "hush" not in " ".join(command.argv) + str(command)
+    assert "hush" not in repr(repository)
     assert command.masks == (("hush",) if variable else ())
 
 
