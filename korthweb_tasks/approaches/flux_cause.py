@@ -14,7 +14,7 @@ from korthweb_tasks.approaches.flux_objects import (
     revision,
     source,
 )
-from korthweb_tasks.approaches.flux_state import Seen, look, waits_for
+from korthweb_tasks.approaches.flux_state import FLUX, Seen, look, waits_for
 from korthweb_tasks.core.tree import Cause, Object, Ref, State
 from korthweb_tasks.tools.flux import typed
 
@@ -69,7 +69,9 @@ class Causes:
         obj = self.objects.get(ref)
         if obj is None:
             if ref.kind == "HelmChart":  # helm-controller makes it for its release
-                return Cause(ref, "waiting", "is not made yet", "inv gitops.logs --controller helm", chain=(ref,))
+                return Cause(
+                    ref, "waiting", "is not made yet", "inv gitops.logs --controller helm", busy=True, chain=(ref,)
+                )
             return Cause(ref, "failed", "does not exist", "inv gitops.status", chain=(ref,))
         seen = self.seen(ref)
         found = self._worst(self._deeper(ref, obj, seen))
@@ -81,7 +83,8 @@ class Causes:
             return None
         message = seen.message or _last_event(self.objects, ref) or "no reason is told"
         message += self._aftermath(obj, seen)
-        return Cause(ref, seen.state, message, hint(ref, seen), seen.patience, (ref,))
+        busy = ref.kind in FLUX and seen.state in ("waiting", "blocked")
+        return Cause(ref, seen.state, message, hint(ref, seen), seen.patience, busy, (ref,))
 
     def _worst(self, refs: list[Ref]) -> Cause | None:
         found = [cause for cause in map(self.why, refs) if cause]

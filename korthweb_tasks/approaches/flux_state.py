@@ -166,7 +166,7 @@ def _cluster(obj: Object) -> Seen:
 
 def _pod(objects: Objects, obj: Object) -> Seen:
     if fault := kstatus.pod_fault(obj):
-        return Seen("failed", clean(fault), STAYS)
+        return Seen("failed", clean(fault).removeprefix(f"pod {obj['metadata']['name']}, "), STAYS)
     if kstatus.status(obj).state == "current":
         return READY
     return Seen("waiting", _pod_trouble(objects, obj))

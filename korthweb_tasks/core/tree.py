@@ -69,7 +69,7 @@ class Cause:
     """Why something is not ready: the deepest object that explains it, reached over ``chain`` from the top.
 
     ``hint`` is the command that shows more. ``patience``: seconds after which waiting is no use any more; what can
-    heal by itself has no such limit.
+    heal by itself has no such limit. ``busy``: its controller is at work on it, and no more is known.
     """
 
     ref: Ref
@@ -77,6 +77,7 @@ class Cause:
     message: str
     hint: str = ""
     patience: float = math.inf
+    busy: bool = False
     chain: tuple[Ref, ...] = ()
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.core.tree import Cause, Ref, State, Tree, lines_of
+from korthweb_tasks.core.tree import Ref, State, Tree, lines_of
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -23,8 +23,8 @@ MARKS: dict[State, tuple[str, str]] = {
     "suspended": ("-", "yellow"),
     "blocked": ("·", "dim"),
 }
-#: seconds for which something has to stay before it is worth a line of its own
-DWELL = 2.0
+#: seconds for which a fault, and what is only slow, have to stay before they are worth a line
+DWELL, SLOW = 2.0, 10.0
 
 
 @dataclass
@@ -36,8 +36,8 @@ class TreeView:
     _title: str = field(default="", init=False)
     _seconds: float = field(default=0.0, init=False)
     _ready: set[str] = field(default_factory=set, init=False)
-    _told: dict[Ref, tuple[Ref, str]] = field(default_factory=dict, init=False)
-    _since: dict[tuple[Ref, Ref, str], float] = field(default_factory=dict, init=False)
+    _told: set[tuple[Ref, str]] = field(default_factory=set, init=False)
+    _since: dict[tuple[Ref, str], float] = field(default_factory=dict, init=False)
 
     @contextmanager
     def opened(self, title: str) -> Iterator[None]:
@@ -61,26 +61,19 @@ class TreeView:
         self.console.line(f"  {text}")
 
     def _lines(self, tree: Tree, seconds: float) -> None:
+        """Tell which steps got ready, and each deepest cause once, when it has stayed a moment."""
         for step in tree.steps:
-            cause = tree.causes.get(step.ref)
-            if step.state == "ready" and not cause:
-                if step.name not in self._ready:
-                    self._ready.add(step.name)
-                    self.console.line(f"  ✓ {step.title}: ready ({seconds:.1f} s)")
-                self._told.pop(step.ref, None)
-                continue
-            self._ready.discard(step.name)
-            if cause and step.state != "blocked":
-                self._line(step.ref, cause, seconds)
-
-    def _line(self, ref: Ref, cause: Cause, seconds: float) -> None:
-        """Say why something is not ready, once that has stayed a moment."""
-        now = (cause.ref, cause.message)
-        since = self._since.setdefault((ref, *now), seconds)
-        if self._told.get(ref) != now and seconds - since >= DWELL:
-            self._told[ref] = now
-            deeper = f"{cause.ref}: " if cause.ref != ref else ""
-            self.console.line(f"  {MARKS[cause.state][0]} {ref.kind} {ref.name}: {deeper}{cause.message}")
+            ready = step.state == "ready" and step.ref not in tree.causes
+            if ready and step.name not in self._ready:
+                self.console.line(f"  ✓ {step.title}: ready ({seconds:.1f} s)")
+            (self._ready.add if ready else self._ready.discard)(step.name)
+        causes = {(cause.ref, cause.message): cause for cause in tree.causes.values() if not cause.busy}
+        self._since = {what: self._since.get(what, seconds) for what in causes}
+        for what, cause in causes.items():
+            stays = DWELL if cause.state == "failed" else SLOW
+            if what not in self._told and seconds - self._since[what] >= stays:
+                self._told.add(what)
+                self.console.line(f"  {MARKS[cause.state][0]} {cause.ref}: {cause.message}")
 
     def _render(self) -> Text:
         from rich.text import Text

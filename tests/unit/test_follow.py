@@ -197,7 +197,7 @@ PULL = [
     pod("web-1", app="web", containerStatuses=[waiting("ImagePullBackOff", "nowhere/x:1")]),
 ]
 ENDS = [
-    ("an image that can not be pulled", PULL, "Pod app/web-1: pod web-1, container orthanc: ImagePullBackOff"),
+    ("an image that can not be pulled", PULL, "Pod app/web-1: container orthanc: ImagePullBackOff"),
     ("a file that is no YAML", [git(), layer("top", "False", "BuildFailed", DECODE)], "a.yaml, line 4: not YAML"),
     ("a dependency suspended by a person",
      [git(), layer("first", suspend=True), layer("top", "False", "DependencyNotReady", needs=["first"], applied=OLD)],
@@ -287,19 +287,24 @@ def test_what_passes_is_nudged_with_growing_pauses_and_not_for_ever(make: Make, 
     assert len(asked(follow)) == following.NUDGES
 
 
-def test_plain_lines_tell_changes_once(clock: Clock) -> None:
+def test_plain_lines_tell_each_deepest_cause_once_and_no_passing_words(clock: Clock) -> None:
     stream = io.StringIO()
     view = TreeView(Console(stream=stream))
+    above = layer(SYSTEM, inventory=[f"{SYSTEM}_top_kustomize.toolkit.fluxcd.io_Kustomization"])
+    slow = [git(), layer("top", "Unknown", inventory=["app_web_apps_Deployment"]), deployment("web", ready=False)]
+    scenes = [
+        *[(second, [above, *PULL]) for second in range(6)],
+        *[(second, [git(), layer("top"), layer("next", "Unknown", applied=OLD)]) for second in range(6, 20)],
+        *[(second, slow) for second in range(20, 33)],
+    ]
     with view.opened("Following Flux"):
-        for second in range(6):
-            view.show(build(PULL), float(second))
-        for second in range(6, 9):
-            view.show(build([git(), layer("top"), layer("next", "Unknown", applied=OLD)]), float(second))
+        for second, scene in scenes:
+            view.show(build(scene), float(second))
     assert stream.getvalue().splitlines() == [
         "Following Flux",
-        "  ✗ Kustomization top: Pod app/web-1: pod web-1, container orthanc: ImagePullBackOff nowhere/x:1",
+        "  ✗ Pod app/web-1: container orthanc: ImagePullBackOff nowhere/x:1",
         "  ✓ Kustomization top: ready (6.0 s)",
-        "  … Kustomization next: no reason is told",
+        "  … Deployment app/web: 0 of 1 pods are available",
     ]
 
 
