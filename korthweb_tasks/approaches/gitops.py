@@ -90,6 +90,10 @@ class Bootstrap:
         """Return everything: what Git has not, and Flux."""
         return Plan("Let Flux follow the fleet repository", (*self._prepared(tenants), self.flux()))
 
+    def first(self) -> Plan:
+        """Return Flux alone: by the API of its server it makes the repository, too."""
+        return Plan("Let Flux make the fleet repository", (self.system(), replace(self.flux(), probes=())))
+
     def configured(self, tenants: Iterable[Tenant]) -> Plan:
         """Return what Git has not: namespaces, passwords, authorities, keys."""
         return Plan("Make what is not in Git", self._prepared(tenants))
@@ -128,14 +132,17 @@ class Bootstrap:
         )
 
     def credentials(self, tenant: Tenant) -> Step:
-        """Generate the passwords that nobody chose."""
+        """Generate the passwords that nobody chose; pods that know older ones are started again."""
+        # under this name Flux does not take it for a change by hand, which it would put back
+        again = ("rollout", "restart", "deployment/orthanc", "--field-manager=flux-client-side-apply")
+        restart = self.kubectl.command(*again, namespace=tenant.namespace, final=ABSENT)
         keeper = FleetCredentials(tenant, self.secrets, self.kubectl, users_in_git=self.users.get(tenant.name))
         return Step(
             name=f"credentials:{tenant.name.lower()}",
             title=f"{tenant.name}: passwords",
             needs=(f"namespace:{tenant.name.lower()}",),
             probes=keeper.facts(),
-            actions=(keeper.command,),
+            actions=(keeper.command, restart),
         )
 
     def flux(self) -> Step:

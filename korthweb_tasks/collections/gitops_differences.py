@@ -20,7 +20,7 @@ JOBS = 4
 def differs(session: Session) -> None:
     """Show both differences; raises Differs where there is one."""
     from korthweb_tasks.collections.gitops_fleet import work
-    from korthweb_tasks.collections.gitops_parts import require_flux
+    from korthweb_tasks.collections.gitops_flux import require_flux
 
     session.contact()
     with work(session, change=False) as made:

@@ -14,6 +14,7 @@ from korthweb_tasks.collections import gitops_push as pushing
 from korthweb_tasks.collections.errors_out import as_typed
 from korthweb_tasks.collections.gitops_destroy import ask_destruction, tell_report
 from korthweb_tasks.collections.gitops_fleet import chosen, folder_of, tenants_of, work
+from korthweb_tasks.collections.gitops_flux import bootstrap_of, require_flux
 from korthweb_tasks.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ def added(session: Session, entry: Mapping[str, Any]) -> None:
     later = with_text(session, new, entry["name"])
     parts.beforehand(later)
     with work(later, change=not session.dry_run) as made:
-        parts.require_flux(session, made)
-        plan = parts.bootstrap_of(later, made).configured(chosen(later))
+        require_flux(session, made)
+        plan = bootstrap_of(later, made).configured(chosen(later))
         told = pushing.tell_changes(session, made.changes, made.checkout.target)
         if session.dry_run:
             pushing.preview(session, plan, {**told, "settings": new != text})

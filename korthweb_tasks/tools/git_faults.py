@@ -26,6 +26,10 @@ class PushRefused(GitFailed):
     """The server takes no push to this branch: it is protected, or a hook says no."""
 
 
+class NoRepository(GitFailed):
+    """There is no such repository, or who asks may not see it."""
+
+
 class BranchMissing(GitFailed):
     """The repository has branches, but not the one that is wanted."""
 
@@ -60,7 +64,7 @@ def _no_access(remote: Remote) -> GitFailed:
 
 def _no_repository(remote: Remote) -> GitFailed:
     text = f"there is no repository {remote.url}, or {remote.username} may not see it"
-    return GitFailed(text, hint="gitops.url in korthweb.yaml; an empty repository must be made on the server first")
+    return NoRepository(text, hint="gitops.url in korthweb.yaml; an empty repository must be made on the server first")
 
 
 def _unreachable(remote: Remote, why: str) -> GitFailed:

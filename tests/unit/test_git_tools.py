@@ -8,7 +8,7 @@ import pytest
 
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.tools.git import PASSWORD, Author, Git, Remote, branches, shown, statuses
-from korthweb_tasks.tools.git_faults import GitFailed, PushedMeanwhile, PushRefused, explained
+from korthweb_tasks.tools.git_faults import GitFailed, NoRepository, PushedMeanwhile, PushRefused, explained
 
 SSH = Remote("ssh://git@git.hospital:2222/fleet.git", private_key="/home/me/my keys/id")
 HTTPS = Remote("https://git.hospital/fleet.git", username="bot", password="topsecret", ca_file="/ca.pem", askpass="/a")
@@ -54,7 +54,7 @@ def test_host(url: str, host: str) -> None:
         (SSH, "git@git.hospital: Permission denied (publickey).", GitFailed, "lets nobody in", "gitops.private_key"),
         (HTTPS, "fatal: Authentication failed for 'https://git.hospital/'", GitFailed, "the user bot", "GIT_PASSWORD"),
         (HTTPS, "error: The requested URL returned error: 403", GitFailed, "the user bot", "GIT_PASSWORD"),
-        (HTTPS, "fatal: repository 'https://x/' not found", GitFailed, "there is no repository", "gitops.url"),
+        (HTTPS, "fatal: repository 'https://x/' not found", NoRepository, "there is no repository", "gitops.url"),
         (HTTPS, "fatal: Could not resolve host: git.hospital", GitFailed, "name is not known", "gitops.url"),
         (SSH, "ssh: Could not resolve hostname git.hospital: Name or", GitFailed, "name is not known", "gitops.url"),
         (SSH, "ssh: connect to host x port 22: Connection refused", GitFailed, "refuses the connection", "gitops.url"),

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from invoke.exceptions import Exit
 
-from korthweb_tasks.collections import gitops, gitops_fleet, gitops_follow, gitops_parts
+from korthweb_tasks.collections import gitops, gitops_fleet, gitops_flux, gitops_follow, gitops_parts
 from korthweb_tasks.collections.session import Session, _Shared
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.record import StepRecord
@@ -79,7 +79,7 @@ class Site:
         monkeypatch.setattr(Session, "_shared", shared)
         monkeypatch.setattr(Session, "lock", lambda _: None)
         monkeypatch.setattr(gitops_fleet, "remote", lambda *_, **__: Remote(f"file://{self.bare}"))
-        monkeypatch.setattr(gitops_parts, "flux_version", lambda _: "2.9.5")
+        monkeypatch.setattr(gitops_flux, "flux_version", lambda _: "2.9.5")
         monkeypatch.setattr(gitops_parts, "remote_is_usable", lambda _: None)
         monkeypatch.setattr(gitops_follow, "followed", self.follow)
 
@@ -91,6 +91,7 @@ class Site:
             ("get", "--output=name", "namespace"): Answer("namespace/x"),
             ("get", "secret/orthanc-users"): lambda command: self.passwords(command),
             ("apply", "--server-side"): Answer(),
+            ("rollout", "restart"): Answer(),
             ("annotate", "gitrepository/flux-system"): Answer(),
         }
 
@@ -291,11 +292,11 @@ def test_empty_files_never_reach_a_cluster_that_follows_git(site: Site) -> None:
     """Flux would take itself away: with its own files empty, what it had applied is to be pruned."""
     session = Session.open(context(), **{**CHANGING, "yes": True})
     with gitops_fleet.work(session) as made:
-        gitops_parts.with_flux(session, made)
+        gitops_flux.with_flux(session, made)
         assert not [path for path in made.changes.files if "flux-system" in path]
     site.path = ""
     with gitops_fleet.work(session) as made:
-        gitops_parts.with_flux(session, made)
+        gitops_flux.with_flux(session, made)
         assert {path.rpartition("/")[2] for path in made.changes.files if "/flux-system/" in path} == {
             "gotk-components.yaml",
             "gotk-sync.yaml",
@@ -346,3 +347,34 @@ def test_passwords_in_git_are_encrypted_and_stay_as_they_are(site: Site, capsys:
     gitops.deploy(context(), **DEPLOY)
     assert len(sealed) == 3
     assert "chosen-anew" in list(sealed.values())[-1]
+
+
+def test_a_branch_for_a_pull_request_is_another_one(site: Site) -> None:
+    for name in ("main", "-f", "a b", "x:y"):
+        with pytest.raises(Exit) as raised:
+            gitops.deploy(context(), **{**DEPLOY, "pull_request_branch": name})
+        assert raised.value.code == 2, name
+    assert site.git("for-each-ref") == ""
+
+
+def test_a_provider_makes_the_repository_that_is_not_there(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("korthweb.yaml").write_text(
+        f"{SETTINGS}gitops: {{provider: github, url: 'https://github.com/hospital/fleet.git'}}\n"
+    )
+    gone = Remote(f"file://{site.bare}x", password="t" * 20)
+    for module in (gitops_fleet, gitops_flux):
+        monkeypatch.setattr(module, "remote", lambda *_, **__: gone)
+    made: list[Command] = []
+
+    def bootstrap(command: Command) -> Answer:
+        made.append(command)
+        site.bare.rename(f"{site.bare}x")
+        return Answer()
+
+    site.runner.script |= {("patch",): Answer(), ("flux", "bootstrap", "github"): bootstrap}
+    monkeypatch.setattr("korthweb_tasks.run.watch.Waiter.wait", lambda *_: None)
+    session = Session.open(context(), **CHANGING)
+    gitops_flux.repository_there(session)
+    assert made[0].env["GITHUB_TOKEN"] == "t" * 20
+    gitops_flux.repository_there(session)
+    assert len(made) == 1
