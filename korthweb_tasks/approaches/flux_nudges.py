@@ -67,7 +67,7 @@ def _of(causes: Causes, ref: Ref, obj: Object, ends: bool) -> Iterator[Nudge]:
     told = condition(obj)
     reason, message = told.get("reason", ""), str(told.get("message", ""))
     if ref.kind == "Kustomization" and ends and told.get("status") == "Unknown" and _checking(obj):
-        if _all_well(causes, obj):
+        if _all_well(causes, obj) and _moved(causes.objects, obj):
             yield Nudge(ref, f"healthy {status(obj).get('lastAttemptedRevision', '')}")
         return
     if told.get("status") != "False":
@@ -100,6 +100,23 @@ def _all_well(causes: Causes, obj: Object) -> bool:
     """Say whether everything that was applied is there and ready, as far as it is looked at."""
     mine = [ref for ref in inventory(obj) if ref.kind in LOOKED_AT]
     return bool(mine) and all(causes.objects.get(ref) and not causes.why(ref) for ref in mine)
+
+
+def _moved(objects: Objects, obj: Object) -> bool:
+    """Say whether something of it got ready since the reconciliation began.
+
+    What was ready before is found so by the first look of a health check, which comes at once: to end that would
+    only make the controller do everything again.
+    """
+    began = str(condition(obj, "Reconciling").get("lastTransitionTime", ""))
+    return any(_newest(there) >= began for ref in inventory(obj) if (there := objects.get(ref)))
+
+
+def _newest(obj: Object) -> str:
+    """Return when a condition of an object changed for the last time; times of the API sort as text."""
+    conditions = status(obj).get("conditions") or ()
+    times = [str(one.get(key, "")) for one in conditions for key in ("lastTransitionTime", "lastUpdateTime")]
+    return max(times, default="")
 
 
 def _stamps(objects: Objects, obj: Object) -> str:

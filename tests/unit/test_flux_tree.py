@@ -152,7 +152,12 @@ CHECKS = "Running health checks for revision x with a timeout of 1m0s"
 
 def checking() -> Object:
     made_ = layer("top", "Unknown", "Progressing", inventory=["app_web_apps_Deployment"], applied=OLD)
-    return told(made_, "True", "Progressing", CHECKS, "Reconciling")
+    return told(made_, "True", "Progressing", CHECKS, "Reconciling", when="12:00")
+
+
+def since(when: str) -> Object:
+    """Return a Deployment that has been available since a time."""
+    return told(deployment("web"), "True", type_="Available", when=when)
 
 
 def blocked(*needs: str) -> Object:
@@ -191,9 +196,10 @@ NUDGES = [
     ("a health check that ran out, rightly",
      [git(), layer("top", "False", "HealthCheckFailed", "timeout", inventory=["app_web_apps_Deployment"]),
       deployment("web", ready=False)], []),
-    ("a running health check that can not be ended", [git(), checking(), deployment("web")], []),
-    ("one that can, by the controller's flags", [git(), checking(), deployment("web"), switched("true")], ["healthy"]),
-    ("one where that is switched off", [git(), checking(), deployment("web"), switched("false")], []),
+    ("a running health check that can not be ended", [git(), checking(), since("12:01")], []),
+    ("one that can, by the controller's flags", [git(), checking(), since("12:01"), switched("true")], ["healthy"]),
+    ("one where that is switched off", [git(), checking(), since("12:01"), switched("false")], []),
+    ("one whose workload was ready before it began", [git(), checking(), since("11:59"), switched("true")], []),
     ("one whose workload is not there yet", [git(), checking(), switched("true")], []),
     ("a webhook that did not serve", [git(), layer("top", "False", "ReconciliationFailed", "failed calling webhook")],
      ["again"]),
