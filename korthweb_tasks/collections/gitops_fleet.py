@@ -106,6 +106,8 @@ def remote(session: Session, *, bring: bool = False) -> Remote:
         if access is None:
             raise NotInLab(f"the lab '{lab}' has no Git server", hint=f"inv lab.up --name {lab} --with {EXTRA}")
         return Remote(access.url, given.branch, access.username, access.password, str(access.ca_file))
+    if given.url.startswith("http://"):
+        raise SettingsError("http:// would send the password in clear", hint="gitops.url: https://... or ssh://...")
     password = session.secrets.git_password(given.provider) if given.url.startswith("http") else None
     if given.url.startswith("http") and not password:
         text = f"no password or token for {given.url} was given"
