@@ -146,12 +146,19 @@ def remote_is_usable(session: Session) -> None:
 
 def refuse_strangers(session: Session) -> None:
     """Raise GuardRefused where another approach has deployed a tenant: nothing of it is taken over."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from korthweb_tasks.approaches.gitops import strangers
     from korthweb_tasks.tools.kubectl import items
 
-    for tenant in tenants_of(session):
+    def found_in(tenant: Tenant) -> list[str]:
         looked = [("deployment", "orthanc"), ("service", "orthanc"), ("configmap", "orthanc-app")]
-        found = strangers(items(session.runner.run(session.kubectl.get_these(looked, namespace=tenant.namespace))))
+        return strangers(items(session.runner.run(session.kubectl.get_these(looked, namespace=tenant.namespace))))
+
+    tenants = tenants_of(session)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(found_in, tenants))
+    for tenant, found in zip(tenants, answers, strict=True):
         if found:
             text = f"{tenant.namespace} holds {', '.join(found)}, which another approach made"
             raise GuardRefused(text, hint=f"inv manual.destroy or inv helm.destroy, with --tenant {tenant.name}")
