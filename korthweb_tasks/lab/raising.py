@@ -160,10 +160,19 @@ class Raising:
     def _starter(self, start: Callable[[Site, Path], bool], component: str, program: str) -> Callable[[Note], bool]:
         return lambda _: start(self.site, self.programs.folder(component) / program)
 
-    def _kubelet(self, _: Note) -> bool:
-        started = node.kubelet(self.site, self.programs.folder("kubernetes") / "kubelet")
+    def _kubelet(self, note: Note) -> bool:
+        kubelet = self.programs.folder("kubernetes") / "kubelet"
+        started = node.kubelet(self.site, kubelet)
         needs = ("kubelet", "containerd")
-        self.site.until("the node", partial(node.node_ready, self.site), seconds=SECONDS, needs=needs)
+
+        def again() -> None:
+            # the controller manager, which takes the node's taint away, gives up on an API server that is slow to come
+            self._control(note)
+            node.kubelet(self.site, kubelet)
+
+        all_needs = (*needs, "kube-controller-manager", "kube-scheduler")
+        ready = partial(node.node_ready, self.site)
+        self.site.until("the node", ready, seconds=SECONDS, needs=all_needs, again=again)
         if started:
             self.site.until("the kubelet", partial(node.kubelet_knows, self.site), seconds=SECONDS, needs=needs)
         return started
