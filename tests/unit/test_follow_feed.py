@@ -18,6 +18,7 @@ import pytest
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.tree import Ref, Watched
 from korthweb_tasks.errors import ClusterUnreachable, Interrupted
+from korthweb_tasks.run import api_socket
 from korthweb_tasks.run import feed as feeding
 from korthweb_tasks.run.feed import Feed
 from korthweb_tasks.run.runner import Runner
@@ -96,7 +97,9 @@ def test_a_server_that_goes_away_is_met_again_and_what_went_meanwhile_is_gone(se
 
 def test_a_proxy_that_dies_is_started_again(server: Server, feed: Feed) -> None:
     until(feed, lambda: ONE in feed.objects)
-    (pid,) = (pid for pid in processes(feed._socket) if Path(f"/proc/{pid}/exe").resolve() != Path("/bin/sh").resolve())
+    (pid,) = (
+        pid for pid in processes(feed.api.path) if Path(f"/proc/{pid}/exe").resolve() != Path("/bin/sh").resolve()
+    )
     os.kill(pid, signal.SIGKILL)
     server.has("pods", "one", "two")
     until(feed, lambda: TWO in feed.objects)
@@ -123,8 +126,8 @@ def test_a_stopped_runner_ends_it(server: Server, feed: Feed) -> None:
 
 
 def test_nothing_is_left_behind(server: Server) -> None:
-    runner, feed = Runner(), Feed(Runner(), server.proxy, KINDS)
-    feed.runner, before = runner, set(threading.enumerate())
+    runner, before = Runner(), set(threading.enumerate())
+    feed = Feed(runner, server.proxy, KINDS)
     with feed.opened():
         (child,) = runner._children
         mine = set(threading.enumerate()) - before
@@ -134,7 +137,7 @@ def test_nothing_is_left_behind(server: Server) -> None:
     assert not any(thread.is_alive() for thread in mine)
     assert child.poll() is not None
     assert not runner._children
-    assert not Path(feed._socket).parent.exists()
+    assert not Path(feed.api.path).parent.exists()
 
 
 def processes(path: str) -> list[int]:
@@ -158,7 +161,7 @@ from korthweb_tasks.run.runner import Runner
 def proxy(path): return Command(argv=(sys.executable, sys.argv[1], sys.argv[2], path))
 
 with Feed(Runner(), proxy, (Watched("Pod", "/api/v1/pods"),)).opened() as feed:
-    print(feed._socket, flush=True)
+    print(feed.api.path, flush=True)
     if sys.argv[3] == "raise":
         raise SystemExit(1)
     if sys.argv[3] == "kill":
@@ -180,7 +183,15 @@ def test_the_proxy_ends_with_us_however_we_end(server: Server, how: str) -> None
 
 
 def test_a_proxy_that_does_not_start_is_no_empty_cluster(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeding, "STARTS", 0.3)
+    monkeypatch.setattr(api_socket, "STARTS", 0.3)
     feed = Feed(Runner(), lambda path: Command(argv=("false", path)), KINDS)
     with pytest.raises(ClusterUnreachable), feed.opened():
+        pass
+
+
+def test_a_server_without_an_answer_is_no_empty_cluster(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeding, "LOOK", 0.5)
+    (server.folder / "down").touch()
+    feed = Feed(Runner(), server.proxy, KINDS)
+    with pytest.raises(ClusterUnreachable), feed.opened(watch=False):
         pass
