@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -120,16 +120,25 @@ class Goal:
         mine = [offer for offer in tree.offers if self.revision in offer.revision or _answered(offer, tokens)]
         self.offered = self.offered or not self.revision or bool(mine)
 
-    def met(self, tree: Tree) -> bool:
-        """Say whether all is ready; nothing at all is not ready."""
+    def met(self, tree: Tree, done: Set[Ref]) -> bool:
+        """Say whether all is ready, or ``done``: was, and is only looked at again; nothing at all is not ready."""
         steps = self.steps(tree)
-        wanted = [step for step in steps if step.state != "suspended" or step.ref in self.only]
-        ready = all(step.state == "ready" and step.ref not in tree.causes for step in wanted)
-        return self.offered and bool(steps) and not self.missing(tree) and ready and self.answered(tree)
+        wanted = [step.ref for step in steps if step.state != "suspended" or step.ref in self.only]
+        return self.begun(tree) and bool(steps) and not self.missing(tree) and done >= set(wanted)
 
-    def answered(self, tree: Tree) -> bool:
-        """Say whether the requests were answered."""
-        return all(self.handled.get(step.ref, step.handled) == step.handled for step in tree.steps)
+    def begun(self, tree: Tree) -> bool:
+        """Say whether what is seen counts: the wanted revision was offered, and the requests are answered."""
+        answered = all(self.handled.get(step.ref, step.handled) == step.handled for step in tree.steps)
+        return self.offered and answered
+
+    def part(self, tree: Tree) -> Tree:
+        """Return the part of a tree that this is about."""
+        if not self.only:
+            return tree
+        steps = tuple(self.steps(tree))
+        refs = {step.ref for step in steps}
+        tops = tuple(node for node in tree.walk() if node.ref in self.only)
+        return Tree(tops, steps, {ref: cause for ref, cause in tree.causes.items() if ref in refs}, tree.offers)
 
 
 @dataclass
@@ -145,6 +154,7 @@ class Follow:
     tree: Tree = field(default_factory=Tree, init=False)
     nudged: list[Nudge] = field(default_factory=list, init=False)
     interrupted: bool = field(default=False, init=False)
+    _done: set[Ref] = field(default_factory=set, init=False)
     _stories: dict[str, _Story] = field(default_factory=dict, init=False)
     _faults: dict[tuple[Ref, Ref, str], list[float]] = field(default_factory=dict, init=False)
 
@@ -170,9 +180,23 @@ class Follow:
         self.goal.see(self.tree, self.nudger.tokens if self.nudger else {})
         now = time.monotonic() - self.began
         for step in self.goal.steps(self.tree):
-            self._stories.setdefault(step.name, _Story(now)).see(step, step.ref in self.tree.causes, now)
-        self.view.show(self.tree, now)
-        return self.feed.listed() and self.goal.met(self.tree)
+            self._see(step, now)
+        self.view.show(self.goal.part(self.tree), now)
+        return self.feed.listed() and self.goal.met(self.tree, self._done)
+
+    def _see(self, step: Step, now: float) -> None:
+        """Take in how a step is.
+
+        Flux looks again at what is ready, now and then, and calls it not ready meanwhile, and with it what depends on
+        it: a step that was ready once stays done, until something is really wrong with it.
+        """
+        cause = self.tree.causes.get(step.ref)
+        if step.state == "ready" and not cause and self.goal.begun(self.tree):
+            self._done.add(step.ref)
+        elif not (cause and cause.busy):
+            self._done.discard(step.ref)
+        ready = step.ref in self._done or (step.state == "ready" and not cause)
+        self._stories.setdefault(step.name, _Story(now)).see(ready, now)
 
     def records(self) -> tuple[StepRecord, ...]:
         """Return what happened so far."""
@@ -186,8 +210,7 @@ class Follow:
     def _give_up(self) -> None:
         """Raise NotReady for a fault that has stayed longer than it is worth waiting."""
         now = time.monotonic()
-        begun = self.goal.offered and self.goal.answered(self.tree)  # what failed before that is not counted
-        wanted = {step.ref for step in self.goal.steps(self.tree)} if begun else set()
+        wanted = {step.ref for step in self.goal.steps(self.tree)} if self.goal.begun(self.tree) else set()
         for ref, cause in self.tree.causes.items():
             if ref not in wanted:
                 continue
@@ -233,8 +256,8 @@ class _Story:
     began: float | None = None
     ready: float | None = None
 
-    def see(self, step: Step, troubled: bool, now: float) -> None:
-        if step.state == "ready" and not troubled:
+    def see(self, ready: bool, now: float) -> None:
+        if ready:
             self.ready = self.ready if self.ready is not None else now
         else:
             self.began = self.began if self.began is not None else now

@@ -66,7 +66,10 @@ class TreeView:
             ready = step.state == "ready" and step.ref not in tree.causes
             if ready and step.name not in self._ready:
                 self.console.line(f"  ✓ {step.title}: ready ({seconds:.1f} s)")
-            (self._ready.add if ready else self._ready.discard)(step.name)
+            if ready:
+                self._ready.add(step.name)
+            elif not ((cause := tree.causes.get(step.ref)) and cause.busy):  # to be looked at again is no news
+                self._ready.discard(step.name)
         causes = {(cause.ref, cause.message): cause for cause in tree.causes.values() if not cause.busy}
         self._since = {what: self._since.get(what, seconds) for what in causes}
         for what, cause in causes.items():

@@ -21,7 +21,7 @@ from korthweb_tasks.run.feed import Change, Lost
 from korthweb_tasks.run.follow import Follow, Goal, Nudger
 from korthweb_tasks.run.tree_view import TreeView
 from korthweb_tasks.tools.flux import asking
-from tests.flux_doubles.objects import NEW, OLD, SYSTEM, deployment, git, layer, pod, release, waiting
+from tests.flux_doubles.objects import NEW, OLD, SYSTEM, deployment, git, layer, pod, release, told, waiting
 
 TOP = Ref("Kustomization", SYSTEM, "top")
 DECODE = "MalformedYAMLError: yaml: line 4: did not find expected key in File: a.yaml"
@@ -164,6 +164,38 @@ def test_only_some_with_what_is_below_them(make: Make) -> None:
     goal = Goal(frozenset({TOP}))
     records = make([git(), other, mine, late], [git(), other, mine, release("r")], goal=goal).run(60)
     assert {record.title: record.end for record in records} == {"Kustomization top": 2.0, "HelmRelease r": 2.0}
+
+
+def again(name: str, **more: Any) -> Object:
+    """Return a Kustomization that is looked at once more: nothing is new, and it is not called ready meanwhile."""
+    made_ = layer(name, "Unknown", "Progressing", "Reconciliation in progress", **more)
+    return told(made_, "True", "Progressing", "Detecting drift", "Reconciling")
+
+
+def test_what_is_looked_at_again_is_done_all_the_same(make: Make) -> None:
+    """With a short interval there may be no moment in which all is called ready."""
+    blocked = layer("top", "False", "DependencyNotReady", needs=["first"])
+    first = [git(), layer("first"), blocked, layer("other", "Unknown", applied=OLD)]
+    second = [git(), again("first"), layer("top", needs=["first"]), layer("other", "Unknown", applied=OLD)]
+    third = [git(), again("first"), blocked, layer("other")]
+    make(first, second, first, third).run(60)
+
+
+def test_what_was_ready_and_then_broke_is_not_done(make: Make) -> None:
+    fine = [git(), layer("top", inventory=["app_web_apps_Deployment"]), deployment("web")]
+    other = layer("other", "Unknown", applied=OLD)
+    broke = [git(), layer("top", inventory=["app_web_apps_Deployment"]), deployment("web", ready=False)]
+    with pytest.raises(NotReady, match="Deployment app/web"):
+        make([*fine, other], [*broke, layer("other")]).run(10)
+
+
+def test_the_view_is_shown_what_is_asked_for(make: Make) -> None:
+    seen: list[Tree] = []
+    follow = make([git(), layer("other", "Unknown"), layer("top")], goal=Goal(frozenset({TOP})))
+    follow.view.show = lambda tree, seconds: seen.append(tree)  # type: ignore[method-assign]
+    follow.run(60)
+    assert [node.ref for node in seen[-1].walk()] == [TOP]
+    assert not seen[-1].causes
 
 
 def test_a_name_that_does_not_come_is_told(make: Make) -> None:
