@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from korthweb_tasks.approaches.common import Secrets
+from korthweb_tasks.approaches.common import ISTIO, ISTIOD, Secrets
 from korthweb_tasks.approaches.credentials import table
 from korthweb_tasks.approaches.gitops_secrets import AGE_KEY, AGE_SECRET, REGISTRY_CA, FleetCredentials, shared
 from korthweb_tasks.core.plan import Fact, Plan, Ready, Step
@@ -54,6 +54,11 @@ patches:
       value: --requeue-dependency=5s
 """
 ROOT = Ref("Kustomization", SYSTEM, SYSTEM)
+#: under this name Flux does not take a change for one made by hand, which it would put back
+FLUXS_HAND = "--field-manager=flux-client-side-apply"
+CLUSTERS = "cluster.postgresql.cnpg.io"
+#: CloudNativePG's word for a database that has its volumes and no pods
+ASLEEP = "cnpg.io/hibernation"
 KUSTOMIZATIONS = "kustomization.kustomize.toolkit.fluxcd.io"
 RELEASES = "helmrelease.helm.toolkit.fluxcd.io"
 REPOSITORIES = "gitrepository.source.toolkit.fluxcd.io"
@@ -86,17 +91,26 @@ class Bootstrap:
         """Return the builder of kubectl commands."""
         return Kubectl(self.target)
 
-    def plan(self, tenants: Iterable[Tenant]) -> Plan:
-        """Return everything: what Git has not, and Flux."""
-        return Plan("Let Flux follow the fleet repository", (*self._prepared(tenants), self.flux()))
+    def plan(self, tenants: Iterable[Tenant], asleep: Iterable[Tenant] = ()) -> Plan:
+        """Return everything: what Git has not, and Flux. Databases ``asleep`` wake once the mesh is there for them."""
+        woken = [replace(self.awake(tenant), needs=("mesh",)) for tenant in asleep]
+        mesh = Step(
+            name="mesh",
+            title="The mesh, before databases wake without it",
+            needs=("flux",),
+            waits=(Ready("deployment", ISTIOD, ISTIO),),
+        )
+        more = (mesh, *woken) if woken else ()
+        return Plan("Let Flux follow the fleet repository", (*self._prepared(tenants), self.flux(), *more))
 
     def first(self) -> Plan:
         """Return Flux alone: by the API of its server it makes the repository, too."""
         return Plan("Let Flux make the fleet repository", (self.system(), replace(self.flux(), probes=())))
 
     def configured(self, tenants: Iterable[Tenant]) -> Plan:
-        """Return what Git has not: namespaces, passwords, authorities, keys."""
-        return Plan("Make what is not in Git", self._prepared(tenants))
+        """Return what Git has not: namespaces, passwords, authorities, keys. Flux is at work already."""
+        chosen = tuple(tenants)
+        return Plan("Make what is not in Git", (*self._prepared(chosen), *map(self.awake, chosen)))
 
     def _prepared(self, tenants: Iterable[Tenant]) -> tuple[Step, ...]:
         own = [step for tenant in tenants for step in (self.namespace(tenant), self.credentials(tenant))]
@@ -133,16 +147,26 @@ class Bootstrap:
 
     def credentials(self, tenant: Tenant) -> Step:
         """Generate the passwords that nobody chose; pods that know older ones are started again."""
-        # under this name Flux does not take it for a change by hand, which it would put back
-        again = ("rollout", "restart", "deployment/orthanc", "--field-manager=flux-client-side-apply")
-        restart = self.kubectl.command(*again, namespace=tenant.namespace, final=ABSENT)
         keeper = FleetCredentials(tenant, self.secrets, self.kubectl, users_in_git=self.users.get(tenant.name))
         return Step(
             name=f"credentials:{tenant.name.lower()}",
             title=f"{tenant.name}: passwords",
             needs=(f"namespace:{tenant.name.lower()}",),
             probes=keeper.facts(),
-            actions=(keeper.command, restart),
+            actions=(keeper.command, restart(self.kubectl, tenant)),
+        )
+
+    def awake(self, tenant: Tenant) -> Step:
+        """Wake a database that was put to sleep when its tenant was removed, before Flux would."""
+        kubectl, place = self.kubectl, tenant.namespace
+        words = ("annotate", CLUSTERS, "postgres", f"{ASLEEP}=off", "--overwrite", FLUXS_HAND)
+        there = replace(kubectl.get(CLUSTERS, "postgres", namespace=place), final=ABSENT)
+        return Step(
+            name=f"awake:{tenant.name.lower()}",
+            title=f"{tenant.name}: database not asleep",
+            needs=(f"namespace:{tenant.name.lower()}",),
+            probes=(Fact(there, lambda result: not sleeping(result)),),
+            actions=(kubectl.command(*words, namespace=place, repeatable=True, final=ABSENT),),
         )
 
     def flux(self) -> Step:
@@ -241,6 +265,12 @@ def followed_at(kubectl: Kubectl) -> Command:
     return replace(kubectl.get_these(names, namespace=SYSTEM), final=ABSENT)
 
 
+def restart(kubectl: Kubectl, tenant: Tenant) -> Command:
+    """Return the restart of Orthanc's pods, one after the other; content where there are none yet."""
+    words = ("rollout", "restart", "deployment/orthanc", FLUXS_HAND)
+    return kubectl.command(*words, namespace=tenant.namespace, final=ABSENT)
+
+
 def strangers(objects: Iterable[Object]) -> list[str]:
     """Return those of ``objects`` that Flux did not apply."""
     mark = "kustomize.toolkit.fluxcd.io/name"
@@ -249,6 +279,18 @@ def strangers(objects: Iterable[Object]) -> list[str]:
         for obj in objects
         if mark not in obj["metadata"].get("labels", {})
     ]
+
+
+def databases(kubectl: Kubectl) -> Command:
+    """Return the question for all databases."""
+    return _if_there(kubectl.get(CLUSTERS, namespace="*"))
+
+
+def sleeping(result: Result) -> set[str]:
+    """Return the namespaces of those databases that were told to sleep."""
+    found = items(result) if result.code == 0 else []
+    told = [obj["metadata"] for obj in found if (obj["metadata"].get("annotations") or {}).get(ASLEEP) == "on"]
+    return {meta["namespace"] for meta in told}
 
 
 def _if_there(command: Command) -> Command:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from korthweb_tasks.approaches.gitops import KUSTOMIZATIONS, RELEASES, ROOT
+from korthweb_tasks.approaches.gitops import ASLEEP, CLUSTERS, KUSTOMIZATIONS, RELEASES, ROOT
 from korthweb_tasks.core.plan import Fact, Gone, Plan, Step
 from korthweb_tasks.core.tree import Ref
 from korthweb_tasks.tools.flux import COMPONENTS, SYSTEM, Flux
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from korthweb_tasks.core.command import Command, Result
     from korthweb_tasks.core.target import Target
 
-CLUSTERS = "cluster.postgresql.cnpg.io"
-#: CloudNativePG's word for a database that has its volumes and no pods
-ASLEEP = "cnpg.io/hibernation"
 #: label with which Flux marks what a Kustomization applied
 APPLIED_BY = "kustomize.toolkit.fluxcd.io/name"
 TENANT = "korthweb/tenant"

@@ -29,7 +29,7 @@ def bootstrapped(session: Session, *, onto: str = "") -> None:
     repository_there(session)
     with work(session, onto=onto, bring=not session.dry_run, change=not session.dry_run) as made:
         with_flux(session, made)
-        plan = bootstrap_of(session, made).plan(tenants_of(session))
+        plan = bootstrap_of(session, made).plan(tenants_of(session), asleep(session))
         told = tell_changes(session, made.changes, made.checkout.target)
         if session.dry_run:
             preview(session, plan, told)
@@ -44,7 +44,7 @@ def bootstrapped(session: Session, *, onto: str = "") -> None:
     with nullcontext() if made.in_git else nudging(session):
         report = asked(session).execute(plan)
     newest = made.checkout.heads().get(session.settings.gitops.branch, made.revision)
-    finish(session, report.steps, newest, layers(made))
+    finish(session, report.steps, newest, layers(made), sealed_anew(made))
 
 
 def deployed(session: Session, *, onto: str = "") -> None:
@@ -66,7 +66,8 @@ def deployed(session: Session, *, onto: str = "") -> None:
         tell_request(session, made, "inv gitops.configure, and inv gitops.wait follows it")
         return
     fetch(session)
-    finish(session, records, made.revision, layers(made, chosen(session) if session.tenant_flag else None))
+    only = layers(made, chosen(session) if session.tenant_flag else None)
+    finish(session, records, made.revision, only, sealed_anew(made))
 
 
 def branch_name(session: Session, onto: str) -> None:
@@ -74,6 +75,14 @@ def branch_name(session: Session, onto: str) -> None:
     if onto and (onto == session.settings.gitops.branch or not re.fullmatch(r"[A-Za-z0-9][\w./-]*", onto)):
         text = f"--pull-request-branch {onto} can't be a branch beside {session.settings.gitops.branch}"
         raise UsageError(text, hint="--pull-request-branch korthweb/more-room")
+
+
+def asleep(session: Session) -> list[Tenant]:
+    """Return the tenants whose databases were put to sleep by an earlier removal."""
+    from korthweb_tasks.approaches.gitops import databases, sleeping
+
+    found = sleeping(session.runner.run(databases(session.kubectl)))
+    return [tenant for tenant in tenants_of(session) if tenant.namespace in found]
 
 
 def configured(session: Session) -> None:
@@ -100,8 +109,27 @@ def fetch(session: Session) -> None:
     session.runner.run(Flux(session.target).requested(Ref("GitRepository", SYSTEM, SYSTEM), str(time.time())))
 
 
-def finish(session: Session, records: Iterable[StepRecord], revision: str, only: Iterable[str]) -> None:
-    """Follow until all is ready, tell what happened, and what is next to type."""
+def sealed_anew(made: Work) -> list[Tenant]:
+    """Return the tenants whose passwords in Git are others than before."""
+    from korthweb_tasks.approaches.fleet import ENCRYPTED, slug
+
+    homes = {f"/tenants/{slug(tenant)}/": tenant for tenant in made.fleet.tenants}
+    changed = [path for path, mark in made.changes.files.items() if path.endswith(f"/{ENCRYPTED}") and mark == "M"]
+    return [tenant for home, tenant in homes.items() if any(home in path for path in changed)]
+
+
+def finish(
+    session: Session,
+    records: Iterable[StepRecord],
+    revision: str,
+    only: Iterable[str],
+    again: Iterable[Tenant] = (),
+) -> None:
+    """Follow until all is ready, tell what happened, and what is next to type.
+
+    The pods of the tenants ``again`` are started again, once Flux has applied the passwords that they are to know.
+    """
+    from korthweb_tasks.approaches.gitops import restart
     from korthweb_tasks.collections.gitops_follow import followed
     from korthweb_tasks.collections.session import report_data, summary
     from korthweb_tasks.report.model import Report
@@ -111,6 +139,11 @@ def finish(session: Session, records: Iterable[StepRecord], revision: str, only:
     before = max((record.end for record in done), default=0.0)
     try:
         followed(session, only=only, revision=revision, told=told)
+        for tenant in again:
+            session.runner.run(restart(session.kubectl, tenant))
+            followed(
+                session, only=[f"{tenant.name.lower()}-application"], title=f"{tenant.name} with its new passwords"
+            )
     finally:
         later = (replace(one, start=one.start + before, end=one.end + before) for one in told)
         every = (*done, *later)

@@ -87,7 +87,15 @@ def test_flux_is_installed_while_passwords_are_made() -> None:
     ]
     assert plan["flux"].needs == ("system",)
     assert plan["credentials:bhc"].needs == ("namespace:bhc",)
-    assert "flux" not in [step.name for step in builder().configured((BHC,)).steps]
+    names = [step.name for step in builder().configured((BHC,)).steps]
+    assert names == ["system", "namespace:bhc", "credentials:bhc", "awake:bhc"]
+
+
+def test_a_database_does_not_wake_before_its_sidecar_can_be_injected() -> None:
+    plan = builder().plan((BHC, MHR), [MHR])
+    assert plan["awake:mhr"].needs == ("mesh",)
+    assert plan["mesh"].needs == ("flux",)
+    assert "awake:bhc" not in [step.name for step in plan.steps]
 
 
 @pytest.mark.parametrize(
@@ -210,6 +218,38 @@ def test_the_patches_of_fluxs_own_folder() -> None:
     assert made["resources"] == ["gotk-components.yaml", "gotk-sync.yaml"]
     values = [one["value"] for patch in made["patches"] for one in yaml.safe_load(patch["patch"])]
     assert "--feature-gates=CancelHealthCheckOnNewRevision=true" in values
+
+
+@pytest.mark.parametrize(
+    ("answer", "so"),
+    [
+        (listed(), True),
+        (listed(code=1, stderr="error: the server doesn't have a resource type"), True),
+        (listed({"kind": "Cluster", "metadata": {"annotations": {"cnpg.io/hibernation": "off"}}}), True),
+        (listed({"kind": "Cluster", "metadata": {}}), True),
+        (
+            listed(
+                {
+                    "kind": "Cluster",
+                    "metadata": {"namespace": "bhc-orthweb", "annotations": {"cnpg.io/hibernation": "on"}},
+                }
+            ),
+            False,
+        ),
+    ],
+)
+def test_a_database_that_sleeps_is_woken(answer: Result, so: bool) -> None:
+    step = builder().awake(BHC)
+    assert holds(step, answer) is so
+    assert "cnpg.io/hibernation=off" in str(step.actions[0])
+
+
+def test_pods_follow_a_password_chosen_anew() -> None:
+    restart = builder().credentials(BHC).actions[-1]
+    assert isinstance(restart, Command)
+    assert "rollout restart deployment/orthanc" in str(restart)
+    # before the first deployment there is nothing to start again
+    assert Result(restart, 1, "", 'Error from server (NotFound): deployments.apps "orthanc" not found', 0.1).answered
 
 
 def test_strangers_are_what_flux_did_not_apply() -> None:

@@ -92,6 +92,7 @@ class Site:
             ("get", "secret/orthanc-users"): lambda command: self.passwords(command),
             ("apply", "--server-side"): Answer(),
             ("rollout", "restart"): Answer(),
+            ("get", "cluster.postgresql.cnpg.io"): Answer(),
             ("annotate", "gitrepository/flux-system"): Answer(),
         }
 
@@ -347,6 +348,8 @@ def test_passwords_in_git_are_encrypted_and_stay_as_they_are(site: Site, capsys:
     gitops.deploy(context(), **DEPLOY)
     assert len(sealed) == 3
     assert "chosen-anew" in list(sealed.values())[-1]
+    # and its pods start again, when Flux has applied it
+    assert [words["only"] for words in site.followed][-1] == ["bhc-application"]
 
 
 def test_a_branch_for_a_pull_request_is_another_one(site: Site) -> None:
