@@ -104,7 +104,7 @@ def test_every_layer_waits_can_fail_and_tries_again_soon() -> None:
         assert "postBuild" not in spec  # orthanc.json has ${...} of its own
         assert f"{spec['path'].removeprefix('./')}/kustomization.yaml" in files
     intervals = {o["spec"]["path"].split("/")[2]: o["spec"]["interval"] for o in found}
-    assert intervals == {"lab": "1m", "hospital": "10m"}
+    assert intervals == {"lab": "10m", "hospital": "10m"}
 
 
 def test_the_overlay_lists_what_is_there() -> None:
