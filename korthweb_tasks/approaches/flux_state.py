@@ -91,7 +91,7 @@ def _flux(objects: Objects, obj: Object) -> Seen:
     if meta.get("deletionTimestamp"):
         return Seen("waiting", "is being deleted")
     if spec.get("suspend"):
-        return Seen("suspended", "suspended")
+        return Seen("suspended", "suspended", STAYS)
     if not told and obj["kind"] == "HelmRepository" and spec.get("type") == "oci":
         return READY  # nothing is ever fetched for it
     moving = condition(obj, "Reconciling")
@@ -156,7 +156,8 @@ def _workload_patience(kind: str, message: str, state: kstatus.State) -> float:
 def _cluster(obj: Object) -> Seen:
     notes = obj["metadata"].get("annotations") or {}
     if notes.get("cnpg.io/hibernation") == "on":
-        return Seen("suspended", "hibernates: cnpg.io/hibernation is on")
+        # a tenant that comes back: Flux wakes it in its turn
+        return Seen("suspended", "hibernates: cnpg.io/hibernation is on", 2 * RACE)
     found, seen = kstatus.status(obj), status(obj)
     if found.state == "current":
         return READY

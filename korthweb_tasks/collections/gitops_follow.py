@@ -65,6 +65,7 @@ def reconciled(session: Session, refs: Iterable[Ref], *, seconds: float | None =
         nudger = Nudger(feed, asking)
         while not feed.listed():
             feed.news(0.2)
+        feed.news(0.0)  # what came with the last of the lists
         _fetched(feed, nudger, wanted, limit)
         tokens = {ref: nudger.ask(ref) for ref in wanted}
         return Follow(feed, reading(), Goal(wanted, handled=tokens), view, nudger).run(limit)

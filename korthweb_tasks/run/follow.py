@@ -122,9 +122,12 @@ class Goal:
 
     def met(self, tree: Tree, done: Set[Ref]) -> bool:
         """Say whether all is ready, or ``done``: was, and is only looked at again; nothing at all is not ready."""
-        steps = self.steps(tree)
-        wanted = [step.ref for step in steps if step.state != "suspended" or step.ref in self.only]
-        return self.begun(tree) and bool(steps) and not self.missing(tree) and done >= set(wanted)
+        there = bool(self.steps(tree)) and not self.missing(tree)
+        return self.begun(tree) and there and done >= set(self.wanted(tree))
+
+    def wanted(self, tree: Tree) -> list[Ref]:
+        """Return what has to get ready: not what a person has suspended, unless it was asked for by name."""
+        return [step.ref for step in self.steps(tree) if step.state != "suspended" or step.ref in self.only]
 
     def begun(self, tree: Tree) -> bool:
         """Say whether what is seen counts: the wanted revision was offered, and the requests are answered."""
@@ -173,6 +176,7 @@ class Follow:
 
     def look(self) -> bool:
         """Take in what is new, nudge, and say whether the goal is met."""
+        listed = self.feed.listed()  # before the news: what a list has told is in them then
         self.feed.news(TICK)
         self.tree, wanted = self.read(self.feed.objects.values())
         if self.nudger:
@@ -182,7 +186,7 @@ class Follow:
         for step in self.goal.steps(self.tree):
             self._see(step, now)
         self.view.show(self.goal.part(self.tree), now)
-        return self.feed.listed() and self.goal.met(self.tree, self._done)
+        return listed and self.goal.met(self.tree, self._done)
 
     def _see(self, step: Step, now: float) -> None:
         """Take in how a step is.
@@ -210,15 +214,14 @@ class Follow:
     def _give_up(self) -> None:
         """Raise NotReady for a fault that has stayed longer than it is worth waiting."""
         now = time.monotonic()
-        wanted = {step.ref for step in self.goal.steps(self.tree)} if self.goal.begun(self.tree) else set()
+        wanted = set(self.goal.wanted(self.tree)) if self.goal.begun(self.tree) else set()
         for ref, cause in self.tree.causes.items():
             if ref not in wanted:
                 continue
-            patience = min(cause.patience, 5.0) if cause.state == "suspended" else cause.patience
             first, last = self._faults.setdefault((ref, cause.ref, cause.message), [now, now])
             first = now if now - last > FORGOTTEN else first
             self._faults[ref, cause.ref, cause.message] = [first, now]
-            if now - first > patience:
+            if now - first > cause.patience:
                 raise fault(ref, cause, self.tree)
 
     def _late(self, seconds: float) -> NotReady:

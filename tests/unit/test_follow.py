@@ -132,6 +132,22 @@ def test_it_does_not_end_before_something_is_there(make: Make) -> None:
         make([]).run(5)
 
 
+def test_what_a_list_brings_after_the_news_is_not_taken_for_nothing(make: Make) -> None:
+    """The lists end between the news and our question whether they have: what they brought is not seen yet."""
+    follow = make([git(), layer("first")], [git(), layer("first"), layer("top", "Unknown", applied=OLD)])
+    feed: Any = follow.feed
+    told_first, seen = [False], feed.news
+
+    def news(seconds: float) -> list[Change]:
+        found: list[Change] = seen(seconds)
+        told_first[0] = True
+        return found
+
+    feed.news, feed.listed = news, lambda *kinds: told_first[0]
+    with pytest.raises(NotReady, match="top"):
+        follow.run(10)
+
+
 def test_with_a_commit_it_ends_only_when_that_was_fetched_and_applied(make: Make) -> None:
     old, new = [git(OLD), layer("top", applied=OLD)], [git(NEW), layer("top", applied=OLD)]
     follow = make(old, old, new, new, [git(NEW), layer("top")], goal=Goal(revision="bbbb"))
@@ -211,10 +227,12 @@ def test_a_request_has_to_be_answered_first(make: Make) -> None:
 
 
 def test_a_suspended_one_is_left_out_unless_it_is_asked_for(make: Make) -> None:
-    scene = [git(), layer("fine"), layer("top", "False", "BuildFailed", "x", suspend=True)]
-    records = make(scene).run(60)
+    held = layer("top", "False", "BuildFailed", "x", suspend=True)
+    scene = [git(), layer("fine"), held]
+    slow = [git(), layer("fine", "Unknown", applied=OLD), held]
+    records = make(*[slow] * 30, scene).run(60)
     assert [(record.name.rpartition("/")[2], record.verdict) for record in records] == [
-        ("fine", "same"),
+        ("fine", "changed"),
         ("top", "skipped"),
     ]
     with pytest.raises(NotReady, match="top: suspended") as caught:
@@ -232,7 +250,7 @@ ENDS = [
     ("an image that can not be pulled", PULL, "Pod app/web-1: container orthanc: ImagePullBackOff"),
     ("a file that is no YAML", [git(), layer("top", "False", "BuildFailed", DECODE)], "a.yaml, line 4: not YAML"),
     ("a dependency suspended by a person",
-     [git(), layer("first", suspend=True), layer("top", "False", "DependencyNotReady", needs=["first"], applied=OLD)],
+     [git(), layer("first", applied=OLD, suspend=True), layer("top", "False", "DependencyNotReady", needs=["first"], applied=OLD)],
      "Kustomization flux-system/first: suspended"),
 ]  # fmt: skip
 
