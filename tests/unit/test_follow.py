@@ -250,7 +250,8 @@ ENDS = [
     ("an image that can not be pulled", PULL, "Pod app/web-1: container orthanc: ImagePullBackOff"),
     ("a file that is no YAML", [git(), layer("top", "False", "BuildFailed", DECODE)], "a.yaml, line 4: not YAML"),
     ("a dependency suspended by a person",
-     [git(), layer("first", applied=OLD, suspend=True), layer("top", "False", "DependencyNotReady", needs=["first"], applied=OLD)],
+     [git(), layer("first", applied=OLD, suspend=True),
+      layer("top", "False", "DependencyNotReady", needs=["first"], applied=OLD)],
      "Kustomization flux-system/first: suspended"),
 ]  # fmt: skip
 
