@@ -120,6 +120,6 @@ def _newest(obj: Object) -> str:
 
 
 def _stamps(objects: Objects, obj: Object) -> str:
-    """Return what tells this state of the dependencies from another one."""
+    """Return what tells this state of the dependencies from another one: revisions, and since when they are ready."""
     there = [(ref, objects.get(ref)) for ref in dependencies(obj)]
-    return " ".join(f"{ref.name}={applied(o) or condition(o).get('lastTransitionTime', '')}" for ref, o in there if o)
+    return " ".join(f"{ref.name}={applied(o)}@{condition(o).get('lastTransitionTime', '')}" for ref, o in there if o)
