@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 import tempfile
 import threading
@@ -231,8 +232,9 @@ def main(counts: list[int]) -> None:
     from korthweb_tasks.lab import cluster
     from korthweb_tasks.lab.raising import Options
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # nothing is left behind
     names = [one.name for one in fields(Cost)]
-    rows = []
+    rows: list[Cost] = []
     for count in counts:
         lab = f"cost{os.getpid() % 1000}"
         try:
@@ -241,7 +243,7 @@ def main(counts: list[int]) -> None:
                 rows.append(made.measure(count))
         finally:
             cluster.down(lab, console=Console(quiet=True))
-        print(f"{count} tenants done", file=sys.stderr)
+        print(f"{count} tenants: {rows[-1]}", file=sys.stderr, flush=True)
     for title, each in (("in all", False), ("per tenant", True)):
         print(f"{title:<12}" + "".join(f"{name:>13}" for name in names))
         for row in rows:
