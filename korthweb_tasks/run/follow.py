@@ -20,6 +20,8 @@ FORGOTTEN = 15.0
 #: a fault that passes: the first pause in seconds, which doubles, its limit, and how often it is worth a nudge
 FIRST_PAUSE, LONGEST_PAUSE, NUDGES = 1.0, 15.0, 8
 STATUS = "inv gitops.status"
+#: what the text of a request begins with; the time follows, so that later ones sort later
+REQUEST = "korthweb-"
 #: what the objects mean: the tree, and who should look again
 Read = Callable[[Collection[Object]], tuple[Tree, Sequence[Nudge]]]
 
@@ -78,7 +80,7 @@ class Nudger:
         return True
 
     def _give(self, one: Nudge) -> bool:
-        token = f"korthweb-{time.time_ns()}"
+        token = f"{REQUEST}{time.time_ns()}"
         try:
             status = self.feed.patch(one.ref, self.request(token))
         except Lost:
@@ -131,8 +133,7 @@ class Goal:
 
     def begun(self, tree: Tree) -> bool:
         """Say whether what is seen counts: the wanted revision was offered, and the requests are answered."""
-        answered = all(self.handled.get(step.ref, step.handled) == step.handled for step in tree.steps)
-        return self.offered and answered
+        return self.offered and all(_reached(step.handled, self.handled.get(step.ref, "")) for step in tree.steps)
 
     def part(self, tree: Tree) -> Tree:
         """Return the part of a tree that this is about."""
@@ -245,6 +246,11 @@ def fault(ref: Ref, cause: Cause, tree: Tree, *, late: float = 0.0) -> NotReady:
     lines = [f"way: {way}"] if len(cause.chain) > 1 else []
     lines += list(dict.fromkeys(f"also: {one.ref}: {one.message}" for one in others))[:8]
     return NotReady(f"{cause.ref}: {cause.message}{suffix}", hint=cause.hint or STATUS, details="\n".join(lines))
+
+
+def _reached(handled: str, asked: str) -> bool:
+    """Say whether a request was answered; a nudge that came after it has a later text of the same form."""
+    return not asked or handled == asked or (handled.startswith(REQUEST) and handled > asked)
 
 
 def _answered(offer: Any, tokens: Mapping[Ref, str]) -> bool:

@@ -18,7 +18,7 @@ from korthweb_tasks.errors import Interrupted, NotReady
 from korthweb_tasks.run import follow as following
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.feed import Change, Lost
-from korthweb_tasks.run.follow import Follow, Goal, Nudger
+from korthweb_tasks.run.follow import REQUEST, Follow, Goal, Nudger
 from korthweb_tasks.run.tree_view import TreeView
 from korthweb_tasks.tools.flux import asking
 from tests.flux_doubles.objects import NEW, OLD, SYSTEM, deployment, git, layer, pod, release, told, waiting
@@ -224,6 +224,19 @@ def test_a_request_has_to_be_answered_first(make: Make) -> None:
     after["status"]["lastHandledReconcileAt"] = "now"
     goal = Goal(frozenset({TOP}), handled={TOP: "now"})
     make(*[[git(), before]] * 20, [git(), after], goal=goal).run(60)  # and the old fault ends nothing
+
+
+def test_a_nudge_that_came_after_a_request_answers_it_too(make: Make) -> None:
+    asked, later, earlier = (f"{REQUEST}{number}" for number in (20, 21, 19))
+    for handled, met in ((later, True), (asked, True), (earlier, False), ("2026-11-22T21:00:00Z", False)):
+        top = layer("top")
+        top["status"]["lastHandledReconcileAt"] = handled
+        follow = make([git(), top], goal=Goal(frozenset({TOP}), handled={TOP: asked}))
+        if met:
+            follow.run(5)
+        else:
+            with pytest.raises(NotReady):
+                follow.run(1)
 
 
 def test_a_suspended_one_is_left_out_unless_it_is_asked_for(make: Make) -> None:
