@@ -40,6 +40,7 @@ _BUILD = tuple(
         (r"unknown field \\?\"(?P<why>[^\"\\]+)", "there is no field {why}"),
     )
 )
+_INNER = re.compile(r"accumulation of path '([^']+)'")
 _SPACE = re.compile(r"\s+")
 
 
@@ -50,6 +51,9 @@ def clean(message: str) -> str:
 
 def build_fault(text: str, folder: str = "") -> str:
     """Return file, line and fault from what kustomize says about a file that is no good; empty for anything else."""
+    text = clean(text)
+    inner = _INNER.findall(text)  # an overlay's base is another folder
+    folder = inner[-1] if inner else folder
     for pattern, fault in _BUILD:
         if found := pattern.search(text):
             told = found.groupdict()

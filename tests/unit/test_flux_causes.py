@@ -326,5 +326,17 @@ def test_messages_lose_what_only_the_controller_knows(message: str, wanted: str)
     assert clean(message) == wanted
 
 
+def test_a_fault_in_the_base_of_an_overlay_is_told_with_the_bases_path() -> None:
+    work = "/tmp/kustomization-3352947214/tenants/bhc/application"
+    text = (
+        "kustomize build failed: accumulating resources: accumulation err='accumulating resources from "
+        f"'../../../../../tenants/bhc/application': read {work}: is a directory': recursed accumulation of path "
+        f"'{work}': accumulating resources: accumulating resources from 'orthanc.yaml': MalformedYAMLError: yaml: "
+        "line 6: mapping values are not allowed in this context in File: orthanc.yaml"
+    )
+    told = build_fault(text, "clusters/lab/tenants/bhc/application")
+    assert told.startswith("tenants/bhc/application/orthanc.yaml, line 6: not YAML: mapping values")
+
+
 def test_a_message_about_no_file_is_no_build_fault() -> None:
     assert build_fault("Deployment/a/x dry-run failed: forbidden") == ""
