@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-#: what the manual approach calls
-CLIS = ("kubectl", "helm", "istioctl")
+#: what the approaches call
+CLIS = ("kubectl", "helm", "istioctl", "flux", "sops", "age-keygen")
+#: Flux without pods: its controllers as processes beside a simulated control plane
+FLUX = ("source-controller", "kustomize-controller", "helm-controller")
 
 
 def main(kind: str, keep: str = "") -> int:
@@ -30,7 +32,7 @@ def main(kind: str, keep: str = "") -> int:
 def _simulated(keep: bool) -> None:
     from korthweb_tasks.lab import packages, programs
 
-    _build(programs.SIMULATED, keep=keep)
+    _build((*programs.SIMULATED, *FLUX), keep=keep)
     packages.host_tools(print)
 
 

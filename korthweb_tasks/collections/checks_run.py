@@ -64,7 +64,8 @@ def all_checks() -> tuple[Check, ...]:
         Check("mypy", "static", _python("mypy")),
         Check("unit tests", "unit", _pytest("unit", "-n", workers), tests=True),
         Check("simulated tests", "simulated", _pytest("simulated"), tests=True),
-        # each has labs of its own; the longer one first
+        # each has labs of its own; the longest first
+        Check("lab tests of GitOps", "lab", _pytest("lab/gitops"), tests=True),
         Check("lab tests of the approaches", "lab", _pytest("lab/approaches"), tests=True),
         Check("lab tests of the node", "lab", _pytest("lab/node"), tests=True),
     )

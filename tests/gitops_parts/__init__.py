@@ -1,0 +1,1 @@
+"""What the lab tests of the GitOps approach share."""
