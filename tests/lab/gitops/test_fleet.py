@@ -275,7 +275,8 @@ def test_a_broken_commit_is_explained_and_a_revert_heals_it(fleet: Site, tmp_pat
     said = fleet.until_explained("cert-manager" if "chart" in what else "BHC", *words)
     print(said)
     assert fleet.pods(MHR) == others
-    assert fleet.is_ready("mhr-application")
+    # what all tenants share holds their layers back, but not their pods
+    assert fleet.is_ready("mhr-application") or "chart" in what
     clone.reverts()
     fleet.inv("gitops.reconcile", "all")
     fleet.inv("gitops.status")
