@@ -19,7 +19,7 @@ SHARED_HINT = "do all replicas use the same database, with EnableStorage or one 
 def all_see(climb: Climb) -> Finding:
     """Ask each pod by itself, past the ingress."""
     access, consignment = climb.cluster(), climb.consignment()
-    pods = _running(access)
+    pods = _running(access, climb.options.restart_timeout)
     _ask_each(access, pods, consignment)
     return Finding(f"{len(pods)} of {len(pods)}: {', '.join(pod.name for pod in pods)}", {"replicas": float(len(pods))})
 
@@ -27,7 +27,7 @@ def all_see(climb: Climb) -> Finding:
 def survive(climb: Climb) -> Finding:
     """Delete every Orthanc pod, wait for the new ones, and read everything back."""
     access, consignment = climb.cluster(), climb.consignment()
-    old = _running(access)
+    old = _running(access, climb.options.restart_timeout)
     began = time.monotonic()
     access.delete(old)
     climb.be_patient()
@@ -44,13 +44,12 @@ def survive(climb: Climb) -> Finding:
     )
 
 
-def _running(access: ClusterAccess) -> list[Pod]:
+def _running(access: ClusterAccess, seconds: float) -> list[Pod]:
+    """Return the pods, ready; one that the autoscaler has just added is waited for."""
     pods = access.pods()
     if not pods:
         raise Broken("there is no Orthanc pod", "kubectl get pods: does the tenant's namespace hold the Deployment?")
-    if waiting := [pod.name for pod in pods if not pod.ready]:
-        raise Broken(f"not ready: {', '.join(waiting)}", "kubectl describe pod says why")
-    return pods
+    return pods if all(pod.ready for pod in pods) else access.wait(len(pods), frozenset(), seconds)
 
 
 def _ask_each(access: ClusterAccess, pods: list[Pod], consignment: Consignment) -> None:
