@@ -139,6 +139,11 @@ class Interrupted(KorthwebError):
     exit_code = 130
 
 
+def last_line(stderr: str) -> str:
+    """Return the last line of what a program said, or that it said nothing."""
+    return (stderr.strip().splitlines() or ["no answer"])[-1]
+
+
 def tail(text: str, lines: int = 12) -> str:
     """Return the last ``lines`` lines of ``text`` that say something: log lines of Kubernetes' libraries do not."""
     told = [line for line in text.splitlines() if line.strip()]

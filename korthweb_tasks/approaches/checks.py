@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from korthweb_tasks.approaches.common import CERT_MANAGER, ISTIO, ISTIO_RECORD, MANAGED_BY, OBSERVABILITY, OURS
 from korthweb_tasks.core.command import Command, Result
+from korthweb_tasks.errors import last_line
 from korthweb_tasks.settings.versions import PINS
 from korthweb_tasks.tools.helm import Release
 from korthweb_tasks.tools.kubectl import ABSENT, Kubectl, items
@@ -94,7 +95,7 @@ def chart(release: Release) -> Check:
     def read(result: Result) -> tuple[Verdict, str]:
         if result.code == 0:
             return "ok", f"{release.version} from {release.source}"
-        return "broken", f"{release.source}: {_last(result.stderr)}"
+        return "broken", f"{release.source}: {last_line(result.stderr)}"
 
     return Check(f"Chart {release.chart}", Command(argv=("helm", "show", "chart", *which, *wanted)), read)
 
@@ -102,7 +103,7 @@ def chart(release: Release) -> Check:
 def kubernetes(result: Result) -> tuple[Verdict, str]:
     """Read ``kubectl version``."""
     if result.code != 0:
-        return "broken", _last(result.stderr)
+        return "broken", last_line(result.stderr)
     version = str(json.loads(result.stdout)["serverVersion"]["gitVersion"])
     pin = PINS["kubernetes"]
     if pin.accepts(version):
@@ -113,7 +114,7 @@ def kubernetes(result: Result) -> tuple[Verdict, str]:
 def storage(result: Result, wanted: str | None) -> tuple[Verdict, str]:
     """Read the storage classes: the wanted one, or a default one, must be there."""
     if result.code != 0:
-        return "broken", _last(result.stderr)
+        return "broken", last_line(result.stderr)
     mark = "storageclass.kubernetes.io/is-default-class"
     found = {obj["metadata"]["name"]: obj["metadata"].get("annotations", {}).get(mark) for obj in items(result)}
     if wanted is not None:
@@ -128,7 +129,7 @@ def storage(result: Result, wanted: str | None) -> tuple[Verdict, str]:
 def free_names(result: Result, tenants: tuple[Tenant, ...]) -> tuple[Verdict, str]:
     """Read the namespaces: those of ours must be free, or made by korthweb."""
     if result.code != 0:
-        return "broken", _last(result.stderr)
+        return "broken", last_line(result.stderr)
     wanted = {CERT_MANAGER, OBSERVABILITY, *(tenant.namespace for tenant in tenants)}
     foreign = [
         obj["metadata"]["name"]
@@ -143,7 +144,7 @@ def free_names(result: Result, tenants: tuple[Tenant, ...]) -> tuple[Verdict, st
 def free_mesh(result: Result) -> tuple[Verdict, str]:
     """Read istiod and korthweb's record: an Istio of somebody else is not installed over."""
     if result.code != 0:
-        return "broken", _last(result.stderr)
+        return "broken", last_line(result.stderr)
     kinds = {obj["kind"] for obj in items(result)}
     if kinds == {"Deployment"}:
         return "note", "an Istio that korthweb did not install is there and would be configured anew"
@@ -153,7 +154,7 @@ def free_mesh(result: Result) -> tuple[Verdict, str]:
 def free_hosts(result: Result, tenants: tuple[Tenant, ...]) -> tuple[Verdict, str]:
     """Read all Gateways: two namespaces must not claim the same host name."""
     if result.code != 0:
-        return ("ok", "free") if any(text in result.stderr for text in ABSENT) else ("broken", _last(result.stderr))
+        return ("ok", "free") if any(text in result.stderr for text in ABSENT) else ("broken", last_line(result.stderr))
     wanted = {host: tenant.namespace for tenant in tenants for host in (tenant.web_host, tenant.dicom_host)}
     taken = sorted(
         f"{host} (gateway {obj['metadata']['name']} in {obj['metadata']['namespace']})"
@@ -174,12 +175,8 @@ def permission(kubectl: Kubectl, kind: str, namespace: str | None) -> Check:
     def read(result: Result) -> tuple[Verdict, str]:
         if result.stdout.strip().startswith("yes"):
             return "ok", "allowed"
-        return "broken", "not allowed" if result.stdout.strip().startswith("no") else _last(result.stderr)
+        return "broken", "not allowed" if result.stdout.strip().startswith("no") else last_line(result.stderr)
 
     place = f" in {namespace}" if namespace else ""
     command = kubectl.command("auth", "can-i", "create", kind, namespace=namespace, repeatable=True)
     return Check(f"Make {kind.partition('.')[0]}{place}", command, read)
-
-
-def _last(stderr: str) -> str:
-    return (stderr.strip().splitlines() or ["no answer"])[-1]

@@ -7,7 +7,6 @@ settings of their own can share one repository, a base follows no setting of the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,17 +14,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from korthweb_tasks.approaches.common import Artifacts
 from korthweb_tasks.approaches.fleet_parts import MARK, PARTS, ChartAt, ImageParts, Part, Way, ways
 from korthweb_tasks.approaches.fleet_readme import README
-from korthweb_tasks.approaches.manifests import GATHERED_PLUGINS, STORAGE, USUAL_PLUGINS
+from korthweb_tasks.approaches.manifests import cert_manager_choices, orthanc_text
 from korthweb_tasks.core.render import as_yaml, digest, parse
 from korthweb_tasks.settings.merge import deep_merge
-from korthweb_tasks.settings.orthanc import orthanc_json, password_variable
-from korthweb_tasks.settings.versions import within
+from korthweb_tasks.settings.orthanc import password_variable
 
 if TYPE_CHECKING:
     from korthweb_tasks.settings.model import Settings
     from korthweb_tasks.settings.parts import Tenant
 
-__all__ = ["DATABASE_HOST", "ENCRYPTED", "ChartAt", "Fleet", "Layer", "slug", "stale"]
+__all__ = ["DATABASE_HOST", "ENCRYPTED", "ChartAt", "Fleet", "Layer", "encrypted_path", "slug", "stale"]
 
 #: Service of the primary, as CloudNativePG names it
 DATABASE_HOST = "postgres-rw"
@@ -96,12 +94,7 @@ class Fleet:
 
     def orthanc_json(self, tenant: Tenant) -> str:
         """Return the configuration of Orthanc as text."""
-        config = orthanc_json(self.settings, tenant, database_host=DATABASE_HOST)
-        if self.settings.orthanc.plugins in USUAL_PLUGINS and "Plugins" not in self.settings.orthanc.config:
-            config["Plugins"] = [GATHERED_PLUGINS]
-        # beside a read-only configuration there is no room for Orthanc's default folder
-        config.setdefault("StorageDirectory", STORAGE)
-        return json.dumps(config, indent=2, ensure_ascii=False)
+        return orthanc_text(self.settings, tenant, database_host=DATABASE_HOST)
 
     @property
     def _observability(self) -> tuple[str, ...]:
@@ -153,10 +146,8 @@ class Fleet:
     def _values(self, release: str) -> str:
         """Return the values of a release as YAML: korthweb's with its comments, or those of a person laid over them."""
         images = self.settings.images
-        hub = type(images).model_fields["cert_manager_hub"].default
         known = {
-            "old_crds_key": within(self.charts["cert-manager"].version, "<1.15"),
-            "own_images": images.registry is not None or images.cert_manager_hub != hub,
+            **cert_manager_choices(self.settings, self.charts["cert-manager"].version),
             "operator": self._image(images.cloudnative_pg),
             "kiali": self._image(images.kiali),
         }
@@ -183,7 +174,7 @@ class Fleet:
             place = f"{home}/tenants" if room else "tenants"
             found[f"{place}/{slug(tenant)}/{folder}/{file}"] = self._text(f"{room}tenants/{rest}", **values)
         if tenant.name in self.sops:
-            found[f"{home}/tenants/{slug(tenant)}/{DEPENDENCY}/{ENCRYPTED}"] = self.sops[tenant.name]
+            found[encrypted_path(self.cluster, tenant)] = self.sops[tenant.name]
         return found
 
     def _tenant_values(self, tenant: Tenant) -> dict[str, Any]:
@@ -215,6 +206,11 @@ class Fleet:
 def slug(tenant: Tenant) -> str:
     """Return a tenant's name as it is in paths and in names of Flux objects."""
     return tenant.name.lower()
+
+
+def encrypted_path(cluster: str, tenant: Tenant) -> str:
+    """Return where a tenant's encrypted passwords are in the repository."""
+    return f"clusters/{cluster}/tenants/{slug(tenant)}/{DEPENDENCY}/{ENCRYPTED}"
 
 
 def stale(existing: Iterable[str], new: Mapping[str, str], cluster: str) -> list[str]:

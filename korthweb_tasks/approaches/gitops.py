@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from korthweb_tasks.approaches.common import ISTIO, ISTIOD, Secrets
 from korthweb_tasks.approaches.credentials import table
 from korthweb_tasks.approaches.gitops_secrets import AGE_KEY, AGE_SECRET, REGISTRY_CA, FleetCredentials, shared
+from korthweb_tasks.core.command import around_proxy
 from korthweb_tasks.core.plan import Fact, Plan, Ready, Step
 from korthweb_tasks.core.tree import Ref
 from korthweb_tasks.tools.flux import COMPONENTS, SYSTEM, Flux, Repository
@@ -185,10 +186,9 @@ class Bootstrap:
 
     def _bootstrap(self, flux: Flux) -> Command:
         command = flux.bootstrap(self.repository, registry=self.hub, timeout=PATIENCE)
-        direct = {}
-        if self.repository.ca_file:  # a server of one's own is asked directly, not through a proxy
-            host = Remote(self.repository.url).host
-            direct = {"NO_PROXY": f"{host},127.0.0.1,localhost", "no_proxy": f"{host},127.0.0.1,localhost"}
+        # a server of one's own is asked directly, not through a proxy
+        own = self.repository.ca_file
+        direct = around_proxy(Remote(self.repository.url).host, "127.0.0.1", "localhost") if own else {}
         return replace(command, env={**command.env, **direct}, final=(UNHEALTHY,))
 
     def _follows(self) -> tuple[Fact, ...]:
@@ -269,6 +269,12 @@ def restart(kubectl: Kubectl, tenant: Tenant) -> Command:
     """Return the restart of Orthanc's pods, one after the other; content where there are none yet."""
     words = ("rollout", "restart", "deployment/orthanc", FLUXS_HAND)
     return kubectl.command(*words, namespace=tenant.namespace, final=ABSENT)
+
+
+def occupants(kubectl: Kubectl, tenant: Tenant) -> Command:
+    """Return the question for what every approach has in a tenant's namespace."""
+    looked = [("deployment", "orthanc"), ("service", "orthanc"), ("configmap", "orthanc-app")]
+    return kubectl.get_these(looked, namespace=tenant.namespace)
 
 
 def strangers(objects: Iterable[Object]) -> list[str]:

@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from korthweb_tasks.approaches.checks import CLUSTER_WIDE, Check, Verdict, kubernetes, permission, storage
-from korthweb_tasks.approaches.gitops import followed_at, strangers
+from korthweb_tasks.approaches.gitops import followed_at, occupants, strangers
+from korthweb_tasks.errors import last_line
 from korthweb_tasks.tools.kubectl import Kubectl, items
 
 if TYPE_CHECKING:
@@ -57,17 +58,13 @@ def for_cluster(settings: Settings, target: Target, tenants: tuple[Tenant, ...])
     """Return the questions to the cluster."""
     kubectl = Kubectl(target)
     version = kubectl.command("version", "--output", "json", repeatable=True)
-    looked = [("deployment", "orthanc"), ("service", "orthanc"), ("configmap", "orthanc-app")]
     return [
         Check("Kubernetes", version, kubernetes),
         *(permission(kubectl, kind, None) for kind in CLUSTER_WIDE),
         *(permission(kubectl, kind, "flux-system") for kind in IN_SYSTEM),
         Check("Storage", kubectl.get("storageclass"), lambda result: storage(result, settings.storage_class)),
         Check("Flux", followed_at(kubectl), _flux),
-        *(
-            Check(f"{one.name}: namespace {one.namespace}", kubectl.get_these(looked, namespace=one.namespace), _free)
-            for one in tenants
-        ),
+        *(Check(f"{one.name}: namespace {one.namespace}", occupants(kubectl, one), _free) for one in tenants),
     ]
 
 
@@ -105,6 +102,6 @@ def _flux(result: Result) -> tuple[Verdict, str]:
 
 def _free(result: Result) -> tuple[Verdict, str]:
     if result.code != 0:
-        return "broken", (result.stderr.strip().splitlines() or ["no answer"])[-1]
+        return "broken", last_line(result.stderr)
     found = strangers(items(result))
     return ("broken", f"{', '.join(found)} of another approach") if found else ("ok", "free, or Flux'")

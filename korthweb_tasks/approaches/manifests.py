@@ -89,13 +89,8 @@ class Manifests:
     @cached_property
     def cert_manager_values(self) -> str:
         """Return korthweb's own values of the chart, as text."""
-        images = self.settings.images
-        own = (
-            images.registry is not None
-            or images.cert_manager_hub != type(images).model_fields["cert_manager_hub"].default
-        )
-        old = within(self.settings.charts["cert-manager"].version, "<1.15")
-        return self._text("cert-manager/values.yaml", own_images=own, old_crds_key=old)
+        chosen = cert_manager_choices(self.settings, self.settings.charts["cert-manager"].version)
+        return self._text("cert-manager/values.yaml", None, **chosen)
 
     def namespace(self, tenant: Tenant) -> Objects:
         """Return the tenant's namespace, identities and network policies."""
@@ -153,12 +148,7 @@ class Manifests:
 
     def orthanc_json(self, tenant: Tenant) -> str:
         """Return the configuration of Orthanc as text."""
-        config = orthanc_json(self.settings, tenant)
-        if self.settings.orthanc.plugins in USUAL_PLUGINS and "Plugins" not in self.settings.orthanc.config:
-            config["Plugins"] = [GATHERED_PLUGINS]
-        # beside a read-only configuration there is no room for Orthanc's default folder
-        config.setdefault("StorageDirectory", STORAGE)
-        return json.dumps(config, indent=2, ensure_ascii=False)
+        return orthanc_text(self.settings, tenant)
 
     @property
     def _dbinit_script(self) -> str:
@@ -180,3 +170,23 @@ class Manifests:
         if self.artifacts.charts is None:
             raise ValueError(f"chart {chart} comes from the lab, but no folder of charts was given")
         return str(self.artifacts.charts / f"{chart}-{version}")
+
+
+def orthanc_text(settings: Settings, tenant: Tenant, *, database_host: str = "postgres") -> str:
+    """Return orthanc.json as the pods mount it: with the plugins that they gather, and room for what is stored."""
+    config = orthanc_json(settings, tenant, database_host=database_host)
+    if settings.orthanc.plugins in USUAL_PLUGINS and "Plugins" not in settings.orthanc.config:
+        config["Plugins"] = [GATHERED_PLUGINS]
+    # beside a read-only configuration there is no room for Orthanc's default folder
+    config.setdefault("StorageDirectory", STORAGE)
+    return json.dumps(config, indent=2, ensure_ascii=False)
+
+
+def cert_manager_choices(settings: Settings, version: str) -> dict[str, bool]:
+    """Return what the values of cert-manager's chart depend on; ``version`` is the chart's."""
+    images = settings.images
+    usual = type(images).model_fields["cert_manager_hub"].default
+    return {
+        "own_images": images.registry is not None or images.cert_manager_hub != usual,
+        "old_crds_key": within(version, "<1.15"),
+    }

@@ -36,10 +36,11 @@ def check(session: Session) -> None:
 def render(session: Session, out: str = "") -> None:
     """Show what the settings mean as files of the fleet repository, or write them to a folder; pushes nothing."""
     from korthweb_tasks.collections.gitops_fleet import fleet, sources, work
-    from korthweb_tasks.collections.gitops_push import tell_changes, written
+    from korthweb_tasks.collections.gitops_push import tell_changes
+    from korthweb_tasks.collections.shared import written
 
     if out:
-        written(session, out, fleet(session, sources(session)).files())
+        written(session, out, fleet(session, sources(session)).files(), "what they are")
         return
     with work(session, change=False) as made:
         told = tell_changes(session, made.changes, made.checkout.target)

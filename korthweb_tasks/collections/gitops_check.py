@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from korthweb_tasks.collections.gitops_fleet import EXTRA, NotInLab, checkout_of, full_path, remote, sources, tenants_of
 from korthweb_tasks.collections.gitops_parts import beforehand
-from korthweb_tasks.errors import KorthwebError
+from korthweb_tasks.errors import KorthwebError, last_line
 
 if TYPE_CHECKING:
     import httpx
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def findings(session: Session) -> list[Finding]:
     """Return everything that was looked at; what can be asked at the same time is."""
-    from concurrent.futures import ThreadPoolExecutor
+    from korthweb_tasks.collections.shared import side_by_side
 
     asked: list[Callable[[], list[Finding]]] = [
         lambda: _tools(session),
@@ -27,12 +27,8 @@ def findings(session: Session) -> list[Finding]:
         lambda: _charts(session),
         lambda: _images(session),
     ]
-    with ThreadPoolExecutor(len(asked)) as pool:
-        try:
-            return [*_settings(session), *(one for found in pool.map(lambda ask: ask(), asked) for one in found)]
-        except KeyboardInterrupt:  # the threads wait for their commands, and we would wait for the threads
-            session.runner.stop()
-            raise
+    groups = [_settings(session), *side_by_side(session, lambda ask: ask(), asked)]
+    return [one for found in groups for one in found]
 
 
 def _tools(session: Session) -> list[Finding]:
@@ -104,8 +100,7 @@ def _charts(session: Session) -> list[Finding]:
         command = show(at.source, at.version, chart=names.get(name, name), ca_file=found.registry_ca_file)
         result = session.runner.check(command)
         good = result.code == 0
-        last = (result.stderr.strip().splitlines() or ["no answer"])[-1]
-        text = f"{at.version} from {at.source}" if good else f"{at.source}: {last}"
+        text = f"{at.version} from {at.source}" if good else f"{at.source}: {last_line(result.stderr)}"
         told.append(Finding(f"Chart {name}", "ok" if good else "broken", text))
     return told
 

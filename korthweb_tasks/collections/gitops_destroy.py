@@ -6,20 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from korthweb_tasks.collections.session import Session
-    from korthweb_tasks.core.plan import Plan
     from korthweb_tasks.report.model import Report
-
-
-def ask_destruction(session: Session, plan: Plan) -> None:
-    """Show what would be removed, ask, and take the lock; raises GuardRefused, LockHeld."""
-    from korthweb_tasks.run.guard import allow
-
-    allow(session.ref, yes=session.yes)
-    if not session.yes:
-        for step in plan.steps:
-            session.console.line(f"  {step.title}")
-        session.confirm(f"{plan.title} on {session.ref.name}: go on?")
-    session.lock()
 
 
 def tell_report(session: Session, report: Report) -> None:

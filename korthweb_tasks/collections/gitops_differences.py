@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from korthweb_tasks.approaches.fleet import Layer
     from korthweb_tasks.collections.gitops_fleet import Work
     from korthweb_tasks.collections.session import Session
-    from korthweb_tasks.core.command import Command
 
 #: comparisons at once; each renders a folder and asks the server about all that is in it
 JOBS = 4
@@ -43,9 +42,8 @@ def differs(session: Session) -> None:
 
 def in_cluster(session: Session, made: Work) -> dict[str, str]:
     """Return layer → text of what is not in the cluster as it is in Git, contents of Secrets masked."""
-    from concurrent.futures import ThreadPoolExecutor
-
     from korthweb_tasks.approaches.gitops import KUSTOMIZATIONS
+    from korthweb_tasks.collections.shared import side_by_side
     from korthweb_tasks.tools.flux import SYSTEM, Flux
     from korthweb_tasks.tools.kubectl import items
 
@@ -56,20 +54,10 @@ def in_cluster(session: Session, made: Work) -> dict[str, str]:
     paths = {layer.name: folder / _path(made, layer) for layer in made.fleet.layers() if layer.name in known}
     asked = {name: path for name, path in paths.items() if path.is_dir()}
     # a password of Git must not come out in clear
-    commands = [_compared(replace(flux.diff(name, str(path)), masks=_masks(made))) for name, path in asked.items()]
-    with ThreadPoolExecutor(JOBS) as pool:
-        try:
-            results = list(pool.map(session.runner.check, commands))
-        except KeyboardInterrupt:  # the threads wait for their commands, and we would wait for the threads
-            session.runner.stop()
-            raise
+    commands = [replace(flux.diff(name, str(path)), masks=_masks(made)) for name, path in asked.items()]
+    results = side_by_side(session, session.runner.check, commands, jobs=JOBS)
     drifts = {name: _drift(result) for name, result in zip(asked, results, strict=True)}
     return missing | {name: text for name, text in drifts.items() if text}
-
-
-def _compared(command: Command) -> Command:
-    """Return the comparison for a Kustomization that is known to be there."""
-    return replace(command, argv=tuple(word for word in command.argv if word != "--ignore-not-found"))
 
 
 def _path(made: Work, layer: Layer) -> str:

@@ -99,8 +99,7 @@ def remote(session: Session, *, bring: bool = False) -> Remote:
         from korthweb_tasks.lab import extras
 
         lab = _lab(session, "gitops.url")
-        access = extras.git_access(lab)
-        if access is None:
+        if (access := extras.git_access(lab)) is None:
             _bring(session, lab, bring, "Git server")
             access = extras.git_access(lab)
         if access is None:
@@ -174,11 +173,9 @@ def work(session: Session, *, onto: str = "", bring: bool = False, change: bool 
     passwords is made where one is missing. Raises GitFailed, SettingsError, NotInLab.
     """
     from korthweb_tasks.collections.gitops_sops import sealed
-    from korthweb_tasks.run.checkout import Checkout
 
     found, where = sources(session, bring=bring), remote(session, bring=bring)
     checkout = checkout_of(session, where, onto)
-    assert isinstance(checkout, Checkout)
     with checkout.held():
         checkout.refresh()
         seal = sealed(session, checkout, tenants_of(session), make=change)
@@ -213,9 +210,9 @@ def _of_lab(session: Session, name: str, bring: bool) -> tuple[str, str]:
     from korthweb_tasks.lab import extras
 
     lab, version = _lab(session, f"charts.{name}.source"), session.settings.charts[name].version
-    if extras.chart_source(lab, name, version) is None:
+    if (there := extras.chart_source(lab, name, version)) is None:
         _bring(session, lab, bring, f"chart {name} {version}")
-    there = extras.chart_source(lab, name, version)
+        there = extras.chart_source(lab, name, version)
     if there is None:
         text = f"the lab '{lab}' has no chart {name} {version}"
         raise NotInLab(text, hint=f"inv lab.up --name {lab} --with {EXTRA}")

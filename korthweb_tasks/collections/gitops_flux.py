@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 def repository_there(session: Session) -> None:
     """Let flux make the repository where its server has an API for that, and it is not there yet."""
-    from korthweb_tasks.approaches.gitops import Bootstrap
     from korthweb_tasks.tools.git_faults import NoRepository
 
     given = session.settings.gitops
@@ -29,16 +28,8 @@ def repository_there(session: Session) -> None:
         checkout_of(session, where).heads()
     except NoRepository:
         found = sources(session, bring=not session.dry_run)
-        images, folder = session.settings.images, folder_of(session)
-        first = Bootstrap(
-            target=session.target,
-            secrets=session.secrets,
-            repository=repository_of(session, where, folder),
-            namespaces={},
-            hub=images.mirrored(images.flux_hub),
-            version=flux_version(session),
-            in_git=False,
-            registry_ca=found.registry_ca,
+        first = _bootstrap(
+            session, where, folder_of(session), namespaces={}, in_git=False, registry_ca=found.registry_ca
         )
         session.confirm(
             f"There is no repository {where.url}. Let flux make it, private, by the API of {given.provider}?"
@@ -58,22 +49,31 @@ def repository_of(session: Session, where: Remote, folder: str) -> Repository:
 
 def bootstrap_of(session: Session, made: Work) -> Bootstrap:
     """Return the builder of steps for what the checkout holds now."""
-    from korthweb_tasks.approaches.gitops import Bootstrap
-
-    where, given = made.checkout.remote, session.settings.gitops
-    images = session.settings.images
-    return Bootstrap(
-        target=session.target,
-        secrets=session.secrets,
-        repository=repository_of(session, where, made.fleet.cluster),
+    where = made.checkout.remote
+    return _bootstrap(
+        session,
+        where,
+        made.fleet.cluster,
         namespaces=namespaces(made),
-        hub=images.mirrored(images.flux_hub),
-        version=flux_version(session),
         in_git=made.in_git,
         registry_ca=made.sources.registry_ca,
         age_key=made.sealed.key if made.sealed else "",
         users=made.sealed.users if made.sealed else {},
-        login=held_by_flux(where, given.provider),
+        login=held_by_flux(where, session.settings.gitops.provider),
+    )
+
+
+def _bootstrap(session: Session, where: Remote, folder: str, **more: Any) -> Bootstrap:
+    from korthweb_tasks.approaches.gitops import Bootstrap
+
+    images = session.settings.images
+    return Bootstrap(
+        target=session.target,
+        secrets=session.secrets,
+        repository=repository_of(session, where, folder),
+        hub=images.mirrored(images.flux_hub),
+        version=flux_version(session),
+        **more,
     )
 
 
@@ -110,11 +110,9 @@ def namespaces(made: Work) -> Mapping[str, Mapping[str, Any]]:
 
 def flux_version(session: Session) -> str:
     """Return the version of the flux that is used here: it installs itself."""
-    from korthweb_tasks.provision.tools import locate
+    from korthweb_tasks.collections.shared import located
 
-    source, keep = session.settings.tools.source, session.settings.lab.keep_build_caches
-    stop, tell = session.runner.stopping, session.console.progress
-    return locate("flux", source=source, progress=tell, stop=stop, keep_caches=keep).version
+    return located(session, "flux").version
 
 
 def with_flux(session: Session, made: Work) -> None:

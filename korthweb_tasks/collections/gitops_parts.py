@@ -111,11 +111,10 @@ def fetch(session: Session) -> None:
 
 def sealed_anew(made: Work) -> list[Tenant]:
     """Return the tenants whose passwords in Git are others than before."""
-    from korthweb_tasks.approaches.fleet import ENCRYPTED, slug
+    from korthweb_tasks.approaches.fleet import encrypted_path
 
-    homes = {f"/tenants/{slug(tenant)}/": tenant for tenant in made.fleet.tenants}
-    changed = [path for path, mark in made.changes.files.items() if path.endswith(f"/{ENCRYPTED}") and mark == "M"]
-    return [tenant for home, tenant in homes.items() if any(home in path for path in changed)]
+    fleet, marks = made.fleet, made.changes.files
+    return [tenant for tenant in fleet.tenants if marks.get(encrypted_path(fleet.cluster, tenant)) == "M"]
 
 
 def finish(
@@ -179,18 +178,15 @@ def remote_is_usable(session: Session) -> None:
 
 def refuse_strangers(session: Session) -> None:
     """Raise GuardRefused where another approach has deployed a tenant: nothing of it is taken over."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from korthweb_tasks.approaches.gitops import strangers
+    from korthweb_tasks.approaches.gitops import occupants, strangers
+    from korthweb_tasks.collections.shared import side_by_side
     from korthweb_tasks.tools.kubectl import items
 
     def found_in(tenant: Tenant) -> list[str]:
-        looked = [("deployment", "orthanc"), ("service", "orthanc"), ("configmap", "orthanc-app")]
-        return strangers(items(session.runner.run(session.kubectl.get_these(looked, namespace=tenant.namespace))))
+        return strangers(items(session.runner.run(occupants(session.kubectl, tenant))))
 
     tenants = tenants_of(session)
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(found_in, tenants))
+    answers = side_by_side(session, found_in, tenants)
     for tenant, found in zip(tenants, answers, strict=True):
         if found:
             text = f"{tenant.namespace} holds {', '.join(found)}, which another approach made"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -98,19 +97,3 @@ def tell_request(session: Session, made: Work, following: str) -> None:
     data = {"branch": branch, "commit": made.revision, "files": dict(made.changes.files)}
     after = f"merge {branch} into {made.checkout.remote.branch} on the server; then {following}"
     session.emit(data, as_typed(f"commit {made.revision[:8]} is on the branch {branch}.\nNext: {after}"))
-
-
-def written(session: Session, out: str, files: Mapping[str, str]) -> None:
-    """Write files into a folder, which is made, and say so."""
-    from pathlib import Path
-
-    folder = Path(out)
-    data = {"folder": str(folder), "files": sorted(files)}
-    if session.dry_run:
-        session.emit(data, "\n".join(f"would write {folder / name}" for name in sorted(files)))
-        return
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    session.emit(data, f"{len(files)} files in {folder}; README.md says what they are")

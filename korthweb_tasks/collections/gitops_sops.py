@@ -37,14 +37,13 @@ def sealed(session: Session, checkout: Checkout, tenants: tuple[Tenant, ...], *,
     key = _key(session, make=make and not session.dry_run)
     if not key:
         return Sealed("", {}, {})
+    from korthweb_tasks.approaches.fleet import encrypted_path
     from korthweb_tasks.collections.gitops_fleet import folder_of
 
     files, users = {}, {}
     recipient = _recipient(session, key)
     for tenant in tenants:
-        from korthweb_tasks.approaches.fleet import DEPENDENCY, ENCRYPTED, slug
-
-        path = f"clusters/{folder_of(session)}/tenants/{slug(tenant)}/{DEPENDENCY}/{ENCRYPTED}"
+        path = encrypted_path(folder_of(session), tenant)
         there = checkout.read(path)
         held = _opened(session, there, key, path) if there else {}
         users[tenant.name] = _wanted(session, tenant, held)

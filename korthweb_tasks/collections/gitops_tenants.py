@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from korthweb_tasks.collections import gitops_parts as parts
 from korthweb_tasks.collections import gitops_push as pushing
 from korthweb_tasks.collections.errors_out import as_typed
-from korthweb_tasks.collections.gitops_destroy import ask_destruction, tell_report
+from korthweb_tasks.collections.gitops_destroy import tell_report
 from korthweb_tasks.collections.gitops_fleet import chosen, folder_of, tenants_of, work
 from korthweb_tasks.collections.gitops_flux import bootstrap_of, require_flux
 from korthweb_tasks.errors import SettingsError, UsageError
@@ -61,7 +61,8 @@ def removed(session: Session, name: str, *, volumes: bool) -> None:
         if session.dry_run:
             pushing.preview(session, plan, {**told, "settings": new != text})
             return
-        ask_destruction(session, plan)
+        session.allow(plan, destructive=True)
+        session.lock()
         keep(session, text, new)
         pushing.push(later, made)
     report = pushing.asked(session).execute(plan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from korthweb_tasks.collections.errors_out import as_typed
 from korthweb_tasks.collections.flags import task
@@ -85,11 +85,13 @@ def status(session: Session) -> None:
     """Show what is there of a deployment, and how it is."""
     from korthweb_tasks.approaches import status as reading
     from korthweb_tasks.approaches.common import answered
-    from korthweb_tasks.collections.shared import tell_rows
+    from korthweb_tasks.collections.shared import side_by_side, tell_rows
     from korthweb_tasks.tools.kubectl import items
 
     session.contact()
-    results = map(answered, _asked(session, reading.questions(session.kubectl, session.tenants)))
+    results = map(
+        answered, side_by_side(session, session.runner.check, reading.questions(session.kubectl, session.tenants))
+    )
     objects = [obj for result in results if result.code == 0 for obj in items(result)]
     found = reading.rows(objects)
     tell_rows(session, [*found, *reading.missing(found, session.tenants)])
@@ -116,23 +118,11 @@ def diff(session: Session) -> None:
 )
 def render(session: Session, out: str) -> None:
     """Write plain manifests that kubectl apply takes, numbered in their order; no password is in them."""
-    from pathlib import Path
-
     from korthweb_tasks.approaches.rendering import rendered
+    from korthweb_tasks.collections.shared import written
 
-    files = rendered(_manifests(session), session.tenants)
-    folder = Path(out)
-    if session.dry_run:
-        session.emit(
-            {"folder": str(folder), "files": sorted(files)}, "\n".join(f"would write {folder / n}" for n in files)
-        )
-        return
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    for path in written(session, out, rendered(_manifests(session), session.tenants), "how"):
         path.chmod(0o755 if path.suffix == ".sh" else 0o644)
-    session.emit({"folder": str(folder), "files": sorted(files)}, f"{len(files)} files in {folder}; README.md says how")
 
 
 @task(
@@ -209,24 +199,12 @@ def _artifacts(session: Session) -> Artifacts:
 
 def _findings(session: Session) -> list[Finding]:
     from korthweb_tasks.approaches import checks
-    from korthweb_tasks.collections.shared import tool
+    from korthweb_tasks.collections.shared import side_by_side, tool
 
     settings, tenants = session.settings, session.tenants
     findings = [tool(session, name) for name in ("kubectl", "helm", "istioctl")]
     findings += checks.from_settings(settings, tenants)
     release = _manifests(session).cert_manager
     asked = [*checks.for_cluster(settings, session.target, tenants), checks.chart(release)]
-    results = _asked(session, [question.command for question in asked])
+    results = side_by_side(session, session.runner.check, [question.command for question in asked])
     return [*findings, *(question.finding(result) for question, result in zip(asked, results, strict=True))]
-
-
-def _asked(session: Session, commands: list[Any]) -> list[Any]:
-    """Ask side by side; the answers come in the order of the questions."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(8) as pool:
-        try:
-            return list(pool.map(session.runner.check, commands))
-        except KeyboardInterrupt:  # the threads wait for their commands, and we would wait for the threads
-            session.runner.stop()
-            raise

@@ -218,7 +218,7 @@ class Session:
         if self.dry_run:
             self.console.line(headline, "bold")
             return self._preview(plan)
-        self._allow(plan, destructive)
+        self.allow(plan, destructive=destructive)
         self.lock()
         return self._apply(plan, headline)
 
@@ -236,7 +236,8 @@ class Session:
         """Print the task's result on stdout: ``data`` as JSON with --output json, else ``text``."""
         print(json.dumps(data, indent=2, default=str) if self.output == "json" else text)
 
-    def _allow(self, plan: Plan, destructive: bool) -> None:
+    def allow(self, plan: Plan, *, destructive: bool = False) -> None:
+        """Ask what has to be asked before ``plan`` is applied; raises GuardRefused."""
         from korthweb_tasks.run.guard import allow
 
         allow(self.ref, yes=self.yes, seen=self._shared.identity)

@@ -2,25 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from korthweb_tasks.errors import KorthwebError, SettingsError, StepFailed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from korthweb_tasks.approaches.checks import Finding
     from korthweb_tasks.approaches.status import Row
     from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.provision.tools import Located
+
+Thing = TypeVar("Thing")
+Answer = TypeVar("Answer")
+
+
+def side_by_side(
+    session: Session, ask: Callable[[Thing], Answer], things: Iterable[Thing], *, jobs: int = 8
+) -> list[Answer]:
+    """Ask about each of ``things``, ``jobs`` at once; the answers come in their order. Ctrl-C ends the commands."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            return list(pool.map(ask, things))
+        except KeyboardInterrupt:  # the threads wait for their commands, and we would wait for the threads
+            session.runner.stop()
+            raise
+
+
+def written(session: Session, out: str, files: Mapping[str, str], more: str) -> list[Path]:
+    """Write files into the folder ``out``, which is made, say so, and return them; ``more``: what README.md tells."""
+    from pathlib import Path
+
+    folder = Path(out)
+    paths = [folder / name for name in files]
+    data = {"folder": str(folder), "files": sorted(files)}
+    if session.dry_run:
+        session.emit(data, "\n".join(f"would write {path}" for path in paths))
+        return []
+    for path, text in zip(paths, files.values(), strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    session.emit(data, f"{len(files)} files in {folder}; README.md says {more}")
+    return paths
+
+
+def located(session: Session, name: str) -> Located:
+    """Return the CLI ``name`` as commands will use it, brought if need be. Raises what provision.tools.locate does."""
+    from korthweb_tasks.provision.tools import locate
+
+    source, keep, stop = session.settings.tools.source, session.settings.lab.keep_build_caches, session.runner.stopping
+    return locate(name, source=source, progress=session.console.progress, stop=stop, keep_caches=keep)
 
 
 def tool(session: Session, name: str) -> Finding:
     """Say which ``name`` is used, or why there is none."""
     from korthweb_tasks.approaches.checks import Finding
-    from korthweb_tasks.provision.tools import locate
 
-    source, keep, stop = session.settings.tools.source, session.settings.lab.keep_build_caches, session.runner.stopping
     try:
-        found = locate(name, source=source, progress=session.console.progress, stop=stop, keep_caches=keep)
+        found = located(session, name)
     except KorthwebError as error:
         return Finding(name, "broken", error.message)
     return Finding(name, "ok", f"{found.version} ({found.origin})")

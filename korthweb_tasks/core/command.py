@@ -68,3 +68,8 @@ def masked(text: str, masks: Iterable[str]) -> str:
     for mask in sorted({m for m in masks if m}, key=len, reverse=True):
         text = text.replace(mask, MASK)
     return text
+
+
+def around_proxy(*hosts: str) -> dict[str, str]:
+    """Return the environment in which a program asks ``hosts`` directly, whatever proxy the user has set."""
+    return dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(hosts))

@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
-from korthweb_tasks.core.command import Command
+from korthweb_tasks.core.command import Command, around_proxy
 from korthweb_tasks.errors import BuildFailed
 from korthweb_tasks.lab import pki
 from korthweb_tasks.lab.api import write_private
@@ -105,7 +105,7 @@ def push_chart(site: Site, helm: Path, archive: Path, version: str) -> bool:
 
 def direct(layout: Layout) -> Mapping[str, str]:
     """Return the environment in which programs go to the registry without any proxy of the user's."""
-    return {"NO_PROXY": layout.address, "no_proxy": layout.address}
+    return around_proxy(layout.address)
 
 
 def _holds(layout: Layout, chart: str, version: str, archive: Path) -> bool:

@@ -274,16 +274,10 @@ class _Story:
 
     def record(self, step: Step, cause: Cause | None, now: float, interrupted: bool) -> StepRecord:
         start = self.seen if self.began is None else self.began
-        end, verdict, detail = self.ready, "changed" if self.began is not None else "same", ""
+        verdict: Verdict = "changed" if self.began is not None else "same"
+        end, detail = self.ready, ""
         if end is None:
             end, detail = now, f"{cause.ref}: {cause.message}" if cause else step.message
             verdict = "failed" if step.state == "failed" or (cause and cause.chain[:1] == (cause.ref,)) else "skipped"
             verdict = "interrupted" if interrupted else "skipped" if step.state == "suspended" else verdict
-        return StepRecord(step.name, step.title, step.needs, _verdict(verdict), start, end, 1, detail)
-
-
-def _verdict(word: str) -> Verdict:
-    verdicts: dict[str, Verdict] = {
-        "same": "same", "changed": "changed", "failed": "failed", "skipped": "skipped", "interrupted": "interrupted",
-    }  # fmt: skip
-    return verdicts[word]
+        return StepRecord(step.name, step.title, step.needs, verdict, start, end, 1, detail)

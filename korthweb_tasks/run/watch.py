@@ -16,7 +16,7 @@ from korthweb_tasks.core import kstatus
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.documents import Documents, items
 from korthweb_tasks.core.plan import Condition, Gone, Ready, Serving
-from korthweb_tasks.errors import Interrupted, NotReady, tail
+from korthweb_tasks.errors import Interrupted, NotReady, last_line, tail
 from korthweb_tasks.run.runner import Runner
 
 #: seconds between two tries of a gate, where nothing can be watched, and after a watch that broke off
@@ -148,7 +148,7 @@ class _Wait:
             row = row + 1 if result.code in gate.command.ok else 0
             if row:
                 continue
-            why = (result.stderr.strip().splitlines() or ["no answer"])[-1]
+            why = last_line(result.stderr)
             self.say(f"{gate}: {why}")
             self._go_on(partial(NotReady, f"{gate} does not serve: {why}", hint=str(gate.command)))
             self.runner.sleep(PAUSE)

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from korthweb_tasks.core.command import MASK, Command, Result
+from korthweb_tasks.core.command import MASK, Command, Result, around_proxy
 
 #: what the helper program that answers git's question for a login reads
 USERNAME, PASSWORD = "KORTHWEB_GIT_USERNAME", "KORTHWEB_GIT_PASSWORD"
@@ -206,7 +206,7 @@ class Git:
         if remote.password:
             env |= {"GIT_ASKPASS": remote.askpass, USERNAME: remote.username, PASSWORD: remote.password}
         if remote.ca_file:  # a server of one's own is asked directly, not through a proxy
-            env |= {"GIT_SSL_CAINFO": remote.ca_file, "NO_PROXY": remote.host, "no_proxy": remote.host}
+            env |= {"GIT_SSL_CAINFO": remote.ca_file, **around_proxy(remote.host)}
         return env
 
 

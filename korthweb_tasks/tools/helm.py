@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from korthweb_tasks.core.command import Command, Result
+from korthweb_tasks.core.command import Command, Result, around_proxy
 from korthweb_tasks.core.plan import Fact
 from korthweb_tasks.core.target import Target
 
@@ -148,7 +148,7 @@ def push(archive: str, registry: str, *, ca_file: str = "") -> Command:
 def _registry(args: tuple[str, ...], source: str, ca_file: str) -> Command:
     """Return a command for a registry; a private one is asked directly, not through a proxy."""
     trusted = ("--ca-file", ca_file) if ca_file else _plain(source)
-    env = {name: host_of(source) for name in ("NO_PROXY", "no_proxy")} if trusted else {}
+    env = around_proxy(host_of(source)) if trusted else {}
     return Command(argv=("helm", *args, *trusted), env=env, repeatable=True)
 
 
