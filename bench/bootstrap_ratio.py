@@ -16,8 +16,6 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-#: Git's credential helper, with the login from the environment
-HELPER = '!f() { echo "username=$LOGIN_USER"; echo "password=$LOGIN_PASSWORD"; }; f'
 CONTROLLERS = "source-controller,kustomize-controller,helm-controller"
 
 
@@ -39,9 +37,11 @@ def ours(project: Path, lab: str) -> float:
 
 def plain(project: Path, lab: str) -> float:
     """Return the seconds of flux bootstrap and of waiting for all layers, on the repository rendered before."""
+    from korthweb_tasks.core.command import around_proxy
     from korthweb_tasks.lab import extras
     from korthweb_tasks.paths import lab_dir
     from korthweb_tasks.provision.tools import locate
+    from tests.gitops_parts.clone import Clone, environment
 
     context = f"korthweb-{lab}"
     access = extras.git_access(lab)
@@ -51,13 +51,10 @@ def plain(project: Path, lab: str) -> float:
     korthweb(project, "gitops.configure", "--context", context, "--yes")  # what is not in Git: passwords, the CA
     tree = project / "tree"
     korthweb(project, "gitops.render", "--context", context, "--out", str(tree))
-    env = {**os.environ, "LOGIN_USER": access.username, "LOGIN_PASSWORD": access.password}
-    env |= {"GIT_SSL_CAINFO": str(access.ca_file), "GIT_TERMINAL_PROMPT": "0"}
-    who = ("-c", "user.name=bench", "-c", "user.email=bench@localhost", "-c", f"credential.helper={HELPER}")
-    git = ("git", "-C", str(tree), *who)
+    clone = Clone(access, tree)
     for step in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "rendered"]):
-        subprocess.run((*git, *step), check=True, env=env, timeout=60)
-    subprocess.run((*git, "push", "-q", access.url, "main"), check=True, env=env, timeout=60)
+        clone.git(*step)
+    clone.git("push", "-q", access.url, "main")
     where = (
         f"--url={access.url}",
         f"--path=clusters/{cluster_in(tree)}",
@@ -67,7 +64,7 @@ def plain(project: Path, lab: str) -> float:
     login = ("--token-auth", f"--username={access.username}", "--silent")
     lab_has = (f"--components={CONTROLLERS}", "--registry=korthweb.lab")
     flux = (str(locate("flux").path), *kube, "bootstrap", "git", *where, *login, *lab_has)
-    env |= {"GIT_PASSWORD": access.password, "NO_PROXY": "*", "no_proxy": "*"}
+    env = {**environment(access), "GIT_PASSWORD": access.password, **around_proxy("*")}
     began = time.monotonic()
     subprocess.run(flux, check=True, env=env, timeout=1200)
     wait = ("wait", "kustomization", "--all", "--namespace=flux-system", "--for=condition=Ready", "--timeout=20m")

@@ -4,9 +4,10 @@
 
     KorthwebError            1   something korthweb did not foresee; every other error below is one of these
     +-- SettingsError        2   a setting is unknown, missing or of the wrong type
+    |   +-- UntrustedFile    2   a file or folder that somebody else could have put there
     +-- UsageError           2   the words typed do not fit together
     +-- ToolMissing          3   a CLI that a step needs is not there, or too old
-    +-- ClusterUnreachable   4   no answer from the API server (never taken for "empty")
+    +-- ClusterUnreachable   4   the cluster is not reached, or does not let us in (never taken for "empty")
     +-- GuardRefused         5   another cluster than the one recorded, or a "no" to a question
     +-- LockHeld             6   another korthweb is changing this cluster
     +-- StepFailed           7   a step of a plan failed; the summary names it
@@ -18,6 +19,7 @@
     +-- BuildFailed         11   a binary or an image of the lab could not be made
     +-- NoSpace             12   the disk is full, or too full to begin
     +-- Interrupted        130   Ctrl-C or SIGTERM
+    +-- OutputClosed       141   nobody reads what is printed any more (``| head``)
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import re
 from typing import ClassVar
 
 #: how a log line of k8s.io/klog begins: ``E1122 17:20:00.498215   21088 memcache.go:265]``
-KLOG = re.compile(r"[EWIF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+\]")
+KLOG = re.compile(r"[EWIF][0-9]{4} [0-9][0-9]:[0-9][0-9]:[0-9][0-9]\.[0-9]+ +[0-9]+ \S+\]")
 
 
 class KorthwebError(Exception):
@@ -51,6 +53,10 @@ class SettingsError(KorthwebError):
     exit_code = 2
 
 
+class UntrustedFile(SettingsError):
+    """Somebody else could have put this file or folder there, or it is a link that leads elsewhere."""
+
+
 class UsageError(KorthwebError):
     """The words typed do not fit together."""
 
@@ -64,7 +70,7 @@ class ToolMissing(KorthwebError):
 
 
 class ClusterUnreachable(KorthwebError):
-    """The API server gave no answer. Unknown is never absent."""
+    """The API server gave no answer, or does not let us in. Unknown is never absent."""
 
     exit_code = 4
 
@@ -137,6 +143,12 @@ class Interrupted(KorthwebError):
     """Ctrl-C or SIGTERM."""
 
     exit_code = 130
+
+
+class OutputClosed(KorthwebError):
+    """Nobody reads what is printed any more: as a shell's own programs end, which get a SIGPIPE."""
+
+    exit_code = 141
 
 
 def last_line(stderr: str) -> str:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from korthweb_tasks.core.target import Target
+
+if TYPE_CHECKING:
+    from tests.applied import Kubectl
+    from tests.verify_doubles.orthanc import Orthanc
 
 TESTS = Path(__file__).parent
 REPOSITORY = TESTS.parent
@@ -17,11 +24,79 @@ REPOSITORY = TESTS.parent
 NEAR = tuple(map(ipaddress.ip_network, ("127.0.0.0/8", "::1/128", "198.18.0.0/15")))
 
 
+def pytest_configure() -> None:
+    """Take Ctrl-C back: a shell that runs a command in the background has it ignored, by all children too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Mark the tests of the folders ``simulated`` and ``lab``."""
+    """Mark the tests of the folders ``simulated`` and ``lab``; leave the long forms out unless they are asked for."""
+    long = bool(os.environ.get("KORTHWEB_LONG"))
     for item in items:
         if (kind := _kind(item)) in ("simulated", "lab"):
             item.add_marker(kind)
+        if not long and item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.skip(reason="a long form: ./korthweb test --long runs it"))
+
+
+@pytest.fixture(scope="session")
+def simulated() -> Iterator[Target]:
+    """Give the context of one simulated lab (a real API server, pretended nodes) for all simulated tests of a run."""
+    from korthweb_tasks.lab import cluster
+
+    name = f"t{os.getpid()}"
+    try:
+        info = cluster.up(name, simulated=True)
+        yield Target(info.context, info.kubeconfig)
+    finally:
+        cluster.down(name)
+
+
+@pytest.fixture(scope="session")
+def packages() -> Path:
+    """Give the packages of a real Orthanc, of the real cache: later each test gets an empty one of its own."""
+    from tests.verify_doubles.orthanc import root
+
+    return root()
+
+
+@pytest.fixture
+def another(packages: Path, tmp_path: Path) -> Iterator[Callable[..., Orthanc]]:
+    """Start real Orthancs on the loopback, each with a configuration of its own."""
+    from tests.verify_doubles.orthanc import started
+
+    with started(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def with_kinds() -> Iterator[Kubectl]:
+    """Give kubectl for a simulated lab that has the kinds and namespaces of a fleet: removing them takes longer."""
+    from korthweb_tasks.lab import cluster
+    from korthweb_tasks.provision.tools import locate
+    from tests.applied import NAMESPACES, Kubectl, definitions
+
+    name = f"k{os.getpid()}"
+    try:
+        info = cluster.up(name, simulated=True)
+        kubectl = Kubectl(Target(info.context, info.kubeconfig), str(locate("kubectl").path))
+        crds = list(definitions())
+        kubectl.apply(crds)
+        names = [f"crd/{crd['metadata']['name']}" for crd in crds]
+        kubectl("wait", "--for=condition=Established", "--timeout=60s", *names)
+        kubectl.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in NAMESPACES])
+        yield kubectl
+    finally:
+        cluster.down(name)
+
+
+@pytest.fixture(scope="session")
+def simulated_programs(simulated: Target) -> dict[str, str]:
+    """Return where kubectl is."""
+    from korthweb_tasks.provision.tools import locate
+
+    return {"kubectl": str(locate("kubectl").path)}
 
 
 @pytest.fixture
@@ -48,11 +123,14 @@ def nothing_leaks(
         monkeypatch.setenv(name, str(base / folder))
     (base / "project").mkdir()
     monkeypatch.chdir(base / "project")
+    # the cache is empty: a test that wants a real kubectl or helm belongs to simulated/, and does not compile one here
+    monkeypatch.setenv("GOPROXY", "off")
 
 
 def _kind(item: Any) -> str:
-    """Return ``unit``, ``simulated`` or ``lab``: the folder that the test is in."""
-    return Path(item.path).relative_to(TESTS).parts[0]
+    """Return ``unit``, ``simulated`` or ``lab``: the folder that the test is in, in tests/ or in tests/cases/."""
+    parts = Path(item.path).relative_to(TESTS).parts
+    return parts[1] if parts[0] == "cases" else parts[0]
 
 
 def _refuse_far_connections(monkeypatch: pytest.MonkeyPatch) -> None:

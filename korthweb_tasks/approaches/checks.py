@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from korthweb_tasks.approaches.common import CERT_MANAGER, ISTIO, ISTIO_RECORD, MANAGED_BY, OBSERVABILITY, OURS
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.errors import last_line
 from korthweb_tasks.settings.versions import PINS
@@ -68,18 +67,14 @@ def for_cluster(settings: Settings, target: Target, tenants: tuple[Tenant, ...])
     kubectl = Kubectl(target)
     version = kubectl.command("version", "--output", "json", repeatable=True)
     classes = kubectl.get("storageclass")
-    namespaces = kubectl.get("namespace")
     hosts = kubectl.command(
         "get", "gateways.networking.istio.io", "--all-namespaces", "--output", "json", repeatable=True, final=ABSENT
     )
-    record = kubectl.get_these([("deployment", "istiod"), ("configmap", ISTIO_RECORD)], namespace=ISTIO)
     return [
         Check("Kubernetes", version, kubernetes),
         *(permission(kubectl, kind, None) for kind in CLUSTER_WIDE),
         *(permission(kubectl, kind, tenants[0].namespace) for kind in IN_NAMESPACE if tenants),
         Check("Storage", classes, lambda result: storage(result, settings.storage_class)),
-        Check("Names of namespaces", namespaces, lambda result: free_names(result, tenants)),
-        Check("Istio", record, free_mesh),
         Check("Host names", hosts, lambda result: free_hosts(result, tenants)),
     ]
 
@@ -124,31 +119,6 @@ def storage(result: Result, wanted: str | None) -> tuple[Verdict, str]:
     if default:
         return "ok", f"{default[0]} (the default)"
     return "broken", "no default StorageClass; storage_class in korthweb.yaml names one"
-
-
-def free_names(result: Result, tenants: tuple[Tenant, ...]) -> tuple[Verdict, str]:
-    """Read the namespaces: those of ours must be free, or made by korthweb."""
-    if result.code != 0:
-        return "broken", last_line(result.stderr)
-    wanted = {CERT_MANAGER, OBSERVABILITY, *(tenant.namespace for tenant in tenants)}
-    foreign = [
-        obj["metadata"]["name"]
-        for obj in items(result)
-        if obj["metadata"]["name"] in wanted and obj["metadata"].get("labels", {}).get(MANAGED_BY) != OURS
-    ]
-    if not foreign:
-        return "ok", "free, or korthweb's"
-    return "note", f"{', '.join(sorted(foreign))} was made by somebody else and would be taken over"
-
-
-def free_mesh(result: Result) -> tuple[Verdict, str]:
-    """Read istiod and korthweb's record: an Istio of somebody else is not installed over."""
-    if result.code != 0:
-        return "broken", last_line(result.stderr)
-    kinds = {obj["kind"] for obj in items(result)}
-    if kinds == {"Deployment"}:
-        return "note", "an Istio that korthweb did not install is there and would be configured anew"
-    return "ok", "installed by korthweb" if "ConfigMap" in kinds else "not installed yet"
 
 
 def free_hosts(result: Result, tenants: tuple[Tenant, ...]) -> tuple[Verdict, str]:

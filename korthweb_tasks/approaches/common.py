@@ -14,6 +14,7 @@ from korthweb_tasks.errors import CommandFailed
 from korthweb_tasks.settings.orthanc import password_variable
 
 if TYPE_CHECKING:
+    from korthweb_tasks.settings.model import Settings
     from korthweb_tasks.settings.parts import Tenant
 
 ISTIO = "istio-system"
@@ -31,6 +32,12 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 OURS = "korthweb"
 
 
+#: what runs in the pods of Orthanc, the same in all three approaches: scripts of helm/orthanc/files
+SCRIPTS = ("start.sh", "ready.sh", "watch.sh", "drain.sh", "wait.sh", "request-filter.lua")
+#: what prepares the database: beside it in the chart, a job in the manual approach
+DBINIT = "dbinit.sh"
+
+
 class Secrets(Protocol):
     """Passwords that a person chose; None means: to be generated."""
 
@@ -43,15 +50,27 @@ class Secrets(Protocol):
 
 @dataclass(frozen=True)
 class Artifacts:
-    """The artifacts of an approach, and the folder of charts that stand in for the source ``lab``."""
+    """The artifacts of an approach, and the folder of charts that stand in for the source ``lab``.
+
+    ``scripts`` are those that all approaches have in the pods of Orthanc, ``dbinit`` prepares a database; the chart's
+    folder holds them.
+    """
 
     templates: Templates
     charts: Path | None = field(default=None)
+    scripts: Mapping[str, str] = field(default_factory=dict)
+    dbinit: str = ""
 
     @classmethod
     def read(cls, folder: Path, charts: Path | None = None) -> Artifacts:
-        """Read the artifacts below ``folder``."""
-        return cls(Templates.read(folder), charts)
+        """Read the artifacts below ``folder``, beside which the chart's folder is."""
+        shared = folder.parent / "helm" / "orthanc" / "files"
+        scripts = {name: (shared / name).read_text(encoding="utf-8") for name in SCRIPTS}
+        return cls(Templates.read(folder), charts, scripts, (shared / DBINIT).read_text(encoding="utf-8"))
+
+    def digest(self, config: str) -> str:
+        """Return what changes when pods of Orthanc must start anew: their configuration, and what runs all the time."""
+        return digest([config, *(self.scripts[name] for name in ("start.sh", "watch.sh", "request-filter.lua"))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +88,54 @@ class Names:
     probe_variable: str
 
 
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The way in: where its pods and certificates are, its account, the labels of its pods; how sidecars are asked for.
+
+    Korthweb's own mesh has one for all tenants; beside somebody else's mesh each tenant has its own, in its namespace.
+    """
+
+    namespace: str
+    account: str
+    labels: Mapping[str, str]
+    injection: tuple[str, str]
+    own: bool
+
+
+def gateway_of(settings: Settings, tenant: Tenant | None = None) -> Gateway:
+    """Return the gateway that leads to ``tenant``; without one, that of the mesh."""
+    revision = settings.istio.revision
+    injection = ("istio.io/rev", revision) if revision else ("istio-injection", "enabled")
+    if tenant is not None and settings.uses("istio"):
+        return Gateway(tenant.namespace, "ingress", {"korthweb/gateway": tenant.namespace}, injection, own=True)
+    return Gateway(ISTIO, f"{GATEWAY}-service-account", {"istio": "ingressgateway"}, injection, own=False)
+
+
+#: what a page of another origin may do: read. What changes something, Orthanc's request filter refuses
+CORS_METHODS = ("GET", "HEAD", "OPTIONS")
+CORS_HEADERS = ("Accept", "Authorization", "Content-Type", "If-None-Match", "Range", "X-Requested-With")
+CORS_EXPOSED = ("Content-Disposition", "Content-Length", "Content-Range", "ETag")
+
+
+def cors_policy(tenant: Tenant) -> dict[str, object]:
+    """Return what Istio says to pages of the origins that ``tenant`` names."""
+    return {
+        "allowOrigins": [{"exact": origin} for origin in tenant.cors],
+        "allowMethods": CORS_METHODS,
+        "allowHeaders": CORS_HEADERS,
+        "exposeHeaders": CORS_EXPOSED,
+        "allowCredentials": True,
+        "maxAge": "3600s",
+    }
+
+
 def ca_secret(tenant: Tenant) -> str:
-    """Return the Secret (in istio-system) of the tenant's certificate authority."""
+    """Return the Secret (beside the gateway) of the tenant's certificate authority."""
     return f"{tenant.namespace}-ca"
 
 
 def tls_secret(tenant: Tenant) -> str:
-    """Return the Secret (in istio-system) of the certificate that the gateway shows for the tenant."""
+    """Return the Secret (beside the gateway) of the certificate that the gateway shows for the tenant."""
     return f"{tenant.namespace}-tls"
 
 
@@ -109,7 +169,7 @@ def answered(result: Result) -> Result:
 
 
 def names_of(tenant: Tenant, secrets: Secrets, *, config: str, dbinit: str, image: str) -> Names:
-    """Return the names of ``tenant``; ``config`` is its orthanc.json, ``dbinit`` the script for its database."""
+    """Return the names of ``tenant``; ``config`` is its configuration's digest, ``dbinit`` its database's script."""
     database = secrets.database_password(tenant)
     role = {"database": database} if database is not None else {}
     revision = digest([dbinit, image, fingerprint(tenant, role)], 8)
@@ -120,7 +180,7 @@ def names_of(tenant: Tenant, secrets: Secrets, *, config: str, dbinit: str, imag
         metrics_secret=metrics_secret(tenant),
         dbinit_revision=revision,
         dbinit_job=f"dbinit-{revision}",
-        config_digest=digest(config),
+        config_digest=config,
         credentials_digest=fingerprint(tenant, {**given_passwords(tenant, secrets), **role}),
         probe_user=prober,
         probe_variable=password_variable(prober),

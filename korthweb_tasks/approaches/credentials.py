@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets as random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,9 @@ from korthweb_tasks.approaches.common import (
 )
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.plan import Fact
+from korthweb_tasks.errors import SettingsError
 from korthweb_tasks.settings.orthanc import DATABASE_PASSWORD, password_variable, password_variables
+from korthweb_tasks.settings.secrets import weak
 from korthweb_tasks.tools.kubectl import Kubectl, Object, items
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ class Credentials:
     tenant: Tenant
     secrets: Secrets
     kubectl: Kubectl
-    #: the namespace to copy Prometheus' password to, or None where there is no Prometheus
+    #: the namespace that Prometheus' password is copied to, or None where there is no Prometheus
     watcher: Object | None = None
     generate: Callable[[], str] = generated
     found: Table | None = field(default=None, repr=False)
@@ -86,7 +88,7 @@ class Credentials:
             return made
         user = self.tenant.users[0]
         copy = {"username": user, "password": table[USERS_SECRET][password_variable(user)]}
-        return [*made, dict(self.watcher), secret(metrics_secret(self.tenant), OBSERVABILITY, copy, self.tenant.name)]
+        return [*made, secret(metrics_secret(self.tenant), OBSERVABILITY, copy, self.tenant.name)]
 
     def _keys(self) -> dict[str, tuple[str, ...]]:
         return {
@@ -104,6 +106,8 @@ class Credentials:
     def _complete(self, result: Result) -> bool:
         self.found = table(items(result))
         chosen = self._chosen()
+        given = {name: {key: text for key, text in keys.items() if text} for name, keys in self.found.items()}
+        refuse_weak(self.tenant.namespace, given, self._keys(), chosen)  # an empty one is made anew
         return all(
             (text := self.found.get(name, {}).get(key)) and chosen.get(key, text) == text
             for name, keys in self._keys().items()
@@ -123,6 +127,18 @@ def table(secrets: list[dict[str, Any]]) -> Table:
         obj["metadata"]["name"]: {key: base64.b64decode(text).decode() for key, text in obj.get("data", {}).items()}
         for obj in secrets
     }
+
+
+def refuse_weak(
+    namespace: str, found: Table, wanted: Mapping[str, Iterable[str]], chosen: Collection[str] = ()
+) -> None:
+    """Raise SettingsError for a password in a Secret that is none; ``chosen`` ones replace it."""
+    for name, keys in wanted.items():
+        for key in keys:
+            text = found.get(name, {}).get(key)
+            if text is not None and key not in chosen and (why := weak(text)):
+                hint = "another one in .env replaces it, or remove the key: a new one is generated"
+                raise SettingsError(f"the Secret {name} in {namespace}: {key} {why}", hint=hint)
 
 
 def secret(name: str, namespace: str, keys: Mapping[str, str], tenant: str) -> dict[str, Any]:
@@ -147,7 +163,7 @@ def logins(run: Callable[[Command], Result], kubectl: Kubectl, tenant: Tenant) -
             "tenant": tenant.name,
             "user": user,
             "password": passwords.get(variable, ""),
-            "url": f"https://{tenant.web_host}",
+            "url": tenant.web_url,
             "secret": f"{tenant.namespace}/{USERS_SECRET}",
         }
         for user, variable in password_variables(tenant).items()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from korthweb_tasks.core.plan import Plan, Step
 
 #: the lines with which diff names its temporary files
-_HEAD = re.compile(r"^(?P<sign>---|\+\+\+) \S*/(?P<side>LIVE|MERGED)-\d+/(?P<name>\S+).*$")
+_HEAD = re.compile(r"(?P<sign>---|\+\+\+) \S*/(?P<side>LIVE|MERGED)-[0-9]+/(?P<name>\S+).*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def readable(text: str) -> str:
     for line in text.splitlines():
         if line.startswith("diff -u"):
             continue
-        found = _HEAD.match(line)
+        found = _HEAD.fullmatch(line)
         side = {"LIVE": "in the cluster", "MERGED": "as it would be"}
         lines.append(f"{found['sign']} {found['name']} ({side[found['side']]})" if found else line)
     return "\n".join(lines)

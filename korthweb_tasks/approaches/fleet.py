@@ -11,11 +11,25 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from korthweb_tasks.approaches.common import Artifacts
-from korthweb_tasks.approaches.fleet_parts import MARK, PARTS, ChartAt, ImageParts, Part, Way, ways
+from korthweb_tasks.approaches.common import Artifacts, cors_policy
+from korthweb_tasks.approaches.fleet_parts import (
+    MARK,
+    ChartAt,
+    ImageParts,
+    Part,
+    Way,
+    infrastructure,
+    monitored,
+    shared_parts,
+    watching_bases,
+    ways,
+)
 from korthweb_tasks.approaches.fleet_readme import README
 from korthweb_tasks.approaches.manifests import cert_manager_choices, orthanc_text
-from korthweb_tasks.core.render import as_yaml, digest, parse
+from korthweb_tasks.approaches.policies import FILE as POLICIES
+from korthweb_tasks.approaches.policies import tenant_policies
+from korthweb_tasks.core.flux_home import BOOTSTRAPPED
+from korthweb_tasks.core.render import as_yaml, parse
 from korthweb_tasks.settings.merge import deep_merge
 from korthweb_tasks.settings.orthanc import password_variable
 
@@ -50,7 +64,7 @@ class Fleet:
     """One cluster's share of the fleet repository.
 
     ``cluster`` is its folder below clusters/. ``charts`` says for each chart where it is: oci://… with the chart's
-    name, or https://… of a repository. ``registry_ca``: the Secret registry-ca in flux-system vouches for them.
+    name, or https://… of a repository. ``registry_ca``: the Secret registry-ca beside the sources vouches for them.
     ``sops`` maps the name of a tenant to its encrypted Secrets.
     """
 
@@ -63,31 +77,36 @@ class Fleet:
     sops: Mapping[str, str] = field(default_factory=dict)
 
     def files(self) -> dict[str, str]:
-        """Return path → text of every generated file, those of flux-system/ excepted (``flux bootstrap`` has them).
+        """Return path → text of every generated file, but for those of ``flux bootstrap``.
 
         Raises KeyError for a chart that ``charts`` lacks, ValueError for a source that Flux can't read.
         """
         found = {"README.md": README}
         found |= self._bases()
         found |= self._top()
-        for part in self._parts():
+        for part in shared_parts(self.settings):
             found |= self._overlay(part)
         for tenant in self.tenants:
             found |= self._tenant(tenant)
         return dict(sorted(found.items()))
 
+    @property
+    def bootstrapped(self) -> str:
+        """Return the folder that is ``flux bootstrap``'s own."""
+        return f"clusters/{self.cluster}/{BOOTSTRAPPED}"
+
     def layers(self) -> tuple[Layer, ...]:
         """Return the Flux Kustomizations of this cluster; each comes after those that it needs."""
-        shared = tuple(part for part in PARTS if part.kind == "infrastructure")
+        shared = infrastructure(self.settings)
         found = [Layer(part.name, (), "infrastructure") for part in shared]
-        if self._observability:
+        if watching_bases(self.settings):
             found.append(Layer("observability", ("istio",), "observability"))
         below = tuple(part.name for part in shared)
         for tenant in self.tenants:
             name = slug(tenant)
             found.append(Layer(f"{name}-{DEPENDENCY}", below, "dependency", tenant.name))
             found.append(Layer(f"{name}-{APPLICATION}", (f"{name}-{DEPENDENCY}",), "application", tenant.name))
-            if self.settings.observability.prometheus:
+            if monitored(self.settings):
                 needs = ("observability", f"{name}-{APPLICATION}")
                 found.append(Layer(f"{name}-{MONITORING}", needs, "monitoring", tenant.name))
         return tuple(found)
@@ -96,36 +115,24 @@ class Fleet:
         """Return the configuration of Orthanc as text."""
         return orthanc_text(self.settings, tenant, database_host=DATABASE_HOST)
 
-    @property
-    def _observability(self) -> tuple[str, ...]:
-        """Return the bases of observability/ that are wanted. Without Prometheus, Grafana has nothing to show."""
-        wanted = self.settings.observability
-        chosen = {
-            "observability/prometheus": wanted.prometheus,
-            "observability/grafana": wanted.prometheus and wanted.grafana,
-            "observability/kiali": wanted.kiali,
-        }
-        found = tuple(base for base, wanted in chosen.items() if wanted)
-        return ("observability", *found) if found else ()
-
-    def _parts(self) -> tuple[Part, ...]:
-        bases = self._observability
-        chosen = tuple(part for part in PARTS if part.kind == "infrastructure")
-        if not bases:
-            return chosen
-        (watching,) = (part for part in PARTS if part.kind == "observability")
-        return (*chosen, watching.only(bases))
-
     def _bases(self) -> dict[str, str]:
         names = {name.removesuffix(".j2") for name in self.artifacts.templates.texts}
+        shared = "# Follows: nothing; the same on every cluster, and for every approach.\n" + tenant_policies()
         return {
-            name: self._text(name) for name in sorted(names) if name.startswith(("infrastructure/", "observability/"))
+            f"infrastructure/istio/{POLICIES}": MARK + shared,
+            **{
+                name: self._text(name)
+                for name in sorted(names)
+                if name.startswith(("infrastructure/", "observability/"))
+            },
         }
 
     def _top(self) -> dict[str, str]:
         home = f"clusters/{self.cluster}"
-        names = ["kustomization.yaml", "infrastructure.yaml", *(["observability.yaml"] if self._observability else ())]
-        values = {"tenants": self.tenants, "observability": bool(self._observability)}
+        watching = bool(watching_bases(self.settings))
+        names = ["kustomization.yaml", "infrastructure.yaml", *(["observability.yaml"] if watching else ())]
+        parts = [part.name for part in infrastructure(self.settings)]
+        values = {"tenants": self.tenants, "observability": watching, "parts": parts}
         return {f"{home}/{name}": self._text(f"clusters/{name}", **values) for name in names}
 
     def _overlay(self, part: Part) -> dict[str, str]:
@@ -136,7 +143,7 @@ class Fleet:
         shared = {"releases": releases, "bases": part.bases, "depth": depth, "follows": part.follows}
         found = {
             f"{home}/kustomization.yaml": self._text("clusters/part.yaml", **shared),
-            f"{home}/sources.yaml": self._text("clusters/sources.yaml", **shared),
+            **({f"{home}/sources.yaml": self._text("clusters/sources.yaml", **shared)} if releases else {}),
         }
         for release in releases:
             values = self._values(release.name)
@@ -147,7 +154,7 @@ class Fleet:
         """Return the values of a release as YAML: korthweb's with its comments, or those of a person laid over them."""
         images = self.settings.images
         known = {
-            **cert_manager_choices(self.settings, self.charts["cert-manager"].version),
+            **cert_manager_choices(self.settings, self.settings.charts["cert-manager"].version),
             "operator": self._image(images.cloudnative_pg),
             "kiali": self._image(images.kiali),
         }
@@ -160,7 +167,7 @@ class Fleet:
         return (text if merged == own else as_yaml([merged]).removeprefix("---\n")).rstrip("\n") if merged else ""
 
     def _tenant(self, tenant: Tenant) -> dict[str, str]:
-        folders = [DEPENDENCY, APPLICATION, *([MONITORING] if self.settings.observability.prometheus else ())]
+        folders = [DEPENDENCY, APPLICATION, *([MONITORING] if monitored(self.settings) else ())]
         home = f"clusters/{self.cluster}"
         values = self._tenant_values(tenant)
         found = {f"{home}/tenant-{slug(tenant)}.yaml": self._text("clusters/tenant.yaml", **values)}
@@ -183,10 +190,14 @@ class Fleet:
         egress: tuple[Way, ...] = ways(tenant.egress)
         return {
             "tenant": tenant,
+            "cors": cors_policy(tenant),
             "encrypted": tenant.name in self.sops,
+            "parts": [part.name for part in infrastructure(self.settings)],
+            "monitored": monitored(self.settings),
             "egress": egress,
             "orthanc_json": config,
-            "config_digest": digest(config),
+            "scripts": self.artifacts.scripts,
+            "config_digest": self.artifacts.digest(config),
             "probe_user": tenant.users[0],
             "probe_variable": password_variable(tenant.users[0]),
             "images": {"orthanc": self._image(images.orthanc), "postgres": self._image(images.cnpg_postgres)},
@@ -196,7 +207,12 @@ class Fleet:
         return ImageParts.of(self.settings.images.mirrored(image))
 
     def _shared(self) -> dict[str, Any]:
-        return {"settings": self.settings, "image": self.settings.images.mirrored, "cluster": self.cluster}
+        return {
+            "settings": self.settings,
+            "image": self.settings.images.mirrored,
+            "cluster": self.cluster,
+            "flux": self.settings.flux,
+        }
 
     def _text(self, name: str, **more: Any) -> str:
         values = {**self._shared(), "registry_ca": self.registry_ca, **more}
@@ -217,7 +233,8 @@ def stale(existing: Iterable[str], new: Mapping[str, str], cluster: str) -> list
     """Return the generated files that a checkout has and should not have any more.
 
     ``existing``: all paths of the checkout; ``new``: what ``files()`` returned for ``cluster``. What belongs to other
-    clusters stays, and so do flux-system/, a base that another cluster uses, and whatever was never generated.
+    clusters stays, and so do what ``flux bootstrap`` wrote, a base that another cluster uses, and what was never
+    generated.
     """
     there = set(existing)
     home = f"clusters/{cluster}/"

@@ -15,6 +15,7 @@ from korthweb_tasks.approaches.flux_objects import (
     source,
 )
 from korthweb_tasks.approaches.flux_state import FLUX, Seen, look, waits_for
+from korthweb_tasks.core import hints
 from korthweb_tasks.core.tree import Cause, Object, Ref, State
 from korthweb_tasks.tools.flux import typed
 
@@ -23,7 +24,7 @@ ORDER: tuple[State, ...] = ("failed", "suspended", "blocked", "waiting", "ready"
 #: reasons for which the object itself explains all: what it was given is no good
 _OWN = ("BuildFailed", "ReconciliationFailed", "PruneFailed", "InvalidCELExpression", "AccessDenied")
 #: a workload in a controller's message: ``Deployment/namespace/name``
-_WORKLOAD = re.compile(r"\b(Deployment|StatefulSet|DaemonSet|Job|Pod)/([\w.-]+)/([\w.-]+)")
+_WORKLOAD = re.compile(r"\b(Deployment|StatefulSet|DaemonSet|Job|Pod)/([A-Za-z0-9_.-]+)/([A-Za-z0-9_.-]+)")
 _CONTROLLER = {"Kustomization": "kustomize", "HelmRelease": "helm", **dict.fromkeys(SOURCES, "source")}
 
 
@@ -70,9 +71,14 @@ class Causes:
         if obj is None:
             if ref.kind == "HelmChart":  # helm-controller makes it for its release
                 return Cause(
-                    ref, "waiting", "is not made yet", "inv gitops.logs --controller helm", busy=True, chain=(ref,)
+                    ref,
+                    "waiting",
+                    "is not made yet",
+                    hints.task("gitops.logs", controller="helm"),
+                    busy=True,
+                    chain=(ref,),
                 )
-            return Cause(ref, "failed", "does not exist", "inv gitops.status", chain=(ref,))
+            return Cause(ref, "failed", "does not exist", hints.task("gitops.status"), chain=(ref,))
         seen = self.seen(ref)
         found = self._worst(self._deeper(ref, obj, seen))
         if found and seen.state == "ready" and found.state == "suspended":
@@ -155,14 +161,13 @@ class Causes:
 
 def hint(ref: Ref, seen: Seen) -> str:
     """Return the command that shows more of an object."""
-    place = f" --namespace {ref.namespace}" if ref.namespace else ""
     if seen.state == "suspended" and ref.kind in _CONTROLLER:
-        return f"inv gitops.resume {ref.name}"
+        return hints.task("gitops.resume", ref.name)
     if ref.kind == "Pod" and "CrashLoopBackOff" in seen.message:
-        return f"kubectl logs {ref.name}{place} --previous --all-containers"
+        return hints.kubectl("logs", ref.name, "--previous", "--all-containers", namespace=ref.namespace)
     if ref.kind in ("Kustomization", "HelmRelease"):
-        return f"inv gitops.logs --controller {_CONTROLLER[ref.kind]}"
-    return f"kubectl describe {typed(ref).replace('/', ' ')}{place}"
+        return hints.task("gitops.logs", controller=_CONTROLLER[ref.kind])
+    return hints.kubectl("describe", *typed(ref).split("/"), namespace=ref.namespace)
 
 
 def _last_event(objects: Objects, ref: Ref) -> str:

@@ -1,4 +1,4 @@
-"""What Flux' controllers log, as lines that people read. Pure."""
+"""What Flux's controllers log, as lines that people read. Pure."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ CHART_FAULT = re.compile(
     r"execution error at|parse error|values don't meet the specifications|failed to render|nil pointer"
 )
 #: the folders in which controllers unpack and build
-_TMP = re.compile(r"/[^\s'\"]*?/(?:kustomization-\d+|helmchart-[\w.-]+-\d+/source)/")
-_FILE = re.compile(r"[\w./-]+\.ya?ml")
+_TMP = re.compile(r"/[^\s'\"]*?/(?:kustomization-[0-9]+|helmchart-[A-Za-z0-9_.-]+-[0-9]+/source)/")
+_FILE = re.compile(r"[A-Za-z0-9_./-]+\.ya?ml")
 #: what kustomize says -> what is wrong; the first match counts
 _BUILD = tuple(
     (re.compile(pattern), fault)

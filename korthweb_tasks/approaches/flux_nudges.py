@@ -25,7 +25,6 @@ from korthweb_tasks.approaches.flux_objects import (
 )
 from korthweb_tasks.approaches.flux_state import waits_for
 from korthweb_tasks.core.tree import Nudge, Object, Ref
-from korthweb_tasks.tools.flux import SYSTEM
 
 #: a switch of kustomize-controller: a request ends a health check that runs, which is a poll every 5 seconds
 CANCELS = "CancelHealthCheckOnNewRevision=true"
@@ -53,8 +52,8 @@ def nudges(objects: Objects, *, wanted: str = "", cancels: bool | None = None) -
 
 def cancels_checks(objects: Objects) -> bool:
     """Say whether kustomize-controller runs with the switch that lets a request end a health check."""
-    obj = objects.get(Ref("Deployment", SYSTEM, "kustomize-controller"))
-    containers = obj["spec"]["template"]["spec"]["containers"] if obj else ()
+    found = [objects.get(ref) for ref in objects.of("Deployment") if ref.name == "kustomize-controller"]
+    containers = [one for obj in found if obj for one in obj["spec"]["template"]["spec"]["containers"]]
     return any(CANCELS in arg for one in containers for arg in one.get("args") or ())
 
 

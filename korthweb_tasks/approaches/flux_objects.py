@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from korthweb_tasks.core.flux_home import FluxHome
 from korthweb_tasks.core.tree import Object, Ref
 
 SOURCES = ("GitRepository", "OCIRepository", "HelmRepository", "HelmChart", "Bucket", "ExternalArtifact")
@@ -16,6 +17,7 @@ SHOWN = (
 )  # fmt: skip
 #: kinds -> labels by which Flux marks what it has applied
 _OWNERS = {"Kustomization": "kustomize.toolkit.fluxcd.io", "HelmRelease": "helm.toolkit.fluxcd.io"}
+_OF_FLUX = frozenset({*SOURCES, *_OWNERS})
 #: kinds whose objects make other ones: they follow their owner, not the label that they may have taken over
 _CLUSTER, _JOB = "cnpg.io/cluster", "job-name"
 
@@ -118,6 +120,16 @@ class Objects:
             for below in inventory(obj):
                 if below.kind in SHOWN and below != ref and below in self._by_ref:
                     self._below[ref][below] = None
+
+
+def ours(objects: Iterable[Object], home: FluxHome) -> Iterable[Object]:
+    """Return objects without those of Flux that are of others, where its controllers are somebody else's."""
+    return (obj for obj in objects if not home.beside or obj["kind"] not in _OF_FLUX or _is_ours(obj, home))
+
+
+def _is_ours(obj: Object, home: FluxHome) -> bool:
+    applied_in = (obj["metadata"].get("labels") or {}).get(f"{_OWNERS['Kustomization']}/namespace")
+    return home.namespace in (obj["metadata"].get("namespace"), applied_in)
 
 
 def ref_of(obj: Object) -> Ref:

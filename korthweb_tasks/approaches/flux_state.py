@@ -29,7 +29,9 @@ from korthweb_tasks.approaches.flux_objects import (
     status,
 )
 from korthweb_tasks.core import kstatus
+from korthweb_tasks.core.image_pulls import PULL_GRACE
 from korthweb_tasks.core.tree import Object, State
+from korthweb_tasks.core.webhooks import GRACE, unreached
 
 #: seconds for which a fault that waiting can not heal has to stay before it counts
 STAYS = 5.0
@@ -108,6 +110,8 @@ def _flux(objects: Objects, obj: Object) -> Seen:
         text = clean(str(told.get("message", "")))
         if told.get("reason") in ("BuildFailed", "ArtifactFailed"):
             text = build_fault(text, str(spec.get("path", "")).strip("./")) or text
+        if hook := unreached(text):
+            text = str(hook)
         return Seen("failed", text, math.inf if stale else _flux_patience(obj, told))
     return Seen("waiting", clean(str((moving or told).get("message", ""))))
 
@@ -132,6 +136,8 @@ def _flux_patience(obj: Object, told: Mapping[str, Any]) -> float:
     message, reason = str(told.get("message", "")), told.get("reason", "")
     if condition(obj, "Stalled").get("status") == "True":
         return STAYS
+    if unreached(message):
+        return GRACE
     if obj["kind"] == "Kustomization":
         if reason == "BuildFailed" or "path not found" in message:
             return STAYS
@@ -166,8 +172,9 @@ def _cluster(obj: Object) -> Seen:
 
 
 def _pod(objects: Objects, obj: Object) -> Seen:
-    if fault := kstatus.pod_fault(obj):
-        return Seen("failed", clean(fault).removeprefix(f"pod {obj['metadata']['name']}, "), STAYS)
+    if fault := kstatus.fault_of(obj):
+        text = clean(fault.text).removeprefix(f"pod {obj['metadata']['name']}, ")
+        return Seen("waiting" if fault.passing else "failed", text, PULL_GRACE if fault.passing else STAYS)
     if kstatus.status(obj).state == "current":
         return READY
     return Seen("waiting", _pod_trouble(objects, obj))

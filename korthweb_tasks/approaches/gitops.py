@@ -9,12 +9,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from korthweb_tasks.approaches.common import ISTIO, ISTIOD, Secrets
+from korthweb_tasks.approaches.components import MARK
 from korthweb_tasks.approaches.credentials import table
+from korthweb_tasks.approaches.gitops_beside import follow
 from korthweb_tasks.approaches.gitops_secrets import AGE_KEY, AGE_SECRET, REGISTRY_CA, FleetCredentials, shared
+from korthweb_tasks.approaches.layers import KUSTOMIZATIONS
+from korthweb_tasks.approaches.ownership import Home, Record, at_home, plain_namespace, record_for
 from korthweb_tasks.core.command import around_proxy
+from korthweb_tasks.core.flux_home import BY_BOOTSTRAP, FluxHome
 from korthweb_tasks.core.plan import Fact, Plan, Ready, Step
-from korthweb_tasks.core.tree import Ref
-from korthweb_tasks.tools.flux import COMPONENTS, SYSTEM, Flux, Repository
+from korthweb_tasks.tools.flux import COMPONENTS, Flux, Repository
 from korthweb_tasks.tools.git import Remote
 from korthweb_tasks.tools.kubectl import ABSENT, Kubectl, Object, items
 
@@ -30,10 +34,10 @@ if TYPE_CHECKING:
 UNHEALTHY = "health check failure"
 #: seconds that flux itself may take; what becomes ready later is waited for by the tree
 PATIENCE = 300.0
-#: Flux' own folder in Git says how its controllers are started: a newer commit ends the wait for an older one's health,
+#: Flux's own folder in Git says how its controllers are started: a newer commit ends waits for older ones' health,
 #: and what waits for something else looks again soon, whoever pushes
 PATCHED = """\
-# Written once by korthweb, and kept as it is afterwards: patches for Flux' own controllers belong here.
+# Written once by korthweb, and kept as it is afterwards: patches for Flux's own controllers belong here.
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources:
@@ -54,13 +58,14 @@ patches:
       path: /spec/template/spec/containers/0/args/-
       value: --requeue-dependency=5s
 """
-ROOT = Ref("Kustomization", SYSTEM, SYSTEM)
+PART_OF = {"app.kubernetes.io/part-of": "orthweb"}
 #: under this name Flux does not take a change for one made by hand, which it would put back
 FLUXS_HAND = "--field-manager=flux-client-side-apply"
+#: where CloudNativePG's operator is
+CNPG = "cnpg-system"
 CLUSTERS = "cluster.postgresql.cnpg.io"
 #: CloudNativePG's word for a database that has its volumes and no pods
 ASLEEP = "cnpg.io/hibernation"
-KUSTOMIZATIONS = "kustomization.kustomize.toolkit.fluxcd.io"
 RELEASES = "helmrelease.helm.toolkit.fluxcd.io"
 REPOSITORIES = "gitrepository.source.toolkit.fluxcd.io"
 
@@ -70,9 +75,10 @@ class Bootstrap:
     """Makes the steps.
 
     ``namespaces`` are the Namespace objects as Git has them, by tenant. ``registry_ca`` is PEM text, ``age_key`` the
-    contents of the key file, ``users`` the passwords that Git has, by tenant; ``login`` is what Flux' own Secret has to
-    hold. ``version`` is that of the flux which does it, ``hub`` where its images are. ``in_git``: Flux' own files are
-    in the repository.
+    contents of the key file, ``users`` the passwords that Git has, by tenant; ``login`` is what its own Secret has to
+    hold. ``version`` is that of the flux which does it, ``hub`` where its images are, ``pull_secrets`` what
+    opens it (flux takes one). ``in_git``: Flux's own files are in the repository. ``shared`` are the namespaces of what
+    tenants share, besides Flux's own; ``home`` says where Flux is.
     """
 
     target: Target
@@ -82,10 +88,13 @@ class Bootstrap:
     hub: str
     version: str
     in_git: bool
+    pull_secrets: tuple[str, ...] = ()
     registry_ca: str = ""
     age_key: str = field(default="", repr=False)
     users: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     login: Mapping[str, str] = field(default_factory=dict, repr=False)
+    shared: tuple[str, ...] = ()
+    home: FluxHome = BY_BOOTSTRAP
 
     @property
     def kubectl(self) -> Kubectl:
@@ -106,7 +115,9 @@ class Bootstrap:
 
     def first(self) -> Plan:
         """Return Flux alone: by the API of its server it makes the repository, too."""
-        return Plan("Let Flux make the fleet repository", (self.system(), replace(self.flux(), probes=())))
+        return Plan(
+            "Let Flux make the fleet repository", (self.system(), replace(self.flux(), probes=(), needs=("system",)))
+        )
 
     def configured(self, tenants: Iterable[Tenant]) -> Plan:
         """Return what Git has not: namespaces, passwords, authorities, keys. Flux is at work already."""
@@ -115,36 +126,47 @@ class Bootstrap:
 
     def _prepared(self, tenants: Iterable[Tenant]) -> tuple[Step, ...]:
         own = [step for tenant in tenants for step in (self.namespace(tenant), self.credentials(tenant))]
-        return (self.system(), *own)
+        return (self.system(), *((self.homes(),) if self.shared else ()), *own)
 
     def system(self) -> Step:
-        """Make Flux' namespace with the authority and the key that its controllers need."""
-        kubectl = self.kubectl
+        """Make Flux's namespace with the authority and the key that its controllers need."""
+        kubectl, place = self.kubectl, self.home.namespace
         data = {REGISTRY_CA: {"ca.crt": self.registry_ca}} if self.registry_ca else {}
         data |= {AGE_SECRET: {AGE_KEY: self.age_key}} if self.age_key else {}
-        there = kubectl.get_these([("namespace", SYSTEM)])
-        held = kubectl.get_these([("secret", name) for name in data], namespace=SYSTEM)
-        objects = [_plain_namespace(SYSTEM), *(shared(name, keys) for name, keys in data.items())]
+        home = Home(kubectl, plain_namespace(place), Record("gitops"), adopt=not self.home.beside)
+        held = kubectl.get_these([("secret", name) for name in data], namespace=place)
+        mark = [] if self.home.beside else [plain_namespace(place, {MARK: "flux"})]
+        objects = [*mark, *(shared(name, place, keys) for name, keys in data.items())]
         masks = tuple(line for line in self.age_key.splitlines() if line.startswith("AGE-SECRET"))
-        return Step(
+        step = Step(
             name="system",
-            title=f"Namespace {SYSTEM}{' and its keys' if data else ''}",
+            title=f"Namespace {place}{' and its keys' if data else ''}",
             probes=(
-                Fact(there, lambda result: bool(items(result))),
+                *((Fact(kubectl.get_these([("namespace", place)]), _marked),) if mark else ()),
                 *((Fact(held, lambda result: table(items(result)) == data),) if data else ()),
             ),
-            actions=(kubectl.apply(objects, masks=masks),),
+            actions=(kubectl.apply(objects, masks=masks),) if objects else (),
+        )
+        return at_home(step, home)
+
+    def homes(self) -> Step:
+        """Make the namespaces of what tenants share, before Flux does: what korthweb made is recorded."""
+        made = [
+            Home(self.kubectl, plain_namespace(name, PART_OF), Record("gitops"), adopt=True) for name in self.shared
+        ]
+        return Step(
+            name="homes",
+            title=f"Namespaces {', '.join(self.shared)}",
+            probes=tuple(home.fact() for home in made),
+            actions=tuple(home.command for home in made),
         )
 
     def namespace(self, tenant: Tenant) -> Step:
-        """Make a tenant's namespace as Git has it; once it is there, it is Flux' own."""
-        kubectl = self.kubectl
-        return Step(
-            name=f"namespace:{tenant.name.lower()}",
-            title=f"{tenant.name}: namespace",
-            probes=(kubectl.exists("namespace", tenant.namespace),),
-            actions=(kubectl.apply([self.namespaces[tenant.name]]),),
-        )
+        """Make a tenant's namespace as Git has it; once it is there, it is Flux's own."""
+        wanted, record = self.namespaces[tenant.name], record_for(tenant, "gitops")
+        step = Step(name=f"namespace:{tenant.name.lower()}", title=f"{tenant.name}: namespace")
+        # where Flux has been faster it is used, and kept when the tenant goes
+        return at_home(step, Home(self.kubectl, wanted, record, adopt=True))
 
     def credentials(self, tenant: Tenant) -> Step:
         """Generate the passwords that nobody chose; pods that know older ones are started again."""
@@ -173,35 +195,45 @@ class Bootstrap:
     def flux(self) -> Step:
         """Install Flux and point it at the repository; nothing to do where this version follows this folder of it."""
         kubectl, flux = self.kubectl, Flux(self.target)
+        needs = ("system", *(("homes",) if self.shared else ()))
+        title = f"{self.repository.branch} of {self.repository.url}"
+        if self.home.beside:
+            return Step(
+                name="flux",
+                title=f"The Flux that is there follows {title}, too",
+                needs=needs,
+                probes=self._points(),
+                actions=follow(self.target, kubectl, self.home, self.repository, self.login),
+            )
         look = ("get", f"{KUSTOMIZATIONS},{REPOSITORIES},pod", "--output=wide", "--ignore-not-found")
         return Step(
             name="flux",
-            title=f"Flux {self.version} follows {self.repository.branch} of {self.repository.url}",
-            needs=("system",),
+            title=f"Flux {self.version} follows {title}",
+            needs=needs,
             probes=self._follows() if self.in_git else (),
-            actions=(_if_there(flux.suspended(ROOT, False)), self._bootstrap(flux)),
-            waits=tuple(Ready("deployment", name, SYSTEM) for name in COMPONENTS),
-            on_failure=(kubectl.command(*look, namespace=SYSTEM),),
+            actions=(_if_there(flux.suspended(self.home.root, False)), self._bootstrap(flux)),
+            waits=tuple(Ready("deployment", name, self.home.controllers) for name in COMPONENTS),
+            on_failure=(kubectl.command(*look, namespace=self.home.namespace),),
         )
 
     def _bootstrap(self, flux: Flux) -> Command:
-        command = flux.bootstrap(self.repository, registry=self.hub, timeout=PATIENCE)
+        pull = next(iter(self.pull_secrets), "")
+        command = flux.bootstrap(self.repository, registry=self.hub, timeout=PATIENCE, pull_secret=pull)
         # a server of one's own is asked directly, not through a proxy
         own = self.repository.ca_file
         direct = around_proxy(Remote(self.repository.url).host, "127.0.0.1", "localhost") if own else {}
         return replace(command, env={**command.env, **direct}, final=(UNHEALTHY,))
 
     def _follows(self) -> tuple[Fact, ...]:
-        kubectl = self.kubectl
-        deployments = kubectl.get_these([("deployment", name) for name in COMPONENTS], namespace=SYSTEM)
-        both = [(REPOSITORIES, SYSTEM), (KUSTOMIZATIONS, SYSTEM)]
-        objects = replace(kubectl.get_these(both, namespace=SYSTEM), final=ABSENT)
-        login = kubectl.get("secret", SYSTEM, namespace=SYSTEM)
-        return (
-            Fact(deployments, self._installed),
-            Fact(objects, self._pointed),
-            Fact(login, lambda result: self._known(items(result))),
-        )
+        names = [("deployment", name) for name in COMPONENTS]
+        deployments = self.kubectl.get_these(names, namespace=self.home.controllers)
+        return (Fact(deployments, self._installed), *self._points())
+
+    def _points(self) -> tuple[Fact, ...]:
+        login = self.kubectl.get("secret", self.home.name, namespace=self.home.namespace)
+        known = Fact(login, lambda result: self._known(items(result)))
+        needed = () if self.home.beside and not self.login else (known,)
+        return (Fact(followed_at(self.kubectl, self.home), self._pointed), *needed)
 
     def _installed(self, result: Result) -> bool:
         found = {obj["metadata"]["name"]: obj for obj in items(result)}
@@ -209,9 +241,11 @@ class Bootstrap:
 
     def _as_wanted(self, deployment: Object) -> bool:
         labels = deployment["metadata"].get("labels", {})
-        images = [container["image"] for container in deployment["spec"]["template"]["spec"]["containers"]]
+        pod = deployment["spec"]["template"]["spec"]
         version = str(labels.get("app.kubernetes.io/version", "")).removeprefix("v")
-        return version == self.version.removeprefix("v") and all(image.startswith(f"{self.hub}/") for image in images)
+        pulled = all(container["image"].startswith(f"{self.hub}/") for container in pod["containers"])
+        opened = {one["name"] for one in pod.get("imagePullSecrets") or ()} >= set(self.pull_secrets[:1])
+        return version == self.version.removeprefix("v") and pulled and opened
 
     def _pointed(self, result: Result) -> bool:
         if result.code != 0:
@@ -259,32 +293,16 @@ def repository(given: GitOpsSettings, folder: str, *, url: str, login: Mapping[s
     )
 
 
-def followed_at(kubectl: Kubectl) -> Command:
-    """Return the question whether Flux follows a repository in this cluster."""
-    names = [(KUSTOMIZATIONS, SYSTEM), (REPOSITORIES, SYSTEM)]
-    return replace(kubectl.get_these(names, namespace=SYSTEM), final=ABSENT)
+def followed_at(kubectl: Kubectl, home: FluxHome) -> Command:
+    """Return the question whether Flux follows a repository of ours in this cluster."""
+    names = [(KUSTOMIZATIONS, home.name), (REPOSITORIES, home.name)]
+    return replace(kubectl.get_these(names, namespace=home.namespace), final=ABSENT)
 
 
 def restart(kubectl: Kubectl, tenant: Tenant) -> Command:
     """Return the restart of Orthanc's pods, one after the other; content where there are none yet."""
     words = ("rollout", "restart", "deployment/orthanc", FLUXS_HAND)
     return kubectl.command(*words, namespace=tenant.namespace, final=ABSENT)
-
-
-def occupants(kubectl: Kubectl, tenant: Tenant) -> Command:
-    """Return the question for what every approach has in a tenant's namespace."""
-    looked = [("deployment", "orthanc"), ("service", "orthanc"), ("configmap", "orthanc-app")]
-    return kubectl.get_these(looked, namespace=tenant.namespace)
-
-
-def strangers(objects: Iterable[Object]) -> list[str]:
-    """Return those of ``objects`` that Flux did not apply."""
-    mark = "kustomize.toolkit.fluxcd.io/name"
-    return [
-        f"{obj['kind'].lower()}/{obj['metadata']['name']}"
-        for obj in objects
-        if mark not in obj["metadata"].get("labels", {})
-    ]
 
 
 def databases(kubectl: Kubectl) -> Command:
@@ -306,12 +324,13 @@ def _if_there(command: Command) -> Command:
 def _seconds(text: str) -> float:
     """Return a time as Go writes it (``1m0s``) in seconds."""
     units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-    return sum(float(number) * units[unit] for number, unit in re.findall(r"([\d.]+)(ms|h|m|s)", text))
+    return sum(float(number) * units[unit] for number, unit in re.findall(r"([0-9.]+)(ms|h|m|s)", text))
 
 
 def _same_url(left: str, right: str) -> bool:
     return left.removesuffix(".git").rstrip("/") == right.removesuffix(".git").rstrip("/")
 
 
-def _plain_namespace(name: str) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+def _marked(result: Result) -> bool:
+    """Return True if the namespace is there, with the mark that says whose the Flux in it is."""
+    return any((obj["metadata"].get("labels") or {}).get(MARK) == "flux" for obj in items(result))

@@ -1,11 +1,12 @@
-"""Takes away what GitOps made where Flux' controllers do not run: nobody answers their finalizers. Pure."""
+"""Takes away what GitOps made where Flux's controllers do not run: nobody answers their finalizers. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from korthweb_tasks.approaches.gitops_removal import APPLIED_BY, LAYERS, PATIENCE, Home, Remover, nothing
+from korthweb_tasks.approaches.gitops_removal import PATIENCE, Home, Remover, nothing
+from korthweb_tasks.approaches.layers import APPLIED_BY, APPLIED_IN, TENANT_LAYERS
 from korthweb_tasks.core.plan import Fact, Plan, Step
 from korthweb_tasks.tools.helm import Helm, rows
 from korthweb_tasks.tools.kubectl import Object
@@ -18,23 +19,24 @@ class Abandoned(Remover):
     """Makes the steps. With ``volumes`` databases and namespaces go too, and every image with them."""
 
     def abandoned(self, releases: Sequence[Object], homes: Iterable[Home]) -> Plan:
-        """Return the removal of all where Flux' controllers do not run: nobody answers its finalizers any more.
+        """Return the removal of all where Flux's controllers do not run: nobody answers its finalizers any more.
 
-        Charts are uninstalled by helm, what serves a tenant is deleted, and Flux' own finalizers go with Flux.
+        Charts are uninstalled by helm, what serves a tenant is deleted, and Flux's own finalizers go with Flux.
         """
         chosen = tuple(homes)
         silent = [self.served(home) for home in chosen]
         databases = [replace(self.database(home), needs=(f"served:{home.slug}",)) for home in chosen]
-        homeless = [replace(self.namespace(home), needs=(f"database:{home.slug}",)) for home in chosen if self.volumes]
+        homeless = [replace(self.namespace(home), needs=(f"database:{home.slug}",)) for home in chosen]
         before = tuple(step.name for step in (*databases, *homeless))
         charts = [self.chart(obj, before, releases) for obj in releases]
         flux = self.flux((*before, *(step.name for step in charts)))
         title = f"Remove GitOps without its controllers{' with every image' if self.volumes else ', volumes are kept'}"
-        return Plan(title, (*silent, *databases, *homeless, *charts, flux, self.shared((flux.name,))))
+        return Plan(title, (*silent, *databases, *homeless, *charts, flux, *self.shared((flux.name,))))
 
     def served(self, home: Home) -> Step:
         """Remove what serves a tenant, by the labels that Flux gave it."""
-        mark = f"{APPLIED_BY} in ({', '.join(f'{home.slug}-{layer}' for layer in LAYERS)})"
+        own = ", ".join(f"{home.slug}-{layer}" for layer in TENANT_LAYERS)
+        mark = f"{APPLIED_IN}={self.home.namespace},{APPLIED_BY} in ({own})"
         args = ("delete", SERVED, f"--selector={mark}", "--ignore-not-found", "--wait=true")
         there = self.kubectl.get(SERVED, namespace=home.namespace, selector=mark)
         return Step(

@@ -10,14 +10,13 @@ from korthweb_tasks.approaches.common import MANAGED_BY, OURS, USERS_SECRET
 from korthweb_tasks.approaches.credentials import Credentials, Table, secret, table
 from korthweb_tasks.core.plan import Fact
 from korthweb_tasks.settings.orthanc import password_variable, password_variables
-from korthweb_tasks.tools.flux import SYSTEM
 from korthweb_tasks.tools.kubectl import items
 
 if TYPE_CHECKING:
     from korthweb_tasks.core.command import Result
     from korthweb_tasks.settings.parts import Tenant
 
-#: Secrets in flux-system: the authority of the charts' registry, and the key that opens what is encrypted in Git
+#: Secrets beside the sources: the authority of the charts' registry, and the key that opens what is encrypted in Git
 REGISTRY_CA, AGE_SECRET, AGE_KEY = "registry-ca", "sops-age", "age.agekey"
 #: Secret in a tenant's namespace with which Prometheus asks Orthanc
 METRICS_SECRET = "orthanc-metrics"
@@ -70,8 +69,8 @@ def users_secret(tenant: Tenant, users: Mapping[str, str]) -> str:
     return str(yaml.safe_dump(made, sort_keys=False))
 
 
-def shared(name: str, keys: Mapping[str, str]) -> dict[str, Any]:
-    """Return a Secret of flux-system, which belongs to no tenant."""
-    made = secret(name, SYSTEM, keys, "")
+def shared(name: str, namespace: str, keys: Mapping[str, str]) -> dict[str, Any]:
+    """Return a Secret beside the sources, which belongs to no tenant."""
+    made = secret(name, namespace, keys, "")
     made["metadata"]["labels"] = {MANAGED_BY: OURS, "app.kubernetes.io/part-of": "orthweb"}
     return made

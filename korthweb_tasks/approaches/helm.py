@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from korthweb_tasks.approaches.common import (
@@ -17,6 +17,18 @@ from korthweb_tasks.approaches.common import (
 )
 from korthweb_tasks.approaches.credentials import Credentials
 from korthweb_tasks.approaches.helm_values import own_traefik, values
+from korthweb_tasks.approaches.ownership import (
+    POD_SECURITY,
+    Fate,
+    Home,
+    at_home,
+    delete_namespace,
+    is_kept,
+    kept,
+    plain_namespace,
+    record_for,
+)
+from korthweb_tasks.approaches.policies import HOSTS, own_hosts, policy_objects
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.plan import Fact, Gone, Plan, Ready, Step
 from korthweb_tasks.settings.orthanc import DATABASE_PASSWORD, password_variables
@@ -47,10 +59,13 @@ class ChartAt:
 
 @dataclass
 class HelmCredentials(Credentials):
-    """The two Secrets that the chart is given: Orthanc's users, and the owner of the database."""
+    """The Secrets that the chart is given: Orthanc's users, and the owner of the database where nobody else has one."""
+
+    database: bool = True
 
     def _keys(self) -> dict[str, tuple[str, ...]]:
-        return {USERS_SECRET: tuple(password_variables(self.tenant).values()), DATABASE_SECRET: (DATABASE_PASSWORD,)}
+        users = {USERS_SECRET: tuple(password_variables(self.tenant).values())}
+        return {**users, DATABASE_SECRET: (DATABASE_PASSWORD,)} if self.database else users
 
 
 @dataclass(frozen=True)
@@ -91,22 +106,41 @@ class Builder:
         chosen = tuple(tenants)
         makers = (self.namespace, self.credentials, self.deployed)
         steps = tuple(make(tenant) for tenant in chosen for make in makers)
-        return Plan(f"Deploy {_named(chosen)} by Helm", steps)
+        return Plan(f"Deploy {_named(chosen)} by Helm", (self.policies(), *steps))
 
-    def namespace(self, tenant: Tenant) -> Step:
-        """Make the namespace."""
-        labels = {MANAGED_BY: OURS, "korthweb/tenant": tenant.name, "korthweb/approach": "helm"}
-        objects = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": tenant.namespace, "labels": labels}}]
+    def policies(self) -> Step:
+        """Say what tenants may make, before there are any."""
+        objects = policy_objects()
         return Step(
-            name=_step("namespace", tenant),
-            title=f"{tenant.name}: namespace",
+            name="policies",
+            title="Admission policies for tenants",
             probes=(self.kubectl.applied(objects),),
             actions=(self.kubectl.apply(objects),),
         )
 
+    def namespace(self, tenant: Tenant) -> Step:
+        """Make the namespace; that korthweb made it is recorded at once."""
+        ours = {MANAGED_BY: OURS, "korthweb/approach": "helm", POD_SECURITY: "restricted"}
+        own = {} if tenant.adopt_namespace else ours
+        wanted = plain_namespace(tenant.namespace, {**own, "korthweb/tenant": tenant.name})
+        wanted["metadata"]["annotations"] = {HOSTS: own_hosts(tenant)}
+        step = Step(
+            name=_step("namespace", tenant),
+            title=f"{tenant.name}: namespace",
+            needs=("policies",),
+            probes=(self.kubectl.applied([wanted]),),
+            actions=(self.kubectl.apply([wanted]),),
+        )
+        return at_home(step, Home(self.kubectl, wanted, record_for(tenant, "helm"), tenant.adopt_namespace))
+
+    def keeper(self, tenant: Tenant) -> HelmCredentials:
+        """Return the Secrets that the tenant's release names, and korthweb makes."""
+        named = values(self.settings, tenant)["postgresql"]["existingSecret"] == DATABASE_SECRET
+        return HelmCredentials(tenant, self.secrets, self.kubectl, database=named)
+
     def credentials(self, tenant: Tenant) -> Step:
         """Generate the passwords that nobody chose; the chart finds them in their Secrets."""
-        keeper = HelmCredentials(tenant, self.secrets, self.kubectl)
+        keeper = self.keeper(tenant)
         return Step(
             name=_step("credentials", tenant),
             title=f"{tenant.name}: passwords",
@@ -140,7 +174,7 @@ class Builder:
     def waits(self, tenant: Tenant) -> tuple[Ready, ...]:
         """Return what is ready when a release is; what the settings switched off is not waited for."""
         place, chosen = tenant.namespace, values(self.settings, tenant)
-        found = [Ready("deployment", RELEASE, place)]
+        found = [Ready("deployment", RELEASE, place, int(chosen["replicas"]["min"]))]
         if chosen["postgresql"].get("mode", "bundled") == "bundled":
             found.append(Ready("statefulset", POSTGRES, place))
         if own_traefik(self.settings):
@@ -162,16 +196,43 @@ class Builder:
             name=_step("rollback", tenant),
             title=f"{tenant.name}: back to revision {revision or 'before this one'}",
             actions=(self.helm.rollback(RELEASE, revision, namespace=tenant.namespace),),
-            waits=self.waits(tenant),
+            # the settings' number of pods is not that of the revision
+            waits=tuple(replace(wait, pods=0) for wait in self.waits(tenant)),
             on_failure=self.evidence(tenant),
         )
         return Plan(f"Roll {tenant.name} back", (step,))
 
-    def removal(self, tenants: Iterable[Tenant], *, volumes: bool) -> Plan:
-        """Return the removal of ``tenants``; the database's volume stays, with its namespace, unless ``volumes``."""
+    def removal(
+        self,
+        tenants: Iterable[Tenant],
+        *,
+        volumes: bool,
+        fates: Mapping[str, Fate] | None = None,
+        shared: bool = False,
+    ) -> Plan:
+        """Return the removal of ``tenants``; the database's volume stays, with its namespace, unless ``volumes``.
+
+        ``fates`` say what becomes of each namespace, by its name: one that is not among them is left alone. With
+        ``shared`` and ``volumes`` the admission policies of all tenants go, too.
+        """
         chosen = tuple(tenants)
-        steps = [step for tenant in chosen for step in self._removed(tenant, volumes)]
+        known = fates or {}
+        steps = [step for tenant in chosen for step in self._removed(tenant, volumes, known.get(tenant.namespace))]
+        if volumes and shared:
+            steps.append(self._without_policies(tuple(step.name for step in steps)))
         return Plan(f"Remove {_named(chosen)}{' with every image' if volumes else ''}", tuple(steps))
+
+    def _without_policies(self, needs: tuple[str, ...]) -> Step:
+        names = [(obj["kind"].lower(), obj["metadata"]["name"]) for obj in policy_objects()]
+        there = self.kubectl.get_these(names)
+        words = ("delete", *(f"{kind}/{name}" for kind, name in names), "--ignore-not-found")
+        return Step(
+            name="policies",
+            title="Remove the admission policies",
+            needs=needs,
+            probes=(Fact(there, _nothing),),
+            actions=(self.kubectl.command(*words, repeatable=True),),
+        )
 
     def _ended(self, tenant: Tenant) -> Command:
         """Return the wait for pods that are ending: Orthanc's finish their associations, Traefik's are its chart's."""
@@ -179,7 +240,7 @@ class Builder:
         args = ("delete", "pod", f"--selector={these}", "--ignore-not-found", "--wait=true")
         return self.kubectl.command(*args, namespace=tenant.namespace, repeatable=True)
 
-    def _removed(self, tenant: Tenant, volumes: bool) -> list[Step]:
+    def _removed(self, tenant: Tenant, volumes: bool, fate: Fate | None) -> list[Step]:
         kubectl, place = self.kubectl, tenant.namespace
         gone = tuple(Gone(kind, name, place) for kind, name in (("deployment", RELEASE), ("statefulset", POSTGRES)))
         release = Step(
@@ -196,38 +257,38 @@ class Builder:
             probes=(Fact(kubectl.get_these([("secret", name) for name in KEPT], namespace=place), _nothing),),
             actions=(kubectl.delete("secret", *KEPT, namespace=place, wait=True),),
         )
-        if not volumes:
+        if fate is None or fate.namespace is None:
             return [release, secrets]
-        everything = Step(
-            name=_step("namespace", tenant),
-            title=f"{tenant.name}: namespace and volume, with every image",
-            needs=(secrets.name,),
-            probes=(Fact(kubectl.get("namespace", place), _nothing),),
-            actions=(kubectl.delete("namespace", place),),
-            waits=(Gone("namespace", place),),
+        return [release, secrets, self._namespace_of(tenant, volumes, fate)]
+
+    def _namespace_of(self, tenant: Tenant, volumes: bool, fate: Fate) -> Step:
+        """Return the removal of a namespace, or of the volume alone where the namespace stays."""
+        kubectl, place = self.kubectl, tenant.namespace
+        step = Step(name=_step("namespace", tenant), title="", needs=(_step("secrets", tenant),))
+        if fate.goes and fate.namespace:
+            return replace(
+                step,
+                title=f"{tenant.name}: namespace and volume, with every image",
+                probes=(Fact(kubectl.get("namespace", place), _nothing),),
+                actions=(delete_namespace(kubectl, fate.namespace, timeout=self.settings.timeouts.step),),
+                waits=(Gone("namespace", place),),
+            )
+        mark = kept(kubectl, fate.namespace) if fate.namespace else None
+        claim = kubectl.delete("persistentvolumeclaim", f"data-{POSTGRES}-0", namespace=place, wait=True)
+        there = kubectl.get("persistentvolumeclaim", f"data-{POSTGRES}-0", namespace=place)
+        what = f"volume, with every image; the namespace {place} stays: {fate.kept}" if volumes else "namespace kept"
+        return replace(
+            step,
+            title=f"{tenant.name}: {what}",
+            probes=(*((Fact(there, _nothing),) if volumes else ()), is_kept(kubectl, place)),
+            actions=(*((claim,) if volumes else ()), *((mark,) if mark else ())),
         )
-        return [release, secrets, everything]
 
 
 def tidied(kubectl: Kubectl, tenant: Tenant) -> Command:
     """Return the removal of what the release's own test left, which Helm keeps for its logs."""
     args = ("delete", "pod,configmap", f"--selector={SELECTOR},app.kubernetes.io/component=test", "--ignore-not-found")
     return kubectl.command(*args, namespace=tenant.namespace, repeatable=True)
-
-
-def others(kubectl: Kubectl, tenant: Tenant) -> Command:
-    """Return the question for what another approach would have in the tenant's namespace."""
-    looked_at = (("deployment", "orthanc"), ("service", "orthanc"), ("configmap", "orthanc-app"))
-    return kubectl.get_these(looked_at, namespace=tenant.namespace)
-
-
-def strangers(result: Result) -> list[str]:
-    """Read what :func:`others` asked: the objects of our names that no Helm release made."""
-    return [
-        f"{obj['kind'].lower()}/{obj['metadata']['name']}"
-        for obj in items(result)
-        if obj["metadata"].get("labels", {}).get(MANAGED_BY) != "Helm"
-    ]
 
 
 def _nothing(result: Result) -> bool:

@@ -17,12 +17,14 @@ from korthweb_tasks.approaches.common import (
     Artifacts,
     Names,
     Secrets,
+    cors_policy,
+    gateway_of,
     names_of,
 )
+from korthweb_tasks.approaches.policies import policy_objects
 from korthweb_tasks.core.render import as_yaml, digest, parse
 from korthweb_tasks.settings.merge import deep_merge
 from korthweb_tasks.settings.orthanc import orthanc_json
-from korthweb_tasks.settings.parts import OrthancSettings
 from korthweb_tasks.settings.versions import within
 from korthweb_tasks.tools.helm import Release
 
@@ -31,10 +33,8 @@ if TYPE_CHECKING:
     from korthweb_tasks.settings.parts import Tenant
 
 Objects = list[dict[str, Any]]
-#: where the container gathers the plugins of whatever image it is
+#: where start.sh gathers the plugins that the settings name
 GATHERED_PLUGINS = "/run/orthanc/plugins"
-#: what settings say where nobody chose plugins; both stand for "those that orthanc.json needs"
-USUAL_PLUGINS = (OrthancSettings.model_fields["plugins"].default, ("/usr/share/orthanc/plugins",))
 STORAGE = "/var/lib/orthanc/db"
 
 
@@ -92,6 +92,10 @@ class Manifests:
         chosen = cert_manager_choices(self.settings, self.settings.charts["cert-manager"].version)
         return self._text("cert-manager/values.yaml", None, **chosen)
 
+    def policies(self) -> Objects:
+        """Return what tenants may make in their namespaces."""
+        return policy_objects()
+
     def namespace(self, tenant: Tenant) -> Objects:
         """Return the tenant's namespace, identities and network policies."""
         return self._objects("tenant/namespace.yaml", tenant)
@@ -117,14 +121,21 @@ class Manifests:
         return self._objects("tenant/orthanc.yaml", tenant)
 
     def ingress(self, tenant: Tenant) -> Objects:
-        """Return the tenant's way in."""
-        return self._objects("tenant/ingress.yaml", tenant)
+        """Return the tenant's way in; beside somebody else's mesh with a gateway of its own."""
+        own = self._objects("tenant/gateway.yaml", tenant) if self.settings.uses("istio") else []
+        return [*own, *self._objects("tenant/ingress.yaml", tenant)]
 
     def observability(self) -> Objects:
         """Return the chosen parts of the lite observability; they know all tenants, whichever is deployed now."""
-        chosen = self.settings.observability.chosen
+        chosen = self.watching
         files = ["namespace", *chosen] if chosen else []
         return [obj for name in files for obj in self._objects(f"observability/{name}.yaml")]
+
+    @property
+    def watching(self) -> tuple[str, ...]:
+        """Return the parts of observability that are made. Traces are asked of the whole mesh: only of one's own."""
+        chosen = self.settings.observability.chosen
+        return tuple(name for name in chosen if not (name == "jaeger" and self.settings.uses("istio")))
 
     def watcher(self) -> dict[str, Any] | None:
         """Return the namespace of Prometheus, or None where there is none."""
@@ -140,9 +151,8 @@ class Manifests:
         """Return the tenant's names and digests."""
         if tenant.name not in self._named:
             image = self.settings.images.mirrored(self.settings.images.postgres)
-            made = names_of(
-                tenant, self.secrets, config=self.orthanc_json(tenant), dbinit=self._dbinit_script, image=image
-            )
+            config = self.artifacts.digest(self.orthanc_json(tenant))
+            made = names_of(tenant, self.secrets, config=config, dbinit=self.artifacts.dbinit, image=image)
             self._named[tenant.name] = made
         return self._named[tenant.name]
 
@@ -150,18 +160,16 @@ class Manifests:
         """Return the configuration of Orthanc as text."""
         return orthanc_text(self.settings, tenant)
 
-    @property
-    def _dbinit_script(self) -> str:
-        return self.artifacts.templates.text("tenant/dbinit.sh", {})
-
     def _objects(self, name: str, tenant: Tenant | None = None) -> Objects:
         return parse(self._text(name, tenant), name)
 
     def _text(self, name: str, tenant: Tenant | None = None, **more: Any) -> str:
-        values: Mapping[str, Any] = {"settings": self.settings, "image": self.settings.images.mirrored, **more}
+        shared = {"image": self.settings.images.mirrored, "gateway": gateway_of(self.settings, tenant)}
+        values: Mapping[str, Any] = {"settings": self.settings, **shared, **more}
         if tenant is not None:
-            texts = {"orthanc_json": self.orthanc_json(tenant), "dbinit_sh": self._dbinit_script}
-            values = {**values, **texts, "tenant": tenant, "names": self.names(tenant)}
+            texts = {"orthanc_json": self.orthanc_json(tenant), "dbinit_sh": self.artifacts.dbinit}
+            shared = {"scripts": self.artifacts.scripts, "tenant": tenant, "names": self.names(tenant)}
+            values = {**values, **texts, **shared, "cors": cors_policy(tenant)}
         return self.artifacts.templates.text(name, values)
 
     def _source(self, chart: str, source: str, version: str) -> str:
@@ -175,7 +183,7 @@ class Manifests:
 def orthanc_text(settings: Settings, tenant: Tenant, *, database_host: str = "postgres") -> str:
     """Return orthanc.json as the pods mount it: with the plugins that they gather, and room for what is stored."""
     config = orthanc_json(settings, tenant, database_host=database_host)
-    if settings.orthanc.plugins in USUAL_PLUGINS and "Plugins" not in settings.orthanc.config:
+    if "Plugins" not in settings.orthanc.config:
         config["Plugins"] = [GATHERED_PLUGINS]
     # beside a read-only configuration there is no room for Orthanc's default folder
     config.setdefault("StorageDirectory", STORAGE)

@@ -12,14 +12,14 @@ from korthweb_tasks.approaches.common import (
     ISTIO,
     ISTIO_RECORD,
     ISTIOD,
-    MANAGED_BY,
     OBSERVABILITY,
-    OURS,
     Artifacts,
     Secrets,
+    gateway_of,
 )
 from korthweb_tasks.approaches.credentials import Credentials
 from korthweb_tasks.approaches.manifests import Manifests, Objects
+from korthweb_tasks.approaches.ownership import Home, Record, at_home, plain_namespace, record_for
 from korthweb_tasks.core.command import Result
 from korthweb_tasks.core.plan import Fact, Plan, Ready, Serving, Step
 from korthweb_tasks.tools.helm import Helm, pending_selector
@@ -71,29 +71,39 @@ class Builder:
 
     def plan(self, tenants: tuple[Tenant, ...]) -> Plan:
         """Return the plan for ``tenants``."""
-        shared = [self.istio(), self.cert_manager()]
+        uses = self.settings.uses
+        shared = [
+            self.policies(),
+            self._served("istio", "Istio", _mesh_probe(self.settings.istio.namespace))
+            if uses("istio")
+            else self.istio(),
+            self._served("cert-manager", "cert-manager", _issuer_probe("default"))
+            if uses("cert-manager")
+            else self.cert_manager(),
+        ]
         makers: list[Callable[[Tenant], Step]] = [getattr(self, kind) for kind in TENANT_STEPS]
         own = [make(tenant) for tenant in tenants for make in makers]
         watched = [self.observability()] if self.manifests.observability() else []
         who = " and ".join(tenant.name for tenant in tenants)
         return Plan(f"Deploy {who} by hand", (*shared, *own, *watched))
 
+    def policies(self) -> Step:
+        """Say what tenants may make, before there are any."""
+        return self._applied("policies", "Admission policies for tenants", self.manifests.policies())
+
     def istio(self) -> Step:
         """Istio, its gateway, and mutual TLS for everybody."""
         kubectl = self.kubectl
         seconds = self.settings.timeouts.step
+        home = Home(kubectl, plain_namespace(ISTIO), Record("manual"), adopt=True)
         looked_at = (("configmap", ISTIO_RECORD), ("deployment", ISTIOD), ("deployment", GATEWAY))
-        harmless = {
-            "apiVersion": "security.istio.io/v1",
-            "kind": "PeerAuthentication",
-            "metadata": {"name": "korthweb-probe", "namespace": ISTIO},
-            "spec": {"mtls": {"mode": "STRICT"}, "selector": {"matchLabels": {"korthweb/probe": "istio"}}},
-        }
+        harmless = _mesh_probe(ISTIO)
         return Step(
             name="istio",
             title=f"Install Istio {self.settings.versions['istio']}",
-            probes=(Fact(kubectl.get_these(looked_at, namespace=ISTIO), self._istio_is_so),),
+            probes=(home.fact(), Fact(kubectl.get_these(looked_at, namespace=ISTIO), self._istio_is_so)),
             actions=(
+                home.command,
                 Istioctl(self.target).install(self.manifests.operator, timeout=seconds),
                 kubectl.apply(self.manifests.mesh()),
             ),
@@ -110,23 +120,14 @@ class Builder:
         kubectl, release = self.kubectl, self.manifests.cert_manager
         helm = Helm(self.target)
         pending = ("delete", "secret", "--ignore-not-found", "--selector", pending_selector(release.name))
-        home = {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {"name": CERT_MANAGER, "labels": {MANAGED_BY: OURS}},
-        }
-        harmless = {
-            "apiVersion": "cert-manager.io/v1",
-            "kind": "Issuer",
-            "metadata": {"name": "korthweb-probe", "namespace": CERT_MANAGER},
-            "spec": {"selfSigned": {}},
-        }
+        home = Home(kubectl, plain_namespace(CERT_MANAGER), Record("manual"), adopt=True)
+        harmless = _issuer_probe(CERT_MANAGER)
         return Step(
             name="cert-manager",
             title=f"Install cert-manager {release.version}",
-            probes=helm.deployed(release),
+            probes=(home.fact(), *helm.deployed(release)),
             actions=(
-                kubectl.apply([home]),
+                home.command,
                 # a revision whose holder was killed blocks every later one; the lock says that nobody works on it
                 kubectl.command(*pending, namespace=CERT_MANAGER, repeatable=True),
                 helm.upgrade(release),
@@ -138,26 +139,39 @@ class Builder:
             on_failure=(self._events(CERT_MANAGER),),
         )
 
+    def _served(self, name: str, title: str, harmless: dict[str, Any]) -> Step:
+        """Change nothing of what is somebody else's; wait until it serves."""
+        kubectl = self.kubectl
+        kind = {"istio": "gateways.networking.istio.io"}.get(name, "certificates.cert-manager.io")
+        there = kubectl.exists("customresourcedefinition", kind)
+        serving = Serving(f"{title}'s webhook", kubectl.apply([harmless], dry_run=True))
+        return Step(name=name, title=f"Use {title} as it is", probes=(there,), waits=(serving,))
+
     def observability(self) -> Step:
         """Install Prometheus, Kiali, Grafana, Jaeger: those that are wanted. Nothing needs them."""
-        waits = tuple(Ready("deployment", name, OBSERVABILITY) for name in self.settings.observability.chosen)
-        return self._applied(
-            "observability", "Install observability", self.manifests.observability(), waits, ("istio",)
-        )
+        waits = tuple(Ready("deployment", name, OBSERVABILITY) for name in self.manifests.watching)
+        objects = self.manifests.observability()
+        step = self._applied("observability", "Install observability", objects, waits, ("istio",))
+        home = next((obj for obj in objects if obj["kind"] == "Namespace"), plain_namespace(OBSERVABILITY))
+        return at_home(step, Home(self.kubectl, home, Record("manual"), adopt=True))
 
     def namespace(self, tenant: Tenant) -> Step:
-        """Make the namespace, its identities and network policies."""
-        return self._of(tenant, "namespace", "namespace and network policies", self.manifests.namespace(tenant))
+        """Make the namespace, its identities and network policies; that korthweb made it is recorded at once."""
+        objects = self.manifests.namespace(tenant)
+        step = self._of(tenant, "namespace", "namespace and network policies", objects, needs=("policies",))
+        return at_home(step, Home(self.kubectl, objects[0], record_for(tenant, "manual"), tenant.adopt_namespace))
 
     def credentials(self, tenant: Tenant) -> Step:
         """Generate the passwords that nobody chose."""
-        keeper = Credentials(tenant, self.manifests.secrets, self.kubectl, self.manifests.watcher())
+        watcher = self.manifests.watcher()
+        keeper = Credentials(tenant, self.manifests.secrets, self.kubectl, watcher)
+        home = (Home(self.kubectl, watcher, Record("manual"), adopt=True).command,) if watcher else ()
         return Step(
             name=step_name("credentials", tenant),
             title=f"{tenant.name}: passwords",
             needs=(step_name("namespace", tenant),),
             probes=keeper.facts(),
-            actions=(keeper.command,),
+            actions=(*home, keeper.command),
         )
 
     def config(self, tenant: Tenant) -> Step:
@@ -169,9 +183,10 @@ class Builder:
     def certificates(self, tenant: Tenant) -> Step:
         """Issue the certificates. Their namespace is Istio's."""
         names = self.manifests.names(tenant)
-        waits = (Ready("certificate", names.ca_secret, ISTIO), Ready("certificate", names.tls_secret, ISTIO))
+        place = gateway_of(self.settings, tenant).namespace
+        waits = (Ready("certificate", names.ca_secret, place), Ready("certificate", names.tls_secret, place))
         objects = self.manifests.certificates(tenant)
-        needs = ("istio", "cert-manager")
+        needs = ("istio", "cert-manager", *((step_name("namespace", tenant),) if place == tenant.namespace else ()))
         return self._of(tenant, "certificates", "certificates", objects, waits=waits, needs=needs)
 
     def postgres(self, tenant: Tenant) -> Step:
@@ -204,7 +219,7 @@ class Builder:
     def orthanc(self, tenant: Tenant) -> Step:
         """Start Orthanc; its pods wait for the database themselves, so their start overlaps with the database's."""
         needs = (step_name("credentials", tenant), step_name("config", tenant))
-        waits = (Ready("deployment", "orthanc", tenant.namespace),)
+        waits = (Ready("deployment", "orthanc", tenant.namespace, tenant.replicas.min),)
         # The manifest leaves the number of pods to the autoscaler, which looks every 15 seconds: the first
         # pods need not wait for that. Where there is another number than 1 already, it is left as it is.
         wanted = ("--current-replicas=1", f"--replicas={tenant.replicas.min}")
@@ -267,8 +282,28 @@ class Builder:
         if record.get("digest") != self.manifests.istio_digest or ("Deployment", GATEWAY) not in found:
             return False
         istiod = found.get(("Deployment", ISTIOD))
-        hub = self.settings.images.mirrored(self.settings.images.istio_hub)
+        hub = self.settings.images.hub(self.settings.images.istio_hub)
         return istiod is not None and f"{hub}/pilot:{self.settings.versions['istio']}" in container_images(istiod)
+
+
+def _mesh_probe(namespace: str) -> dict[str, Any]:
+    """Return an object that is only tried: whether Istio's webhook serves."""
+    return {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "PeerAuthentication",
+        "metadata": {"name": "korthweb-probe", "namespace": namespace},
+        "spec": {"mtls": {"mode": "STRICT"}, "selector": {"matchLabels": {"korthweb/probe": "istio"}}},
+    }
+
+
+def _issuer_probe(namespace: str) -> dict[str, Any]:
+    """Return an object that is only tried: whether cert-manager's webhook serves."""
+    return {
+        "apiVersion": "cert-manager.io/v1",
+        "kind": "Issuer",
+        "metadata": {"name": "korthweb-probe", "namespace": namespace},
+        "spec": {"selfSigned": {}},
+    }
 
 
 def job_did_not_fail(result: Result) -> bool:

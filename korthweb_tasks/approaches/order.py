@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from korthweb_tasks.approaches.common import DATABASE_SECRET, USERS_SECRET, answered
+from korthweb_tasks.core import hints
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.errors import StepFailed
 from korthweb_tasks.tools.kubectl import ABSENT, Kubectl
@@ -54,7 +55,10 @@ def require(
         missing.update(dict.fromkeys(_missing(kubectl, check, scope, wanted)))
     if missing:
         first = next(iter(missing))
-        raise StepFailed(f"{' and '.join(missing)} must come before this", hint=f"inv {first}, or inv manual.deploy")
+        raise StepFailed(
+            f"{' and '.join(missing)} must come before this",
+            hint=f"`{hints.task(first)}`, or `{hints.task('manual.deploy')}`",
+        )
 
 
 def _missing(

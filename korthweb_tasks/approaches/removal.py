@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from korthweb_tasks.approaches.common import (
+    ADMIN_SECRET,
     CERT_MANAGER,
+    DATABASE_SECRET,
     ISTIO,
     ISTIO_RECORD,
-    MANAGED_BY,
     OBSERVABILITY,
-    OURS,
+    USERS_SECRET,
     Artifacts,
     Secrets,
     metrics_secret,
 )
 from korthweb_tasks.approaches.manifests import Manifests, Objects
 from korthweb_tasks.approaches.manual import step_name
+from korthweb_tasks.approaches.ownership import STAYS, Fate, delete_namespace, is_kept, kept
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.plan import Fact, Gone, Plan, Step
-from korthweb_tasks.tools.helm import Helm
+from korthweb_tasks.tools.helm import Helm, rows
 from korthweb_tasks.tools.istioctl import Istioctl
-from korthweb_tasks.tools.kubectl import ABSENT, Kubectl, as_json, found
+from korthweb_tasks.tools.kubectl import ABSENT, Kubectl, as_json, found, items
 
 if TYPE_CHECKING:
     from korthweb_tasks.core.target import Target
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 #: kinds that a namespace keeps as long as it keeps its volumes: who the volume belongs to, and its passwords
 KEPT = ("Namespace",)
+#: namespaces of what tenants share
+SHARED = (OBSERVABILITY, CERT_MANAGER, ISTIO)
 
 
 def build_removal(
@@ -42,18 +46,20 @@ def build_removal(
     artifacts: Artifacts,
     *,
     volumes: bool = False,
+    fates: Mapping[str, Fate] | None = None,
+    shared: bool = False,
 ) -> Plan:
-    """Return the removal of ``tenants``; of what they share too, when they are all there are.
+    """Return the removal of ``tenants``; with ``shared``, of what they share too, where korthweb installed it.
 
-    Without ``volumes`` each namespace stays with its volume claim and the passwords that belong to it.
+    ``fates`` say what becomes of each namespace, by its name: one that is not among them is left alone. Without
+    ``volumes`` a tenant's namespace stays with its volume claim and the passwords that belong to it.
     """
     gone = tuple(tenants)
-    remover = Remover(Manifests(settings, secrets, artifacts), target, volumes)
+    remover = Remover(Manifests(settings, secrets, artifacts), target, volumes, fates or {})
     own = [step for tenant in gone for step in remover.tenant(tenant)]
-    everybody = {tenant.name for tenant in settings.tenants} <= {tenant.name for tenant in gone}
-    shared = remover.shared(gone) if everybody else ()
+    rest = remover.shared(gone) if shared else ()
     who = " and ".join(tenant.name for tenant in gone)
-    return Plan(f"Remove {who}{' and all that they share' if everybody else ''}", (*own, *shared))
+    return Plan(f"Remove {who}{' and all that they share' if shared else ''}", (*own, *rest))
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ class Remover:
     manifests: Manifests
     target: Target
     volumes: bool
+    fates: Mapping[str, Fate] = field(default_factory=dict)
 
     @property
     def kubectl(self) -> Kubectl:
@@ -103,76 +110,131 @@ class Remover:
             "certificates and their authority",
             certificates,
             needs=(first.name,),
-            more=(self.kubectl.delete("secret", *(name for name, _ in issued), namespace=ISTIO),),
+            more=(
+                self.kubectl.delete(
+                    "secret", *(name for name, _ in issued), namespace=certificates[0]["metadata"]["namespace"]
+                ),
+            ),
         )
         return (first, second, third, fourth, fifth, self._home(tenant, needs=(fourth.name, fifth.name)))
 
     def shared(self, tenants: tuple[Tenant, ...]) -> tuple[Step, ...]:
         """Return the removal of observability, cert-manager and Istio, where korthweb installed them."""
         homes = tuple(step_name("namespace", tenant) for tenant in tenants)
-        kubectl = self.kubectl
-        # what does not go with its namespace: cluster roles, and the mesh's resource that asks for traces
-        stray = [
+        steps: list[Step] = []
+        for name, make in ((OBSERVABILITY, self._watching), (CERT_MANAGER, self._cert_manager), (ISTIO, self._mesh)):
+            if not self._fate(name).foreign:
+                steps.append(make((*homes, *(step.name for step in steps if make == self._mesh))))
+        return (*steps, self._policies(homes))
+
+    def _watching(self, needs: tuple[str, ...]) -> Step:
+        """Return the removal of what watches, with what does not go with its namespace (cluster roles, telemetry)."""
+        goes = self._fate(OBSERVABILITY).goes
+        objects = [
             obj
             for obj in self.manifests.observability()
-            if obj["kind"] != "Namespace" and obj["metadata"].get("namespace") != OBSERVABILITY
+            if obj["kind"] != "Namespace" and not (goes and obj["metadata"].get("namespace") == OBSERVABILITY)
         ]
-        watching = Step(
-            name="observability",
-            title="Remove observability",
-            probes=(self._no_namespace(OBSERVABILITY), *((self._absent(stray),) if stray else ())),
-            actions=(
-                *((self._delete(stray),) if stray else ()),
-                self._delete_namespace(OBSERVABILITY),
+        return self._emptied(
+            Step(
+                name="observability",
+                title="Remove observability",
+                probes=(self._absent(objects),) if objects else (),
+                actions=(self._delete(objects),) if objects else (),
+                needs=needs,
             ),
-            on_failure=self._blocker(OBSERVABILITY),
-            needs=homes,
+            OBSERVABILITY,
         )
-        certificates = Step(
-            name="cert-manager",
-            title="Remove cert-manager",
-            probes=(self._no_namespace(CERT_MANAGER),),
-            actions=(
-                Helm(self.target).uninstall("cert-manager", namespace=CERT_MANAGER),
-                self._delete_namespace(CERT_MANAGER),
+
+    def _cert_manager(self, needs: tuple[str, ...]) -> Step:
+        helm = Helm(self.target)
+        return self._emptied(
+            Step(
+                name="cert-manager",
+                title="Remove cert-manager",
+                probes=(Fact(helm.list("cert-manager", namespace=CERT_MANAGER), lambda result: not rows(result)),),
+                actions=(helm.uninstall("cert-manager", namespace=CERT_MANAGER),),
+                needs=needs,
             ),
-            on_failure=self._blocker(CERT_MANAGER),
-            needs=homes,
+            CERT_MANAGER,
         )
-        mesh = Step(
-            name="istio",
-            title="Remove Istio",
-            probes=(absent(kubectl.exists("configmap", ISTIO_RECORD, namespace=ISTIO)),),
-            actions=(Istioctl(self.target).uninstall(), self._delete_namespace(ISTIO)),
-            on_failure=self._blocker(ISTIO),
-            needs=(*homes, watching.name, certificates.name),
+
+    def _mesh(self, needs: tuple[str, ...]) -> Step:
+        return self._emptied(
+            Step(
+                name="istio",
+                title="Remove Istio",
+                probes=(absent(self.kubectl.exists("configmap", ISTIO_RECORD, namespace=ISTIO)),),
+                actions=(
+                    Istioctl(self.target).uninstall(),
+                    self.kubectl.delete("configmap", ISTIO_RECORD, namespace=ISTIO),
+                ),
+                needs=needs,
+            ),
+            ISTIO,
         )
-        return watching, certificates, mesh
+
+    def _policies(self, needs: tuple[str, ...]) -> Step:
+        limits = self.manifests.policies()
+        return Step(
+            name="policies",
+            title="Remove the admission policies",
+            probes=(self._absent(limits),),
+            actions=(self._delete(limits),),
+            needs=needs,
+        )
 
     def _home(self, tenant: Tenant, *, needs: tuple[str, ...]) -> Step:
-        kubectl, place = self.kubectl, tenant.namespace
+        kubectl, place, name = self.kubectl, tenant.namespace, step_name("namespace", tenant)
         copy = kubectl.delete("secret", metrics_secret(tenant), namespace=OBSERVABILITY)
-        if self.volumes:
-            return Step(
-                name=step_name("namespace", tenant),
-                title=f"{tenant.name}: namespace, volume and passwords removed",
-                needs=needs,
-                probes=(self._no_namespace(place),),
-                actions=(copy, self._delete_namespace(place)),
-                on_failure=self._blocker(place),
-            )
         rest = [
             obj
             for obj in (*self.manifests.namespace(tenant), *self.manifests.config(tenant))
             if obj["kind"] not in KEPT and not custom(obj)
         ]
-        return Step(
-            name=step_name("namespace", tenant),
-            title=f"{tenant.name}: all but namespace, volume and passwords removed",
+        if self._fate(place).goes:
+            title = f"{tenant.name}: namespace, volume and passwords removed"
+            return self._emptied(Step(name=name, title=title, needs=needs, actions=(copy,)), place)
+        if not self.volumes:
+            title = f"{tenant.name}: all but namespace, volume and passwords removed"
+            step = Step(name=name, title=title, needs=needs, probes=(self._absent(rest),))
+            return self._emptied(replace(step, actions=(copy, self._delete(rest))), place)
+        held = [("secret", USERS_SECRET), ("secret", DATABASE_SECRET), ("secret", ADMIN_SECRET)]
+        held.append(("persistentvolumeclaim", "data-postgres-0"))
+        there = kubectl.get_these(held, namespace=place)
+        named = ",".join(f"{kind}/{what}" for kind, what in held).split(",")
+        gone = kubectl.command("delete", *named, "--ignore-not-found", "--wait=true", namespace=place, repeatable=True)
+        step = Step(
+            name=name,
+            title=f"{tenant.name}: volume and passwords removed",
             needs=needs,
-            probes=(self._absent(rest),),
-            actions=(copy, self._delete(rest)),
+            probes=(self._absent(rest), Fact(there, lambda result: not items(result))),
+            actions=(copy, self._delete(rest), gone),
         )
+        return self._emptied(step, place)
+
+    def _emptied(self, step: Step, name: str) -> Step:
+        """Return a step that takes the namespace away after what it does itself, or says why it stays."""
+        fate = self._fate(name)
+        if fate.namespace is None:
+            return step
+        if not fate.goes:
+            # without volumes that is what was asked for
+            title = f"{step.title}; the namespace {name} stays: {fate.kept}" if fate.kept != STAYS else step.title
+            if (mark := kept(self.kubectl, fate.namespace)) is None:
+                return replace(step, title=title)
+            probes = (*step.probes, is_kept(self.kubectl, name))
+            return replace(step, title=title, probes=probes, actions=(*step.actions, mark))
+        return replace(
+            step,
+            probes=(*step.probes, Fact(self.kubectl.get("namespace", name), lambda result: not items(result))),
+            actions=(*step.actions, delete_namespace(self.kubectl, fate.namespace, timeout=self._patience)),
+            waits=(*step.waits, Gone("namespace", name)),
+            on_failure=self._blocker(name),
+        )
+
+    def _fate(self, name: str) -> Fate:
+        return self.fates.get(name, Fate())
 
     def _without(
         self,
@@ -205,14 +267,6 @@ class Remover:
         args = ("delete", "--filename=-", "--ignore-not-found", "--cascade=foreground", "--wait=true")
         return self.kubectl.command(*args, stdin=as_json(objects), repeatable=True, timeout=self._patience)
 
-    def _delete_namespace(self, name: str) -> Command:
-        """Return the deletion of a namespace with all that is in it; it waits for every finalizer.
-
-        No step waits for ``Gone`` on top: a namespace that somebody else made is left alone, and stays.
-        """
-        args = ("delete", "namespace", name, "--ignore-not-found", "--wait=true")
-        return self.kubectl.command(*args, repeatable=True, timeout=self._patience)
-
     def _blocker(self, name: str) -> tuple[Command, ...]:
         """Return the command that tells what keeps a namespace from going."""
         form = "jsonpath={range .status.conditions[*]}{.message}{'\\n'}{end}"
@@ -221,12 +275,6 @@ class Remover:
     @property
     def _patience(self) -> float:
         return self.manifests.settings.timeouts.step
-
-    def _no_namespace(self, name: str) -> Fact:
-        """Return the fact that there is no namespace of this name that korthweb made."""
-        picked = (f"--selector={MANAGED_BY}={OURS}", f"--field-selector=metadata.name={name}")
-        command = self.kubectl.command("get", "namespace", *picked, "--output=name", repeatable=True)
-        return absent(Fact(command, found))
 
 
 def custom(obj: dict[str, Any]) -> bool:

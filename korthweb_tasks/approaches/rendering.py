@@ -14,6 +14,8 @@ from korthweb_tasks.approaches.common import (
     metrics_secret,
 )
 from korthweb_tasks.approaches.manifests import Manifests
+from korthweb_tasks.approaches.policies import FILE as POLICIES
+from korthweb_tasks.approaches.policies import tenant_policies
 from korthweb_tasks.core.render import as_yaml
 from korthweb_tasks.settings.orthanc import DATABASE_PASSWORD, password_variables
 
@@ -27,11 +29,12 @@ TENANT_FILES = ("config", "certificates", "postgres", "dbinit", "orthanc", "ingr
 def rendered(manifests: Manifests, tenants: Iterable[Tenant]) -> dict[str, str]:
     """Return path → text. ``kubectl apply --filename FOLDER`` takes the numbered manifests and nothing else."""
     chosen = tuple(tenants)
-    files = {
-        "tools/istio-operator.yaml": manifests.operator,
-        "tools/cert-manager-values.yaml": as_yaml([manifests.cert_manager.values]),
-        "010-mesh.yaml": manifests.text("istio/mesh.yaml"),
-    }
+    uses = manifests.settings.uses
+    files = {f"011-{POLICIES}": tenant_policies()}
+    if not uses("istio"):
+        files |= {"tools/istio-operator.yaml": manifests.operator, "010-mesh.yaml": manifests.text("istio/mesh.yaml")}
+    if not uses("cert-manager"):
+        files["tools/cert-manager-values.yaml"] = as_yaml([manifests.cert_manager.values])
     for number, tenant in enumerate(chosen):
         first = 20 + number * 10
         name = tenant.name.lower()
@@ -39,10 +42,10 @@ def rendered(manifests: Manifests, tenants: Iterable[Tenant]) -> dict[str, str]:
         files[f"credentials-{name}.sh"] = credentials_script(
             tenant, metrics=manifests.settings.observability.prometheus
         )
-        for offset, kind in enumerate(TENANT_FILES, 1):
+        for offset, kind in enumerate((*TENANT_FILES, *(("gateway",) if uses("istio") else ())), 1):
             files[f"{first + offset:03}-{name}-{kind}.yaml"] = manifests.text(f"tenant/{kind}.yaml", tenant)
     last = 20 + len(chosen) * 10
-    watching = manifests.settings.observability.chosen
+    watching = manifests.watching
     for offset, kind in enumerate(("namespace", *watching) if watching else ()):
         files[f"{last + offset:03}-observability-{kind}.yaml"] = manifests.text(f"observability/{kind}.yaml")
     files["README.md"] = guide(manifests, chosen)
@@ -110,6 +113,14 @@ def guide(manifests: Manifests, tenants: tuple[Tenant, ...]) -> str:
     waits = "\n".join(
         f"kubectl --namespace {tenant.namespace} rollout status deployment/orthanc --timeout=15m" for tenant in tenants
     )
+    uses = manifests.settings.uses
+    tools = "" if uses("istio") else "istioctl install --filename tools/istio-operator.yaml --skip-confirmation\n"
+    if not uses("cert-manager"):
+        tools += (
+            f"helm upgrade --install cert-manager {chart}{repository} --version {release.version} \\\n"
+            "  --namespace cert-manager --create-namespace --values tools/cert-manager-values.yaml --wait\n"
+        )
+    tools += "\n" if tools else ""
     watched = bool(manifests.observability())
     last = f"{20 + len(tenants) * 10:03}-observability-namespace.yaml"
     scripts = f"kubectl apply --server-side --filename {last}\n" if watched else ""
@@ -123,11 +134,7 @@ def guide(manifests: Manifests, tenants: tuple[Tenant, ...]) -> str:
 These files were written by `korthweb manual.render`. In this order, each command with `--context` of your cluster:
 
 ```sh
-istioctl install --filename tools/istio-operator.yaml --skip-confirmation
-helm upgrade --install cert-manager {chart}{repository} --version {release.version} \\
-  --namespace cert-manager --create-namespace --values tools/cert-manager-values.yaml --wait
-
-# passwords are generated in the cluster; no file has them
+{tools}# passwords are generated in the cluster; no file has them
 {scripts}
 
 # the webhooks of Istio and cert-manager may refuse for some seconds, until they serve

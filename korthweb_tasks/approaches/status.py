@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,14 @@ from korthweb_tasks.core.command import Command
 from korthweb_tasks.tools.kubectl import ABSENT, Kubectl
 
 if TYPE_CHECKING:
+    from korthweb_tasks.settings.components import Component
+    from korthweb_tasks.settings.model import Settings
     from korthweb_tasks.settings.parts import Tenant
 
 OF_TENANT = "deployment,statefulset,job,horizontalpodautoscaler,persistentvolumeclaim,pod"
 OF_SHARED = "deployment,service"
+#: how a resource or a release is that needs no look
+WELL = ("ready", "deployed")
 #: kinds whose being there says all
 PLAIN = {"HorizontalPodAutoscaler"}
 
@@ -34,11 +38,19 @@ class Row:
         return asdict(self)
 
 
-def questions(kubectl: Kubectl, tenants: Iterable[Tenant]) -> list[Command]:
-    """Return the commands to ask, one for each namespace and one for the certificates."""
-    shared = [_ask(kubectl, OF_SHARED, place) for place in (ISTIO, CERT_MANAGER, OBSERVABILITY)]
-    own = [_ask(kubectl, OF_TENANT, tenant.namespace) for tenant in tenants]
-    return [*shared, _ask(kubectl, "certificates.cert-manager.io", ISTIO), *own]
+def questions(kubectl: Kubectl, tenants: Iterable[Tenant], settings: Settings | None = None) -> list[Command]:
+    """Return the commands to ask, one for each namespace and one for the certificates; nothing of somebody else's."""
+    chosen, places = tuple(tenants), dict(_homes(settings))
+    shared = [_ask(kubectl, OF_SHARED, place) for place in (*places.values(), OBSERVABILITY)]
+    own = [_ask(kubectl, OF_TENANT, tenant.namespace) for tenant in chosen]
+    issued = [ISTIO] if "istio" in places else [tenant.namespace for tenant in chosen]
+    return [*shared, *(_ask(kubectl, "certificates.cert-manager.io", place) for place in issued), *own]
+
+
+def _homes(settings: Settings | None) -> Iterator[tuple[str, str]]:
+    """Yield the namespace of each component that is korthweb's own."""
+    homes: tuple[tuple[Component, str], ...] = (("istio", ISTIO), ("cert-manager", CERT_MANAGER))
+    yield from ((name, place) for name, place in homes if settings is None or not settings.uses(name))
 
 
 def rows(objects: Iterable[dict[str, Any]]) -> list[Row]:
@@ -47,15 +59,16 @@ def rows(objects: Iterable[dict[str, Any]]) -> list[Row]:
     return sorted(found, key=lambda row: (row.namespace, row.resource))
 
 
-def missing(found: Iterable[Row], tenants: Iterable[Tenant]) -> list[Row]:
+def missing(found: Iterable[Row], tenants: Iterable[Tenant], settings: Settings | None = None) -> list[Row]:
     """Return a row for each of the main resources that is not there."""
     there = {(row.namespace, row.resource) for row in found}
+    chosen, places = tuple(tenants), dict(_homes(settings))
+    shared = {"istio": ("deployment/istiod", f"deployment/{GATEWAY}"), "cert-manager": ("deployment/cert-manager",)}
     wanted = [
-        (ISTIO, "deployment/istiod"),
-        (ISTIO, f"deployment/{GATEWAY}"),
-        (CERT_MANAGER, "deployment/cert-manager"),
-        *((t.namespace, name) for t in tenants for name in ("deployment/orthanc", "statefulset/postgres")),
-        *((ISTIO, f"certificate/{t.namespace}-tls") for t in tenants),
+        *((place, one) for name, place in places.items() for one in shared[name]),
+        *((t.namespace, name) for t in chosen for name in ("deployment/orthanc", "statefulset/postgres")),
+        *((places.get("istio", t.namespace), f"certificate/{t.namespace}-tls") for t in chosen),
+        *((t.namespace, "deployment/ingress") for t in chosen if "istio" not in places),
     ]
     return [Row(place, name, "missing") for place, name in wanted if (place, name) not in there]
 
@@ -84,10 +97,11 @@ def _row(obj: dict[str, Any]) -> Row | None:
     resource = f"{kind.lower()}/{meta['name']}"
     found = kstatus.status(obj)
     if kind == "Pod":
-        fault = kstatus.pod_fault(obj)
+        fault = kstatus.fault_of(obj)
         if not fault and (found.state == "current" or obj.get("status", {}).get("phase") == "Succeeded"):
             return None
-        return Row(meta["namespace"], resource, "failed" if fault else found.state, fault or found.message)
+        state = "failed" if fault and not fault.passing else found.state
+        return Row(meta["namespace"], resource, state, fault.text if fault else found.message)
     words = {"current": "ready", "progress": "not ready", "failed": "failed"}
     return Row(meta["namespace"], resource, words[found.state], found.message or _detail(obj))
 

@@ -8,7 +8,66 @@ from importlib.util import find_spec
 from invoke import Collection, Task
 
 #: Groups of tasks in the order of a first day; helm and gitops appear with their modules.
-GROUPS = ("lab", "manual", "helm", "gitops", "verify", "context", "config", "tools")
+GROUPS = ("lab", "manual", "helm", "gitops", "verify", "cli", "context", "config", "tools")
+#: The tasks of each group in the order in which one uses them.
+ORDER: dict[str, tuple[str, ...]] = {
+    "lab": ("up", "status", "logs", "down", "prune"),
+    "manual": (
+        "check",
+        "render",
+        "diff",
+        "deploy",
+        "install-istio",
+        "install-cert-manager",
+        "install-observability",
+        "configure",
+        "issue-certificates",
+        "install-postgres",
+        "install-orthanc",
+        "status",
+        "credentials",
+        "destroy",
+    ),
+    "helm": (
+        "check",
+        "dependencies",
+        "lint",
+        "template",
+        "diff",
+        "deploy",
+        "status",
+        "credentials",
+        "test",
+        "history",
+        "rollback",
+        "package",
+        "destroy",
+    ),
+    "gitops": (
+        "check",
+        "render",
+        "bootstrap",
+        "status",
+        "wait",
+        "explain",
+        "logs",
+        "credentials",
+        "diff",
+        "deploy",
+        "configure",
+        "reconcile",
+        "suspend",
+        "resume",
+        "add-tenant",
+        "remove-tenant",
+        "destroy",
+    ),
+    "verify": ("all", "https", "dicom", "certificates", "isolation"),
+    "cli": ("kubectl", "helm", "istioctl", "flux"),
+    "context": ("list", "use", "show"),
+    "config": ("init", "keys", "check", "show"),
+    "tools": ("list", "install"),
+}
 #: Modules whose tasks stand at the root of the namespace: ``korthweb demo``, ``korthweb test``.
 ROOT = ("demo", "checks")
 
@@ -21,8 +80,18 @@ def assemble() -> Collection:
             root.add_task(task)
     for name in GROUPS:
         if _exists(name):
-            root.add_collection(Collection.from_module(import_module(f"{__name__}.{name}")), name)
+            root.add_collection(_ordered(Collection.from_module(import_module(f"{__name__}.{name}")), name), name)
     return root
+
+
+def _ordered(group: Collection, name: str) -> Collection:
+    """Put the tasks of a group into the order of use; one that is not in the table comes last."""
+    order = ORDER[name]
+    tasks: dict[str, Task] = dict(group.tasks)  # type: ignore[type-arg]
+    group.tasks.clear()
+    for known in sorted(tasks, key=lambda one: order.index(one) if one in order else len(order)):
+        group.tasks[known] = tasks[known]
+    return group
 
 
 def _tasks(name: str) -> list[Task]:  # type: ignore[type-arg]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -16,21 +17,28 @@ if TYPE_CHECKING:
 
 KINDS = ("static", "unit", "simulated", "lab")
 LABS = ("simulated", "lab")
+#: tells the tests that their long forms are wanted (tests/conftest.py)
+LONG = "KORTHWEB_LONG"
 
 
 @task(
     example="korthweb test --only static,unit",
     cluster=False,
     changes=False,
-    help={"only": f"some of {', '.join(KINDS)}"},
+    help={
+        "only": f"some of {', '.join(KINDS)}, with commas (default: all)",
+        "long": "the long forms too, which take an hour",
+    },
 )
-def test(session: Session, only: str = "") -> None:  # noqa: PT028 - a task, not a test
+def test(session: Session, only: str = "", long: bool = False) -> None:  # noqa: PT028 - a task, not a test
     """Run ruff, mypy, the unit tests, the simulated tests and the real lab end to end, in a checkout."""
     from korthweb_tasks.collections import checks_run
 
     kinds = _kinds(only)
+    if long:
+        os.environ[LONG] = "1"
     if not (checks_run.ROOT / "tests" / "conftest.py").is_file():
-        raise UsageError("the tests are not in an installed package", hint="./korthweb test in a checkout")
+        raise UsageError("the tests are not in an installed package", hint="`./korthweb test` in a checkout")
     chosen = [check for check in checks_run.all_checks() if check.kind in kinds]
     folder = checks_run.ROOT / ".korthweb" / "tests"
     needs = {kind: prepare(kind, more="lab" in kinds and kind != "lab") for kind in LABS}
@@ -46,8 +54,11 @@ def test(session: Session, only: str = "") -> None:  # noqa: PT028 - a task, not
 def _kinds(only: str) -> list[str]:
     """Return the kinds of checks in a list with commas, all of them for an empty one."""
     kinds = [word.strip() for word in only.split(",") if word.strip()] or list(KINDS)
-    if unknown := set(kinds) - set(KINDS):
-        raise UsageError(f"--only {','.join(sorted(unknown))} is not known", hint=f"--only {','.join(KINDS)}")
+    for kind in kinds:
+        if kind not in KINDS:
+            from korthweb_tasks.settings.words import unknown
+
+            raise unknown("kind of checks", kind, KINDS, "--only takes")
     return kinds
 
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
+from korthweb_tasks.run.console import Console, say
+
+CONSOLE = Console(stream=sys.stdout)
 #: what the approaches call
 CLIS = ("kubectl", "helm", "istioctl", "flux", "sops", "age-keygen")
 #: Flux without pods: its controllers as processes beside a simulated control plane
 FLUX = ("source-controller", "kustomize-controller", "helm-controller")
+#: both Helms that the chart is rendered by
+HELMS = ("helm", "helm3")
 
 
 def main(kind: str, keep: str = "") -> int:
@@ -24,7 +29,7 @@ def main(kind: str, keep: str = "") -> int:
         else:
             _lab()
     except KorthwebError as error:
-        print(f"error: {error.message}\n{error.details}")
+        say(f"error: {error.message}\n{error.details}")
         return error.exit_code
     return 0
 
@@ -32,8 +37,8 @@ def main(kind: str, keep: str = "") -> int:
 def _simulated(keep: bool) -> None:
     from korthweb_tasks.lab import packages, programs
 
-    _build((*programs.SIMULATED, *FLUX), keep=keep)
-    packages.host_tools(print)
+    _build((*programs.SIMULATED, *FLUX, *HELMS), keep=keep)
+    packages.host_tools(CONSOLE.progress)
 
 
 def _lab() -> None:
@@ -43,11 +48,11 @@ def _lab() -> None:
 
     names = list(images.image_names())
     built = _build((*programs.REAL, *programs.of_images(names, packages.RECIPES / "images")), keep=True)
-    tools.install(CLIS, progress=lambda name, line: print(f"{name}: {line}"))
+    tools.install(CLIS, progress=lambda name, line: CONSOLE.progress(f"{name}: {line}"))
     if built and not load().settings.lab.keep_build_caches:
         prune.prune_build_caches()
-    packages.host_tools(print)
-    images.image_archives(print)
+    packages.host_tools(CONSOLE.progress)
+    images.image_archives(CONSOLE.progress)
 
 
 def _build(components: Iterable[str], *, keep: bool) -> bool:
@@ -55,7 +60,9 @@ def _build(components: Iterable[str], *, keep: bool) -> bool:
     from korthweb_tasks.provision import builder
 
     missing = builder.missing(list(dict.fromkeys(components)))
-    builder.build_all(missing, progress=lambda name, line: print(f"{name}: {line}"), keep_caches=keep)
+    if told := builder.forecast(missing):
+        say(told)
+    builder.build_all(missing, progress=lambda name, line: CONSOLE.progress(f"{name}: {line}"), keep_caches=keep)
     return bool(missing)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+from korthweb_tasks.core.durations import duration
 from korthweb_tasks.errors import tail
 from korthweb_tasks.run.children import watched
 
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
 
 #: the checkout
 ROOT = Path(__file__).parents[2]
-#: seconds between two notes about one check where no person looks
-QUIET = 30.0
 LANES = 2
+#: how many of the slowest tests are shown
+SLOWEST = 12
+#: asks who made what in a whole cluster, so it has one to itself
+APART = ("--ignore=tests/cases/simulated/test_ownership.py",)
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Outcome:
     seconds: float = 0.0
     reasons: list[str] = field(default_factory=list)
     excerpt: str = ""
+    #: seconds and name of each test, with what it made for others
+    times: list[tuple[float, str]] = field(default_factory=list)
 
     @property
     def word(self) -> str:
@@ -62,11 +67,13 @@ def all_checks() -> tuple[Check, ...]:
         Check("ruff check", "static", _python("ruff", "check", ".")),
         Check("ruff format", "static", _python("ruff", "format", "--check", ".")),
         Check("mypy", "static", _python("mypy")),
-        Check("unit tests", "unit", _pytest("unit", "-n", workers), tests=True),
-        Check("simulated tests", "simulated", _pytest("simulated"), tests=True),
+        Check("unit tests", "unit", _pytest("unit", "cases/unit", options=("-n", workers)), tests=True),
+        Check("simulated tests", "simulated", _pytest("simulated", "cases/simulated", options=APART), tests=True),
+        Check("simulated tests of ownership", "simulated", _pytest("cases/simulated/test_ownership.py"), tests=True),
         # each has labs of its own; the longest first
         Check("lab tests of GitOps", "lab", _pytest("lab/gitops"), tests=True),
         Check("lab tests of the approaches", "lab", _pytest("lab/approaches"), tests=True),
+        Check("lab tests of the cases", "lab", _pytest("cases/lab"), tests=True),
         Check("lab tests of the node", "lab", _pytest("lab/node"), tests=True),
     )
 
@@ -75,8 +82,8 @@ def _python(*words: str) -> tuple[str, ...]:
     return (sys.executable, "-m", *words)
 
 
-def _pytest(folder: str, *words: str) -> tuple[str, ...]:
-    return _python("pytest", f"tests/{folder}", "-v", "--tb=short", "--color=no", *words)
+def _pytest(*folders: str, options: tuple[str, ...] = ()) -> tuple[str, ...]:
+    return _python("pytest", *(f"tests/{folder}" for folder in folders), "-v", "--tb=short", "--color=no", *options)
 
 
 @dataclass
@@ -128,7 +135,7 @@ class Checks:
         argv = (*check.argv, f"--junitxml={junit}") if check.tests else check.argv
         outcome, began = Outcome(check), time.monotonic()
         with suppress(_Bad), self.console.task(check.name) as row:
-            code = watched(argv, log, note=_paced(self.console, row.update), stop=self.stop, cwd=self.root)
+            code = watched(argv, log, note=row.update, stop=self.stop, cwd=self.root)
             count(outcome, code, junit if check.tests else None)
             row.result = outcome.word if check.tests else ""
             if outcome.failed:
@@ -155,31 +162,17 @@ def count(outcome: Outcome, code: int, junit: Path | None) -> None:
         return
     with suppress(OSError, ElementTree.ParseError):
         for case in ElementTree.parse(junit).getroot().iter("testcase"):
-            skipped = case.find("skipped")
+            skipped, name = case.find("skipped"), f"{case.get('classname')}::{case.get('name')}"
+            outcome.times.append((float(case.get("time", 0)), name))
             if case.find("failure") is not None or case.find("error") is not None:
                 outcome.failed += 1
             elif skipped is not None:
                 outcome.skipped += 1
-                outcome.reasons.append(f"{case.get('classname')}::{case.get('name')}: {skipped.get('message')}")
+                outcome.reasons.append(f"{name}: {skipped.get('message')}")
             else:
                 outcome.passed += 1
     if code != 0 and not outcome.failed:  # no tests found, an error while collecting, a crash
         outcome.failed = 1
-
-
-def _paced(console: Console, update: Callable[[str], None]) -> Callable[[str], None]:
-    """Return ``update`` itself where a person looks, else one that speaks up now and then."""
-    if console.terminal:
-        return update
-    last = time.monotonic()
-
-    def seldom(text: str) -> None:
-        nonlocal last
-        if time.monotonic() - last >= QUIET:
-            last = time.monotonic()
-            update(text)
-
-    return seldom
 
 
 def text(outcomes: Sequence[Outcome]) -> str:
@@ -194,6 +187,9 @@ def text(outcomes: Sequence[Outcome]) -> str:
         lines.append(f"{outcome.check.name:<{width}}  {counts}")
     if reasons := [reason for outcome in outcomes for reason in outcome.reasons]:
         lines += ["skipped:", *(f"  {reason}" for reason in reasons)]
+    slow = sorted((one for outcome in outcomes for one in outcome.times), reverse=True)[:SLOWEST]
+    if slow := [(seconds, name) for seconds, name in slow if seconds >= 1]:
+        lines += ["slowest:", *(f"  {duration(seconds):>11}  {name}" for seconds, name in slow)]
     passed, failed, skipped = totals(outcomes)
     return "\n".join([*lines, f"{passed} passed, {failed} failed, {skipped} skipped"])
 

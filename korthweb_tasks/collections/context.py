@@ -20,8 +20,7 @@ def list_(session: Session) -> None:
     """List the clusters: the chosen one (*), its kubeconfig, whether it answers, and its version."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from korthweb_tasks.collections.errors_out import as_typed
-    from korthweb_tasks.settings.contexts import known_names
+    from korthweb_tasks.settings.contexts import known_names, none_known
     from korthweb_tasks.settings.show import columns
 
     loaded, _ = session.loaded, session.runner  # made here, not by each thread
@@ -34,7 +33,7 @@ def list_(session: Session) -> None:
         ("*" if row["current"] else "", row["name"], row["context"], row["kubeconfig"], row["answers"], row["version"])
         for row in found
     ]
-    nothing = as_typed("no cluster is known: inv lab.up makes one on this machine")
+    nothing = f"no cluster is known: {none_known()}"
     session.emit(found, columns(lines) if found else nothing)
 
 
@@ -52,6 +51,7 @@ def use(session: Session, name: str, accept: bool = False) -> None:
     """Choose the cluster of this project; kept in .korthweb/context, never in a kubeconfig."""
     from korthweb_tasks.settings.contexts import choose_context, named
 
+    session.context_flag = name  # its profile; and a choice that can't be read is replaced
     reference = named(session.loaded, name)
     data = {"name": reference.name, "context": reference.target.context, "server": reference.server}
     word = "would choose" if session.dry_run else "chosen"
@@ -71,7 +71,7 @@ def use(session: Session, name: str, accept: bool = False) -> None:
     example="inv context.show",
     cluster=False,
     changes=False,
-    help={"context": "another cluster than the chosen one"},
+    help={"context": "another cluster (default: the one chosen)"},
 )
 def show(session: Session, context: str | None = None) -> None:
     """Show the cluster that tasks would speak to, why this one, and what was recorded of it."""
@@ -113,7 +113,7 @@ def _accept(session: Session, reference: ClusterRef) -> tuple[str, str]:
     run, bastion = session.runner.run, reference.settings.bastion
     way = through(bastion, reference.target, run, paths.work_dir()) if bastion else nullcontext(reference.target)
     with way as target:
-        identity = guard.ask(replace(reference, target=target), run)
+        identity = guard.ask(replace(reference, target=target), session.asking(reference).run)
     before = guard.recorded(reference)
     if not session.dry_run:
         guard.record(reference, identity)
@@ -157,13 +157,15 @@ def _asked(session: Session, reference: ClusterRef) -> dict[str, Any]:
     from korthweb_tasks.errors import tail
     from korthweb_tasks.settings.versions import PINS
     from korthweb_tasks.tools.kubectl import Kubectl
+    from korthweb_tasks.tools.kubectl_faults import name_of
 
     if bastion := reference.settings.bastion:
         return {"answers": f"? not asked, it is behind {bastion.host}"}
     words = ("get", "--raw", "/version", f"--request-timeout={PATIENCE}s")
     result = session.runner.check(Kubectl(reference.target).command(*words, timeout=PATIENCE + 2))
     if result.code != 0:
-        return {"answers": f"no: {tail(result.stderr, 1)[:90] or 'no reason given'}"}
+        reason = name_of(result.stderr, reference.way) or tail(result.stderr, 1)[:90] or "no reason given"
+        return {"answers": f"no: {reason}"}
     try:
         version = str(json.loads(result.stdout)["gitVersion"])
         supported = PINS["kubernetes"].accepts(version)

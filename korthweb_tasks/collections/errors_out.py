@@ -1,28 +1,85 @@
-"""How an error leaves the program: a few clear lines and the exit code, for ``korthweb`` and ``inv`` alike.
+"""How an error leaves a task and the program: typed, a few clear lines and the exit code, for ``korthweb`` and ``inv``.
 
-Both programs print the message of an :class:`invoke.Exit` on stderr and end with its code, so a task
-whose body runs inside :func:`ends_clearly` is rendered the same by either.
+Invoke's programs print an :class:`invoke.UnexpectedExit` on stderr and end with the exit code of its result, and do
+the like for :class:`invoke.Exit`. Our errors become such ones when they leave a task (:func:`stays_typed`), and
+remain what they are: a task that called ours catches ``StepFailed``, and where nobody does, any program of Invoke's
+tells it as ours does.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
-import re
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-from invoke.exceptions import Exit, Failure, ParseError
+from invoke import Result
+from invoke.exceptions import Exit, Failure, ParseError, UnexpectedExit
 
 from korthweb_tasks import errors, paths
+from korthweb_tasks.collections.file_errors import of_file
+from korthweb_tasks.core.plaintext import printable
+from korthweb_tasks.files import write_private
+from korthweb_tasks.run.console import STDOUT, say
 
-#: a task in a hint: ``inv lab.up``
-OUR_TASK = re.compile(r"(?:\./korthweb|\binv|\bkorthweb) (?=[a-z]+\.[a-z])")
+#: kind of error -> the same as an end of Invoke's
+_ENDING: dict[type[errors.KorthwebError], type[errors.KorthwebError]] = {}
+
+
+class Ends(UnexpectedExit):
+    """What an error of ours is besides, once it has left a task: one that Invoke prints, and ends with its code."""
+
+    reason = None
+
+    @property
+    def result(self) -> Result:
+        """Return the end as Invoke knows it: exit code and stderr."""
+        return Result(stderr=str(self), exited=self.exit_code, hide=("stdout", "stderr"))  # type: ignore[attr-defined]
+
+    def __str__(self) -> str:
+        text = render(self)  # type: ignore[arg-type]
+        return f"{text}\n" if text else ""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.message!r})"  # type: ignore[attr-defined]
+
+
+class Stopped(Exit, KeyboardInterrupt):
+    """Ctrl-C, with a word and an exit code for Invoke's programs."""
+
+
+@contextmanager
+def stays_typed(tell: Callable[[errors.KorthwebError], None] = lambda _: None) -> Iterator[None]:
+    """Let what the body raises be what it is, and besides what Invoke's programs tell clearly; ``tell`` hears of it."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, (Exit, Failure, ParseError)) and not isinstance(error, errors.KorthwebError):
+            raise
+        known = described(error)
+        tell(known)
+        if debugging() or isinstance(error, Ends):
+            raise
+        if isinstance(error, KeyboardInterrupt):
+            raise Stopped(known.message, known.exit_code) from error
+        if known is error:
+            ending(known)
+            raise
+        raise ending(known) from error
+
+
+def ending(error: errors.KorthwebError) -> errors.KorthwebError:
+    """Make ``error`` one that ends a program of Invoke's clearly, too, and return it."""
+    if not isinstance(error, Ends):
+        kind = type(error)
+        names = {"__module__": kind.__module__, "__doc__": kind.__doc__}
+        error.__class__ = _ENDING.setdefault(kind, type(kind.__name__, (kind, Ends), names))
+    return error
 
 
 @contextmanager
@@ -43,32 +100,45 @@ def ends_clearly() -> Iterator[None]:
 
 def exit_for(error: BaseException) -> Exit:
     """Return the exit that says ``error`` to a person."""
-    if isinstance(error, errors.KorthwebError):
-        return Exit(render(error), error.exit_code)
+    known = described(error)
     if isinstance(error, KeyboardInterrupt):
-        return Exit("interrupted", errors.Interrupted.exit_code)
-    if isinstance(error, BrokenPipeError):  # `korthweb ... | head`: nobody is left to read
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  # the interpreter flushes it at its end
-        return Exit(code=errors.KorthwebError.exit_code)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Exit(render(_no_space(error)), errors.NoSpace.exit_code)
-    return Exit(_fault(error), errors.KorthwebError.exit_code)
+        return Stopped(known.message, known.exit_code)
+    return Exit(render(known), known.exit_code)
+
+
+def described(error: BaseException) -> errors.KorthwebError:
+    """Return what a person is told of ``error``: itself where it is one of ours, else the one it amounts to."""
+    if isinstance(error, errors.KorthwebError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return errors.Interrupted("interrupted")
+    if isinstance(error, OSError) and (isinstance(error, BrokenPipeError) or error.filename == STDOUT):
+        _let_go()
+    if isinstance(error, BrokenPipeError):
+        return errors.OutputClosed("nobody reads the output any more")
+    if isinstance(error, OSError) and (found := of_file(error)):
+        return found
+    return _fault(error)
+
+
+def not_printed(error: OSError) -> int:
+    """Tell why standard output took no more, where somebody can still read it, and return the exit code."""
+    error.filename = error.filename or STDOUT
+    known = described(error)
+    if text := render(known):
+        say(text, to=sys.stderr)
+    return known.exit_code
 
 
 def render(error: errors.KorthwebError) -> str:
-    """Return the error line, its details indented, and what to type next."""
+    """Return the error line, its details indented, and what to type next; nothing where nobody reads."""
+    if isinstance(error, errors.OutputClosed):
+        return ""
     lines = [f"error: {error.message}"]
-    lines += [f"    {as_typed(line)}" for line in error.details.splitlines()]
+    lines += [f"    {line}" for line in error.details.splitlines()]
     if error.hint:
-        lines.append(f"Next: {as_typed(error.hint)}")
-    return "\n".join(lines)
-
-
-def as_typed(hint: str) -> str:
-    """Return a hint with our tasks under the name that this program was started by: ./korthweb, korthweb or inv."""
-    own = "./korthweb" if os.environ.get("KORTHWEB_LAUNCHER") else Path(sys.argv[0]).stem
-    program = own if own in ("./korthweb", "inv", "invoke") else "korthweb"
-    return OUR_TASK.sub(f"{program} ", hint)
+        lines.append(f"Next: {error.hint}")
+    return printable("\n".join(lines))  # what servers and pods said is in it
 
 
 def debugging() -> bool:
@@ -77,29 +147,37 @@ def debugging() -> bool:
     return wanted or logging.getLogger("invoke").isEnabledFor(logging.DEBUG)
 
 
-def _no_space(error: OSError) -> errors.NoSpace:
-    where = f" at {error.filename}" if error.filename else ""
-    return errors.NoSpace(
-        f"no space left on the device{where}", hint="free some space (korthweb lab.prune empties the caches)"
+def _let_go() -> None:
+    """Let what is buffered for a closed pipe or a full disk go nowhere: the interpreter writes it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        if _is_closed(stream):
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def _is_closed(stream: IO[str]) -> bool:
+    try:
+        stream.flush()
+    except OSError:
+        return True
+    return False
+
+
+def _fault(error: BaseException) -> errors.KorthwebError:
+    """Return what is said about a fault of the program itself, its traceback kept in a file."""
+    what = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+    message = f"this is a fault of korthweb: {what}"
+    try:
+        kept = _keep(error)
+    except (OSError, errors.UntrustedFile):
+        return errors.KorthwebError(message, hint="set KORTHWEB_DEBUG=1 and run it again to see the traceback")
+    return errors.KorthwebError(
+        message, details=f"traceback: {kept}", hint="report it with that file, after reading it for anything private"
     )
 
 
-def _fault(error: BaseException) -> str:
-    """Return the lines about a fault of the program itself, its traceback kept in a file."""
-    what = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
-    message = f"error: this is a fault of korthweb: {what}"
-    try:
-        kept = _keep(error)
-    except OSError:
-        return f"{message}\nNext: set KORTHWEB_DEBUG=1 and run it again to see the traceback"
-    return f"{message}\n    traceback: {kept}\nNext: report it with that file, after reading it for anything private"
-
-
 def _keep(error: BaseException) -> Path:
-    folder = paths.work_dir() / "faults"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    kept = folder / f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.txt"
-    handle = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write("".join(traceback.format_exception(error)))
+    kept = paths.work_dir() / "faults" / f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.txt"
+    write_private(kept, "".join(traceback.format_exception(error)))
     return kept

@@ -12,16 +12,19 @@ from korthweb_tasks.collections.gitops_look import resume as resume
 from korthweb_tasks.collections.gitops_look import status as status
 from korthweb_tasks.collections.gitops_look import suspend as suspend
 from korthweb_tasks.collections.gitops_look import wait as wait
+from korthweb_tasks.core import hints
 
 if TYPE_CHECKING:
     from korthweb_tasks.collections.session import Session
 
-_BRANCH = {"pull-request-branch": "push to this branch, for a pull request, and leave the cluster alone"}
+_BRANCH = {
+    "pull-request-branch": "push to this branch for a pull request, leave the cluster alone (default: gitops.branch)"
+}
 
 
 @task(example="inv gitops.check --context hospital-a", changes=False)
 def check(session: Session) -> None:
-    """Look whether everything is there that GitOps needs: tools, cluster, Git, charts, images; changes nothing."""
+    """Check the prerequisites: tools, cluster, Git, charts, images, settings; nothing is changed."""
     from korthweb_tasks.collections.gitops_check import findings
     from korthweb_tasks.collections.shared import tell_findings
 
@@ -31,14 +34,17 @@ def check(session: Session) -> None:
 
 @task(
     example="inv gitops.render --context hospital-a",
-    help={"out": "write the files into this folder; without it, show what they would change in the fleet repository"},
+    offline=True,
+    without=("tenant", "yes", "timeout"),
+    help={"out": "write the files into this folder (default: show what they would change in the fleet repository)"},
 )
 def render(session: Session, out: str = "") -> None:
     """Show what the settings mean as files of the fleet repository, or write them to a folder; pushes nothing."""
     from korthweb_tasks.collections.gitops_fleet import fleet, sources, work
     from korthweb_tasks.collections.gitops_push import tell_changes
-    from korthweb_tasks.collections.shared import written
+    from korthweb_tasks.collections.shared import sound_settings, written
 
+    sound_settings(session, "")
     if out:
         written(session, out, fleet(session, sources(session)).files(), "what they are")
         return
@@ -80,20 +86,21 @@ def credentials(session: Session, show: bool = False) -> None:
     """Say who may log in, and with --show the passwords."""
     from korthweb_tasks.collections.shared import tell_logins
 
-    tell_logins(session, "inv gitops.bootstrap", show=show)
+    tell_logins(session, hints.task("gitops.bootstrap"), show=show)
 
 
 @task(
     example="inv gitops.add-tenant NEW --domain new.example.org --context hospital-a",
+    without=("tenant",),
     positional=("name",),
     help={
         "name": "short name of the facility: NEW",
         "domain": "web.<domain> and dicom.<domain> will be its host names",
         "aet": "AE title (default: the name in upper case)",
         "namespace": "namespace (default: <name>-orthweb in lower case)",
-        "storage": "size of the database's volume, such as 50Gi",
-        "replicas-min": "pods that always run",
-        "replicas-max": "pods at the most",
+        "storage": "size of the database's volume, such as 50Gi (default: that of the settings)",
+        "replicas-min": "pods that always run (default: that of the settings)",
+        "replicas-max": "pods at the most (default: that of the settings)",
     },
 )
 def add_tenant(
@@ -116,6 +123,7 @@ def add_tenant(
 
 @task(
     example="inv gitops.remove-tenant NEW --context hospital-a",
+    without=("tenant",),
     destructive=True,
     positional=("name",),
     help={
@@ -130,7 +138,7 @@ def remove_tenant(session: Session, name: str, volumes: bool = False) -> None:
     removed(session, name, volumes=volumes)
 
 
-@task(example="inv gitops.diff --context hospital-a", changes=False)
+@task(example="inv gitops.diff --context hospital-a", changes=False, without=("tenant",))
 def diff(session: Session) -> None:
     """Show where the settings differ from Git, and Git from the cluster; exit code 9 where something does."""
     from korthweb_tasks.collections.gitops_differences import differs
@@ -140,6 +148,7 @@ def diff(session: Session) -> None:
 
 @task(
     example="inv gitops.destroy --context hospital-a",
+    without=("tenant",),
     destructive=True,
     help={"volumes": "remove databases, volumes and namespaces of the tenants too: every image is lost"},
 )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from korthweb_tasks.collections import beforehand
+from korthweb_tasks.collections.component_parts import component_findings
 from korthweb_tasks.collections.gitops_fleet import EXTRA, NotInLab, checkout_of, full_path, remote, sources, tenants_of
-from korthweb_tasks.collections.gitops_parts import beforehand
+from korthweb_tasks.core import hints
 from korthweb_tasks.errors import KorthwebError, last_line
 
 if TYPE_CHECKING:
@@ -43,12 +45,9 @@ def _tools(session: Session) -> list[Finding]:
 def _settings(session: Session) -> list[Finding]:
     from korthweb_tasks.approaches.checks import Finding, from_settings
     from korthweb_tasks.approaches.gitops_checks import quota
+    from korthweb_tasks.collections.shared import settings_finding
 
-    def fit() -> str:
-        beforehand(session)
-        return "they fit together"
-
-    found = [_told("Settings", fit)]
+    found = [settings_finding(session, "gitops")]
     try:
         tenants = tenants_of(session)
     except KorthwebError:
@@ -58,10 +57,15 @@ def _settings(session: Session) -> list[Finding]:
 
 
 def _cluster(session: Session) -> list[Finding]:
+    from korthweb_tasks.approaches import addresses, pod_security
     from korthweb_tasks.approaches.gitops_checks import for_cluster
+    from korthweb_tasks.collections.shared import answers
 
-    asked: list[Check] = for_cluster(session.settings, session.target, session.tenants)
-    return [check.finding(session.runner.check(check.command)) for check in asked]
+    asked: list[Check] = for_cluster(session.settings, session.target)
+    asked += pod_security.questions(session.settings, session.kubectl, session.tenants)
+    asked += addresses.questions(session.kubectl, session.tenants, "ingress")
+    found = answers(session, asked)
+    return [*found, *beforehand.findings(session, "gitops"), *component_findings(session, "gitops")]
 
 
 def _git(session: Session) -> list[Finding]:
@@ -91,7 +95,8 @@ def _charts(session: Session) -> list[Finding]:
     try:
         found = sources(session)
     except NotInLab as error:
-        return [Finding("Charts", "note", f"{error.message}; inv lab.up --with {EXTRA}, or gitops.bootstrap brings it")]
+        ways = f"`{hints.task('lab.up', name=session.ref.lab, with_=EXTRA)}`, or gitops.bootstrap brings it"
+        return [Finding("Charts", "note", f"{error.message}; {ways}")]
     except KorthwebError as error:
         return [Finding("Charts", "broken", error.message)]
     names = {release.name: release.chart for part in PARTS for release in part.releases}

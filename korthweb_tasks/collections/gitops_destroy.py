@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from korthweb_tasks.core import hints
+from korthweb_tasks.errors import GuardRefused
+
 if TYPE_CHECKING:
+    from korthweb_tasks.approaches.gitops_removal import Home
+    from korthweb_tasks.approaches.ownership import Fate
     from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.core.flux_home import FluxHome
     from korthweb_tasks.report.model import Report
 
 
@@ -20,20 +28,67 @@ def tell_report(session: Session, report: Report) -> None:
 def destroyed(session: Session, *, volumes: bool) -> None:
     """Take everything away that GitOps made in the cluster; the fleet repository stays as it is."""
     from korthweb_tasks.approaches.gitops_abandoned import Abandoned
-    from korthweb_tasks.approaches.gitops_removal import Remover, alive, controllers, homes, inventory
-    from korthweb_tasks.tools.kubectl import items
+    from korthweb_tasks.approaches.gitops_removal import (
+        COMPONENTS_SHARED,
+        SHARED,
+        Remover,
+        alive,
+        controllers,
+        homes,
+        inventory,
+        releases_of,
+    )
+    from korthweb_tasks.approaches.layers import Layers
+    from korthweb_tasks.approaches.ownership import groups_of
+    from korthweb_tasks.collections import owning
 
     session.contact()
-    layers_there, releases, tenants = (session.runner.run(one) for one in inventory(session.kubectl))
-    kustomizations, charts = (items(result) if result.code == 0 else [] for result in (layers_there, releases))
-    if (kustomizations or charts) and not alive(session.runner.run(controllers(session.kubectl))):
-        session.console.line("Flux' controllers do not run, so korthweb takes away what they would.", "yellow")
-        plan = Abandoned(session.target, volumes).abandoned(charts, homes(tenants))
+    flux = session.settings.flux
+    layers_there, releases, everybody = (session.runner.run(one) for one in inventory(session.kubectl, flux))
+    tenants = settled(session, homes(everybody), volumes=volumes)
+    groups = groups_of(session.settings.components, COMPONENTS_SHARED)
+    gone = [home.namespace for home in tenants]
+    shared = (*SHARED, flux.namespace)
+    owning.refuse_shared_removal(session, "gitops", gone, shared, groups)
+    fates = owning.shared_fates(session, shared)
+    if not flux.beside:
+        refuse_foreign_flux(fates.pop(flux.namespace), flux.namespace)
+    layers = Layers.read(flux, layers_there)
+    kustomizations, charts = layers.own(), releases_of(releases, layers)
+    if (kustomizations or charts) and not alive(session.runner.run(controllers(session.kubectl, flux))):
+        refuse_without_controllers(flux)
+        session.console.line("Flux's controllers do not run, so korthweb takes away what they would.", "yellow")
+        plan = Abandoned(session.target, volumes, fates).abandoned(charts, tenants)
     else:
-        plan = Remover(session.target, volumes).everything(kustomizations, charts, homes(tenants))
+        plan = Remover(session.target, volumes, fates, flux).everything(kustomizations, charts, tenants)
     session.execute(plan, destructive=True)
     if not session.dry_run:
         tell_leftovers(session)
+
+
+def settled(session: Session, found: Iterable[Home], *, volumes: bool) -> list[Home]:
+    """Return tenants with what becomes of their namespaces; raises GuardRefused where GitOps did not deploy one."""
+    from korthweb_tasks.collections import owning
+
+    chosen = list(found)
+    fates = owning.fates(session, "gitops", [(home.name, home.namespace) for home in chosen], volumes=volumes)
+    return [replace(home, fate=fates[home.namespace]) for home in chosen]
+
+
+def refuse_without_controllers(flux: FluxHome) -> None:
+    """Raise GuardRefused where somebody else's controllers do not run: who has to start them is not korthweb."""
+    if flux.beside:
+        text = f"the controllers of the other Flux do not run in {flux.controllers}: nobody takes away what it applied"
+        look = hints.kubectl("get", "deployments", namespace=flux.controllers)
+        raise GuardRefused(text, hint=f"`{look}`, and who looks after them")
+
+
+def refuse_foreign_flux(fate: Fate, namespace: str) -> None:
+    """Raise GuardRefused where korthweb did not install the Flux that would be uninstalled."""
+    if fate.foreign or fate.kept:
+        text = f"Flux is not uninstalled: {fate.kept or 'korthweb did not install it'} (the namespace {namespace})"
+        one = hints.task("gitops.remove-tenant", "NAME")
+        raise GuardRefused(text, hint=f"`{one}` removes one tenant and leaves Flux alone")
 
 
 def tell_leftovers(session: Session) -> None:

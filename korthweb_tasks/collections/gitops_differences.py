@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from korthweb_tasks.core import hints
 from korthweb_tasks.errors import CommandFailed, Differs
 
 if TYPE_CHECKING:
@@ -27,28 +28,28 @@ def differs(session: Session) -> None:
         changes = made.changes
         made.checkout.refresh()  # Git as it is, for the second comparison
         drifted = in_cluster(session, made)
-    data = {"git": dict(changes.files), "cluster": drifted}
     texts = [f"# settings against Git\n{changes.diff}"] if changes else []
     texts += [f"# Git against the cluster: {name}\n{text}" for name, text in drifted.items()]
-    session.emit(data, "\n\n".join(text.rstrip("\n") for text in texts) or "nothing differs")
+    text = "\n\n".join(text.rstrip("\n") for text in texts) or "nothing differs"
+    session.show(text, git=dict(changes.files), cluster=drifted)
     told = [f"{len(changes.files)} files differ from Git"] if changes else []
     told += [f"{len(drifted)} layers differ in the cluster ({', '.join(drifted)})"] if drifted else []
     if told:
-        hint = (
-            "inv gitops.deploy brings the settings to Git" if changes else "inv gitops.reconcile lets Flux put it back"
-        )
+        deploy, reconcile = hints.task("gitops.deploy"), hints.task("gitops.reconcile", "all")
+        hint = f"`{deploy}` brings the settings to Git" if changes else f"`{reconcile}` lets Flux put it back"
         raise Differs("; ".join(told), hint=hint)
 
 
 def in_cluster(session: Session, made: Work) -> dict[str, str]:
     """Return layer → text of what is not in the cluster as it is in Git, contents of Secrets masked."""
-    from korthweb_tasks.approaches.gitops import KUSTOMIZATIONS
+    from korthweb_tasks.approaches.layers import KUSTOMIZATIONS
     from korthweb_tasks.collections.shared import side_by_side
-    from korthweb_tasks.tools.flux import SYSTEM, Flux
+    from korthweb_tasks.tools.flux import Flux
     from korthweb_tasks.tools.kubectl import items
 
-    flux, folder = Flux(session.target), made.checkout.folder
-    found = items(session.runner.run(session.kubectl.get(KUSTOMIZATIONS, namespace=SYSTEM)))
+    home = session.settings.flux
+    flux, folder = Flux(session.target, home), made.checkout.folder
+    found = items(session.runner.run(session.kubectl.get(KUSTOMIZATIONS, namespace=home.namespace)))
     known = {obj["metadata"]["name"] for obj in found}
     missing = {layer.name: "not in the cluster" for layer in made.fleet.layers() if layer.name not in known}
     paths = {layer.name: folder / _path(made, layer) for layer in made.fleet.layers() if layer.name in known}

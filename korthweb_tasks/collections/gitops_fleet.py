@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from korthweb_tasks.core import hints
 from korthweb_tasks.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from korthweb_tasks.tools.git import Remote
 
 LAB, EXTRA = "lab", "gitops"
-_FOLDER = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
+_FOLDER = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 INFRASTRUCTURE = ("cert-manager", "istio-base", "istiod", "cloudnative-pg")
 
 
@@ -58,7 +59,7 @@ class Work:
 def folder_of(session: Session) -> str:
     """Return the name of the cluster's folder below clusters/; raises SettingsError for one that is no folder's."""
     name = session.settings.gitops.cluster or session.ref.name
-    if not _FOLDER.match(name):
+    if not _FOLDER.fullmatch(name):
         raise SettingsError(f"{name!r} can't be the name of a folder", hint="gitops.cluster in korthweb.yaml: a name")
     return name
 
@@ -89,12 +90,12 @@ def remote(session: Session, *, bring: bool = False) -> Remote:
 
     Raises SettingsError for what is missing, NotInLab.
     """
+    from korthweb_tasks.collections.shared import refuse
+    from korthweb_tasks.settings.soundness import reachable
     from korthweb_tasks.tools.git import Remote
 
     given = session.settings.gitops
-    if given.url is None:
-        hint = "gitops.url in korthweb.yaml: ssh://git@host/path.git or https://host/path.git"
-        raise SettingsError("it is not said where the fleet repository is", hint=hint)
+    refuse(session, reachable)
     if given.url == LAB:
         from korthweb_tasks.lab import extras
 
@@ -103,16 +104,12 @@ def remote(session: Session, *, bring: bool = False) -> Remote:
             _bring(session, lab, bring, "Git server")
             access = extras.git_access(lab)
         if access is None:
-            raise NotInLab(f"the lab '{lab}' has no Git server", hint=f"inv lab.up --name {lab} --with {EXTRA}")
+            raise NotInLab(f"the lab '{lab}' has no Git server", hint=hints.task("lab.up", name=lab, with_=EXTRA))
         return Remote(access.url, given.branch, access.username, access.password, str(access.ca_file))
-    if given.url.startswith("http://"):
-        raise SettingsError("http:// would send the password in clear", hint="gitops.url: https://... or ssh://...")
-    password = session.secrets.git_password(given.provider) if given.url.startswith("http") else None
-    if given.url.startswith("http") and not password:
-        text = f"no password or token for {given.url} was given"
-        raise SettingsError(text, hint="KORTHWEB_SECRET_GIT_PASSWORD=... in .env (chmod 600)")
+    url = given.url or ""
+    password = session.secrets.git_password(given.provider) if url.startswith("https://") else None
     return Remote(
-        given.url,
+        url,
         given.branch,
         given.username,
         password,
@@ -124,7 +121,10 @@ def remote(session: Session, *, bring: bool = False) -> Remote:
 def sources(session: Session, *, bring: bool = False) -> Sources:
     """Return where Flux takes the charts from; those of a lab are brought where that may be."""
     from korthweb_tasks.approaches.fleet import ChartAt
+    from korthweb_tasks.collections.shared import refuse
+    from korthweb_tasks.settings.soundness import flux_charts
 
+    refuse(session, flux_charts)
     settings = session.settings
     own = full_path(settings.gitops.registry_ca_file, "gitops.registry_ca_file")
     authority, found = own, {}
@@ -133,19 +133,18 @@ def sources(session: Session, *, bring: bool = False) -> Sources:
         if chart.source == LAB:
             source, authority = _of_lab(session, name, bring)
             found[name] = ChartAt(source, chart.version)
-        elif chart.source.startswith(("oci://", "https://", "http://")):
-            found[name] = ChartAt(chart.source, chart.version)
         else:
-            text = f"charts.{name}.source: Flux reads charts from oci:// or https://, not from {chart.source}"
-            raise SettingsError(text, hint="a registry of one's own: oci://registry.hospital/charts/...")
+            found[name] = ChartAt(chart.source, chart.version)
     return Sources(found, Path(authority).read_text(encoding="utf-8") if authority else "", authority)
 
 
 def wanted(session: Session) -> list[str]:
     """Return the names of the charts that these settings need."""
-    watched = session.settings.observability
-    more = {"kube-prometheus-stack": watched.prometheus, "kiali": watched.kiali}
-    return [*INFRASTRUCTURE, *(name for name, is_wanted in more.items() if is_wanted)]
+    watched, uses = session.settings.observability, session.settings.uses
+    more = {"kube-prometheus-stack": watched.prometheus and not uses("prometheus"), "kiali": watched.kiali}
+    owners = {"istio-base": "istio", "istiod": "istio"}
+    shared = [name for name in INFRASTRUCTURE if not uses(owners.get(name, name))]
+    return [*shared, *(name for name, is_wanted in more.items() if is_wanted)]
 
 
 def fleet(session: Session, found: Sources, sops: Mapping[str, str] | None = None) -> Fleet:
@@ -182,8 +181,9 @@ def work(session: Session, *, onto: str = "", bring: bool = False, change: bool 
         made = fleet(session, found, seal.files if seal else None)
         render = rendering(made)
         there = set(checkout.paths())
-        in_git = {f"clusters/{made.cluster}/flux-system/{name}.yaml" for name in ("gotk-components", "gotk-sync")}
-        yield Work(made, found, checkout, seal, render, checkout.put(render), in_git <= there)
+        flux = {f"{made.bootstrapped}/{name}.yaml" for name in ("gotk-components", "gotk-sync")}
+        in_git = session.settings.flux.beside or flux <= there
+        yield Work(made, found, checkout, seal, render, checkout.put(render), in_git)
 
 
 def checkout_of(session: Session, where: Remote, onto: str = "") -> Checkout:
@@ -215,13 +215,13 @@ def _of_lab(session: Session, name: str, bring: bool) -> tuple[str, str]:
         there = extras.chart_source(lab, name, version)
     if there is None:
         text = f"the lab '{lab}' has no chart {name} {version}"
-        raise NotInLab(text, hint=f"inv lab.up --name {lab} --with {EXTRA}")
+        raise NotInLab(text, hint=hints.task("lab.up", name=lab, with_=EXTRA))
     return there[0], str(there[1])
 
 
 def _bring(session: Session, lab: str, bring: bool, what: str) -> None:
     if not bring:
-        raise NotInLab(f"the lab '{lab}' has no {what} yet", hint=f"inv lab.up --name {lab} --with {EXTRA}")
+        raise NotInLab(f"the lab '{lab}' has no {what} yet", hint=hints.task("lab.up", name=lab, with_=EXTRA))
     from korthweb_tasks.collections.lab import brought
 
     brought(session, lab, EXTRA)
@@ -239,8 +239,11 @@ def full_path(given: str | None, key: str) -> str:
     if not given:
         return ""
     from korthweb_tasks import paths
+    from korthweb_tasks.files import check_trusted
 
-    path = (paths.project_dir() / Path(given).expanduser()).resolve()
+    path = paths.project_dir() / Path(given).expanduser()
+    check_trusted(path)
+    path = path.resolve()
     if not path.is_file():
         raise SettingsError(f"{key}: there is no file {path}", hint=f"{key} in korthweb.yaml")
     return str(path)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from korthweb_tasks.collections.gitops_fleet import Work, checkout_of, folder_of, remote, sources
+from korthweb_tasks.core import hints
 from korthweb_tasks.errors import UsageError
 
 if TYPE_CHECKING:
@@ -71,10 +72,21 @@ def _bootstrap(session: Session, where: Remote, folder: str, **more: Any) -> Boo
         target=session.target,
         secrets=session.secrets,
         repository=repository_of(session, where, folder),
-        hub=images.mirrored(images.flux_hub),
-        version=flux_version(session),
+        hub=images.hub(images.flux_hub),
+        pull_secrets=images.pull_secrets,
+        version="" if session.settings.flux.beside else flux_version(session),
+        shared=shared_namespaces(session),
+        home=session.settings.flux,
         **more,
     )
+
+
+def shared_namespaces(session: Session) -> tuple[str, ...]:
+    """Return the namespaces of what tenants share, as Git has them."""
+    from korthweb_tasks.collections.component_parts import shared_homes
+
+    flux = session.settings.flux.namespace
+    return tuple(name for name in shared_homes(session.settings, "gitops") if name != flux)
 
 
 def login_of(where: Remote) -> dict[str, str]:
@@ -83,7 +95,7 @@ def login_of(where: Remote) -> dict[str, str]:
 
 
 def held_by_flux(where: Remote, provider: str) -> dict[str, str]:
-    """Return what Flux' own Secret has to hold; a deploy key that flux made by an API is its own affair."""
+    """Return what Flux's own Secret has to hold; a deploy key that flux made by an API is its own affair."""
     from pathlib import Path
 
     if where.private_key:
@@ -96,7 +108,7 @@ def held_by_flux(where: Remote, provider: str) -> dict[str, str]:
 
 
 def namespaces(made: Work) -> Mapping[str, Mapping[str, Any]]:
-    """Return each tenant's Namespace as Git has it."""
+    """Return each tenant's Namespace as Git has it: the base with what this cluster lays over it."""
     from korthweb_tasks.approaches.fleet import slug
     from korthweb_tasks.core.render import parse
 
@@ -104,8 +116,19 @@ def namespaces(made: Work) -> Mapping[str, Mapping[str, Any]]:
     found = {}
     for tenant in made.fleet.tenants:
         text = files[f"tenants/{slug(tenant)}/dependency/namespace.yaml"]
-        found[tenant.name] = next(obj for obj in parse(text) if obj["kind"] == "Namespace")
+        base = next(obj for obj in parse(text) if obj["kind"] == "Namespace")
+        overlay = parse(files[f"clusters/{made.fleet.cluster}/tenants/{slug(tenant)}/dependency/namespace.yaml"])[0]
+        found[tenant.name] = _laid_over(base, overlay["metadata"])
     return found
+
+
+def _laid_over(base: dict[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object with other labels and annotations laid over its own; null takes one away."""
+    found = dict(base["metadata"])
+    for kind in ("labels", "annotations"):
+        merged = {**(found.get(kind) or {}), **(metadata.get(kind) or {})}
+        found[kind] = {key: value for key, value in merged.items() if value is not None}
+    return {**base, "metadata": found}
 
 
 def flux_version(session: Session) -> str:
@@ -116,15 +139,15 @@ def flux_version(session: Session) -> str:
 
 
 def with_flux(session: Session, made: Work) -> None:
-    """Add Flux' own folder where neither Git nor the cluster has it: flux fills it, and keeps to our patches.
+    """Add Flux's own folder where neither Git nor the cluster has it: flux fills it, and keeps to our patches.
 
     Where the cluster follows Git already, empty files would take Flux itself away: they are never written then.
     """
     from korthweb_tasks.approaches.gitops import PATCHED, followed_at
     from korthweb_tasks.tools.kubectl import items
 
-    home = f"clusters/{made.fleet.cluster}/flux-system"
-    there = session.runner.run(followed_at(session.kubectl))
+    home = made.fleet.bootstrapped
+    there = session.runner.run(followed_at(session.kubectl, session.settings.flux))
     if made.in_git or (there.code == 0 and items(there)):
         return
     render, empty = made.render, {f"{home}/gotk-components.yaml": "", f"{home}/gotk-sync.yaml": ""}
@@ -143,9 +166,9 @@ def require_flux(session: Session, made: Work) -> None:
     from korthweb_tasks.approaches.gitops import followed_at
     from korthweb_tasks.tools.kubectl import items
 
-    result = session.runner.run(followed_at(session.kubectl))
+    result = session.runner.run(followed_at(session.kubectl, session.settings.flux))
     found = {obj["kind"]: obj["spec"] for obj in items(result)} if result.code == 0 else {}
-    hint = "inv gitops.bootstrap installs Flux and points it at the repository"
+    hint = f"`{hints.task('gitops.bootstrap')}` installs Flux and points it at the repository"
     if set(found) != {"GitRepository", "Kustomization"}:
         raise UsageError(f"Flux does not look after {session.ref.name} yet", hint=hint)
     path = str(found["Kustomization"]["path"]).removeprefix("./").rstrip("/")

@@ -8,11 +8,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from korthweb_tasks.core import hints
+from korthweb_tasks.core.durations import limit
 from korthweb_tasks.errors import Interrupted, KorthwebError
 
 if TYPE_CHECKING:
     from korthweb_tasks.approaches.flux_objects import Objects
     from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.core.flux_home import FluxHome
     from korthweb_tasks.core.record import StepRecord
     from korthweb_tasks.core.tree import Nudge, Object, Ref, Tree
     from korthweb_tasks.run.feed import Feed
@@ -38,9 +41,9 @@ def followed(
     from korthweb_tasks.run.tree_view import TreeView
     from korthweb_tasks.tools.flux import asking
 
-    goal, view = Goal(_tops(only), revision), TreeView(session.console)
+    goal, view = Goal(frozenset(map(session.settings.flux.layer, only)), revision), TreeView(session.console)
     feed = _feed(session)
-    follow = Follow(feed, reading(revision), goal, view, Nudger(feed, asking))
+    follow = Follow(feed, reading(session.settings.flux, revision), goal, view, Nudger(feed, asking))
     what = f"commit {revision[:8]}" if revision else "Flux"
     with feed.opened(), view.opened(title or f"Following {what} on {session.ref.name}"):
         try:
@@ -68,7 +71,7 @@ def reconciled(session: Session, refs: Iterable[Ref], *, seconds: float | None =
         feed.news(0.0)  # what came with the last of the lists
         _fetched(feed, nudger, wanted, limit)
         tokens = {ref: nudger.ask(ref) for ref in wanted}
-        return Follow(feed, reading(), Goal(wanted, handled=tokens), view, nudger).run(limit)
+        return Follow(feed, reading(session.settings.flux), Goal(wanted, handled=tokens), view, nudger).run(limit)
 
 
 def _fetched(feed: Feed, nudger: Nudger, wanted: Iterable[Ref], seconds: float) -> None:
@@ -89,19 +92,13 @@ def _fetched(feed: Feed, nudger: Nudger, wanted: Iterable[Ref], seconds: float) 
         while status(feed.objects.get(ref, {})).get("lastHandledReconcileAt") != token:
             if time.monotonic() > end:
                 raise NotReady(
-                    f"{ref} was not looked at in {seconds:.0f} s", hint="inv gitops.logs --controller source"
+                    f"{ref} was not looked at in {limit(seconds)}",
+                    hint=hints.task("gitops.logs", controller="source"),
                 )
             feed.news(0.2)
         told = condition(feed.objects[ref])
         if told.get("status") == "False":
-            raise NotReady(f"{ref}: {told.get('message', '')}", hint=f"inv gitops.explain {ref.name}")
-
-
-def _tops(only: Iterable[str]) -> frozenset[Ref]:
-    from korthweb_tasks.core.tree import Ref
-    from korthweb_tasks.tools.flux import SYSTEM
-
-    return frozenset(Ref("Kustomization", SYSTEM, name) for name in only)
+            raise NotReady(f"{ref}: {told.get('message', '')}", hint=hints.task("gitops.explain", ref.name))
 
 
 @contextmanager
@@ -119,22 +116,22 @@ def nudging(session: Session) -> Iterator[None]:
 
 def looked(session: Session) -> Objects:
     """Return everything that Flux looks after, as it is now."""
-    from korthweb_tasks.approaches.flux_objects import Objects
+    from korthweb_tasks.approaches.flux_objects import Objects, ours
 
     feed = _feed(session)
     with feed.opened(watch=False):
         feed.news(0.0)
-    return Objects(feed.objects.values())
+    return Objects(ours(feed.objects.values(), session.settings.flux))
 
 
-def reading(revision: str = "") -> Callable[[Collection[Object]], tuple[Tree, Sequence[Nudge]]]:
-    """Return the way to read objects: as a tree, and as nudges."""
+def reading(home: FluxHome, revision: str = "") -> Callable[[Collection[Object]], tuple[Tree, Sequence[Nudge]]]:
+    """Return the way to read objects: as a tree, and as nudges; somebody else's Flux is neither shown nor nudged."""
     from korthweb_tasks.approaches.flux_nudges import nudges
-    from korthweb_tasks.approaches.flux_objects import Objects
+    from korthweb_tasks.approaches.flux_objects import Objects, ours
     from korthweb_tasks.approaches.flux_tree import build
 
     def read(objects: Collection[Object]) -> tuple[Tree, Sequence[Nudge]]:
-        world = Objects(objects)
+        world = Objects(ours(objects, home))
         return build(world), nudges(world, wanted=revision)
 
     return read
@@ -144,7 +141,7 @@ def _nudge(session: Session, over: threading.Event) -> None:
     from korthweb_tasks.run.follow import Nudger
     from korthweb_tasks.tools.flux import asking
 
-    read = reading()
+    read = reading(session.settings.flux)
     while not over.is_set():
         feed = _feed(session)
         nudger = Nudger(feed, asking)

@@ -1,4 +1,4 @@
-"""The logs of Flux' controllers: the last lines in the order of time, or as they come."""
+"""The logs of Flux's controllers: the last lines in the order of time, or as they come."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def recent(session: Session, components: Iterable[str], lines: int) -> list[Line
     from korthweb_tasks.approaches.flux_log import read
     from korthweb_tasks.tools.flux import Flux
 
-    flux, found = Flux(session.target), []
+    flux, found = Flux(session.target, session.settings.flux), []
     for component in components:
         text = session.runner.run(flux.logs(component, tail=lines)).stdout
         found += [read(line) for line in text.splitlines() if line.strip()]
@@ -32,7 +32,7 @@ def streamed(session: Session, components: Iterable[str], lines: int) -> None:
     """Print what the controllers say as they say it, until Ctrl-C or until the last of them has ended."""
     from korthweb_tasks.tools.flux import Flux
 
-    flux = Flux(session.target)
+    flux = Flux(session.target, session.settings.flux)
     with ExitStack() as stack:
         wanted = [flux.logs(component, follow=True, tail=lines) for component in components]
         rests = {stack.enter_context(session.runner.stream(command)): b"" for command in wanted}
@@ -49,8 +49,9 @@ def streamed(session: Session, components: Iterable[str], lines: int) -> None:
 
 def _print(session: Session, lines: list[bytes]) -> None:
     from korthweb_tasks.approaches.flux_log import read
+    from korthweb_tasks.run.console import say
 
     for raw in lines:
         if raw.strip():
             line = read(raw.decode(errors="replace"))
-            print(json.dumps(line.as_data()) if session.output == "json" else line, flush=True)
+            say(json.dumps(line.as_data()) if session.output == "json" else str(line))

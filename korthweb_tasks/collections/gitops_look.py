@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from korthweb_tasks.collections.flags import task
+from korthweb_tasks.core import hints
 
 if TYPE_CHECKING:
     from korthweb_tasks.approaches.flux_objects import Objects
@@ -31,17 +32,18 @@ def status(session: Session) -> None:
     shown = {node.ref for top in tops for node in top.walk()}
     # what a person has suspended is shown, and is no fault
     causes = [one for ref, one in tree.causes.items() if ref in shown and (one.state, one.ref) != ("suspended", ref)]
-    session.emit([as_data(top, tree) for top in tops], f"{as_text(tree, tops)}\n{_counted(tops)}".strip())
+    text = f"{as_text(tree, tops)}\n{_counted(tops)}".strip()
+    session.show(text, data=[as_data(top, tree) for top in tops])
     if not tops:
-        raise NotReady("Flux looks after nothing here", hint="inv gitops.bootstrap")
+        raise NotReady("Flux looks after nothing here", hint=hints.task("gitops.bootstrap"))
     if causes:
-        raise NotReady(f"not ready: {causes[0].ref}: {causes[0].message}", hint="inv gitops.explain all")
+        raise NotReady(f"not ready: {causes[0].ref}: {causes[0].message}", hint=hints.task("gitops.explain", "all"))
 
 
 @task(
     example="inv gitops.wait --only cert-manager,istio",
     changes=False,
-    help={"only": "names of Kustomizations, separated by commas; without it all of them"},
+    help={"only": "names of Kustomizations, separated by commas (default: all of them)"},
 )
 def wait(session: Session, only: str = "") -> None:
     """Wait until everything is ready, with the live tree; what Flux would poll for is asked for at once."""
@@ -56,6 +58,7 @@ def wait(session: Session, only: str = "") -> None:
 
 @task(
     example="inv gitops.reconcile bhc-application",
+    without=("tenant",),
     help={"name": "a Kustomization, a HelmRelease, a tenant, or all"},
     positional=("name",),
 )
@@ -77,6 +80,7 @@ def reconcile(session: Session, name: str) -> None:
 
 @task(
     example="inv gitops.suspend MHR",
+    without=("tenant",),
     help={"names": "Kustomizations, HelmReleases, sources or tenants, separated by commas"},
     positional=("names",),
 )
@@ -87,6 +91,7 @@ def suspend(session: Session, names: str) -> None:
 
 @task(
     example="inv gitops.resume MHR",
+    without=("tenant",),
     help={"names": "Kustomizations, HelmReleases, sources or tenants, separated by commas"},
     positional=("names",),
 )
@@ -97,6 +102,7 @@ def resume(session: Session, names: str) -> None:
 
 @task(
     example="inv gitops.explain bhc-application",
+    without=("tenant",),
     changes=False,
     help={"name": "a Kustomization, HelmRelease, source, tenant, kind/name, or all"},
     positional=("name",),
@@ -116,31 +122,33 @@ def explain(session: Session, name: str) -> None:
     found = distinct(sorted((cause for ref in refs if (cause := causes.why(ref))), key=rank))
     found = [replace(one, chain=(*causes.above(one.chain[0]), *one.chain)) for one in found]
     if not found:
-        text = "everything is ready" if name == ALL else f"{name} is ready"
-        session.emit([], text if refs else "Flux looks after nothing here")
+        if not refs:
+            raise NotReady("Flux looks after nothing here", hint=hints.task("gitops.bootstrap"))
+        session.show("everything is ready" if name == ALL else f"{name} is ready", data=[])
         return
-    session.emit([cause_data(cause) for cause in found], "\n\n".join(explanation(cause) for cause in found))
-    hint = found[0].hint or "inv gitops.status"
+    session.show("\n\n".join(explanation(cause) for cause in found), data=[cause_data(cause) for cause in found])
+    hint = found[0].hint or hints.task("gitops.status")
     raise NotReady(f"{found[0].ref} is the deepest cause of what is not ready", hint=hint)
 
 
 @task(
     example="inv gitops.logs --controller kustomize --follow",
+    without=("tenant",),
     changes=False,
     help={
-        "controller": "source, kustomize or helm; without it all of them",
+        "controller": "source, kustomize or helm (default: all of them)",
         "follow": "go on until Ctrl-C",
         "lines": "how many of the last lines of each controller",
     },
 )
 def logs(session: Session, controller: str = "", follow: bool = False, lines: int = 100) -> None:
-    """Show what Flux' controllers say: time (UTC), level, object, message."""
+    """Show what Flux's controllers say: time (UTC), level, object, message."""
     from korthweb_tasks.collections.gitops_log import recent, streamed
-    from korthweb_tasks.errors import UsageError
+    from korthweb_tasks.settings.words import unknown
     from korthweb_tasks.tools.flux import CONTROLLERS
 
     if controller and controller not in CONTROLLERS:
-        raise UsageError(f"there is no controller {controller}", hint=f"--controller takes {', '.join(CONTROLLERS)}")
+        raise unknown("controller", controller, CONTROLLERS, "--controller takes")
     session.contact()
     chosen = [CONTROLLERS[controller]] if controller else list(CONTROLLERS.values())
     if follow:
@@ -182,12 +190,12 @@ def _looked(session: Session) -> Objects:
 def _meant(session: Session, objects: Objects, word: str) -> list[Ref]:
     """Return the objects that a word means; raises UsageError for one that means nothing."""
     from korthweb_tasks.approaches.flux_text import meant, names
-    from korthweb_tasks.errors import UsageError
+    from korthweb_tasks.settings.words import unknown
 
     found = meant(objects, word, [tenant.name for tenant in session.settings.tenants])
     if not found:
-        known = ", ".join(names(objects)) or "nothing: Flux is not here"
-        raise UsageError(f"there is no {word}", hint=f"known are {known}")
+        known = names(objects)
+        raise unknown("object of Flux'", word, known or ["nothing: Flux is not here"])
     return found
 
 

@@ -8,23 +8,27 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.collections.errors_out import as_typed
+from korthweb_tasks.collections import beforehand, simulated
 from korthweb_tasks.collections.gitops_fleet import Work, chosen, tenants_of, work
 from korthweb_tasks.collections.gitops_flux import bootstrap_of, repository_there, require_flux, with_flux
 from korthweb_tasks.collections.gitops_push import ask, asked, preview, push, tell_changes, tell_request
-from korthweb_tasks.errors import GuardRefused, UsageError
+from korthweb_tasks.core import hints
+from korthweb_tasks.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.core.plan import Plan
     from korthweb_tasks.core.record import StepRecord
     from korthweb_tasks.settings.parts import Tenant
 
 
 def bootstrapped(session: Session, *, onto: str = "") -> None:
     """Bring the settings to Git, Flux to the cluster, and wait until every layer is ready."""
-    beforehand(session)
+    refuse_beforehand(session)
+    if not session.settings.uses("flux"):
+        simulated.refuse(session, "gitops")
     branch_name(session, onto)
     repository_there(session)
     with work(session, onto=onto, bring=not session.dry_run, change=not session.dry_run) as made:
@@ -35,9 +39,11 @@ def bootstrapped(session: Session, *, onto: str = "") -> None:
             preview(session, plan, told)
             return
         ask(session, made)
+        if made.in_git and not onto:  # before a Flux that is at work makes them: what korthweb made is recorded
+            asked(session).execute(plan.only("Make the namespaces", namespace_steps(plan)))
         push(session, made)
     if onto:
-        tell_request(session, made, "inv gitops.bootstrap")
+        tell_request(session, made, f"`{hints.task('gitops.bootstrap')}`")
         return
     from korthweb_tasks.collections.gitops_follow import nudging
 
@@ -49,7 +55,7 @@ def bootstrapped(session: Session, *, onto: str = "") -> None:
 
 def deployed(session: Session, *, onto: str = "") -> None:
     """Bring a change of the settings to Git, and follow it into the cluster; for a cluster that Flux looks after."""
-    beforehand(session)
+    refuse_beforehand(session)
     branch_name(session, onto)
     with work(session, onto=onto, change=not session.dry_run) as made:
         require_flux(session, made)
@@ -63,16 +69,22 @@ def deployed(session: Session, *, onto: str = "") -> None:
         records = () if onto else asked(session).execute(plan).steps
         push(session, made)
     if onto:
-        tell_request(session, made, "inv gitops.configure, and inv gitops.wait follows it")
+        then = f"`{hints.task('gitops.configure')}`, and `{hints.task('gitops.wait')}` follows it"
+        tell_request(session, made, then)
         return
     fetch(session)
     only = layers(made, chosen(session) if session.tenant_flag else None)
     finish(session, records, made.revision, only, sealed_anew(made))
 
 
+def namespace_steps(plan: Plan) -> list[str]:
+    """Return the steps that make namespaces."""
+    return [step.name for step in plan.steps if step.name in ("system", "homes") or step.name.startswith("namespace:")]
+
+
 def branch_name(session: Session, onto: str) -> None:
     """Raise UsageError for a name that no branch can have, or that is the one which Flux follows."""
-    if onto and (onto == session.settings.gitops.branch or not re.fullmatch(r"[A-Za-z0-9][\w./-]*", onto)):
+    if onto and (onto == session.settings.gitops.branch or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_./-]*", onto)):
         text = f"--pull-request-branch {onto} can't be a branch beside {session.settings.gitops.branch}"
         raise UsageError(text, hint="--pull-request-branch korthweb/more-room")
 
@@ -87,7 +99,7 @@ def asleep(session: Session) -> list[Tenant]:
 
 def configured(session: Session) -> None:
     """Make what is not in Git."""
-    beforehand(session)
+    refuse_beforehand(session)
     with work(session, bring=not session.dry_run, change=not session.dry_run) as made:
         plan = bootstrap_of(session, made).configured(chosen(session))
     session.execute(plan)
@@ -96,17 +108,16 @@ def configured(session: Session) -> None:
 def layers(made: Work, tenants: Iterable[Tenant] | None = None) -> list[str]:
     """Return the Kustomizations of these tenants; without any, all that there have to be, so that none is missed."""
     if tenants is None:
-        return ["flux-system", *(layer.name for layer in made.fleet.layers())]
+        return [made.fleet.settings.flux.name, *(layer.name for layer in made.fleet.layers())]
     names = {tenant.name for tenant in tenants}
     return [layer.name for layer in made.fleet.layers() if layer.tenant in names]
 
 
 def fetch(session: Session) -> None:
     """Let Flux look at the repository now."""
-    from korthweb_tasks.core.tree import Ref
-    from korthweb_tasks.tools.flux import SYSTEM, Flux
+    from korthweb_tasks.tools.flux import Flux
 
-    session.runner.run(Flux(session.target).requested(Ref("GitRepository", SYSTEM, SYSTEM), str(time.time())))
+    session.runner.run(Flux(session.target).requested(session.settings.flux.source, str(time.time())))
 
 
 def sealed_anew(made: Work) -> list[Tenant]:
@@ -146,48 +157,19 @@ def finish(
     finally:
         later = (replace(one, start=one.start + before, end=one.end + before) for one in told)
         every = (*done, *later)
-        report = Report.of("GitOps", session.target.context, every, session.ref.server)
+        report = Report.of("GitOps", every, **session.about)
         if session.output == "json":  # of a failure too
             session.emit({**report_data(report), "commit": revision}, "")
     session.console.line(f"{summary(every)}, commit {revision[:8]}")
-    here = " ".join(["--approach gitops", *(["--tenant " + session.tenant_flag] if session.tenant_flag else [])])
-    following = f"Next: inv verify.all {here} proves it; inv verify.isolation; inv gitops.status; "
-    session.console.line(as_typed(f"{following}inv gitops.credentials --show tells the passwords"))
+    from korthweb_tasks.collections.shared import tell_following
+
+    tell_following(session, "gitops")
 
 
-def beforehand(session: Session) -> None:
+def refuse_beforehand(session: Session) -> None:
     """Refuse what can't become good, before anything changes."""
-    from korthweb_tasks.collections.shared import within_budget
+    from korthweb_tasks.collections.shared import sound_settings
 
+    sound_settings(session, "gitops")
     session.contact()
-    within_budget(session)
-    tenants_of(session)
-    remote_is_usable(session)
-    refuse_strangers(session)
-
-
-def remote_is_usable(session: Session) -> None:
-    """Raise SettingsError for an SSH repository without a key that Flux could be given."""
-    from korthweb_tasks.errors import SettingsError
-
-    given = session.settings.gitops
-    if given.provider == "git" and (given.url or "").startswith("ssh://") and not given.private_key:
-        hint = "gitops.private_key in korthweb.yaml: the path of a deploy key without a passphrase"
-        raise SettingsError("Flux needs an SSH key of its own to read the repository", hint=hint)
-
-
-def refuse_strangers(session: Session) -> None:
-    """Raise GuardRefused where another approach has deployed a tenant: nothing of it is taken over."""
-    from korthweb_tasks.approaches.gitops import occupants, strangers
-    from korthweb_tasks.collections.shared import side_by_side
-    from korthweb_tasks.tools.kubectl import items
-
-    def found_in(tenant: Tenant) -> list[str]:
-        return strangers(items(session.runner.run(occupants(session.kubectl, tenant))))
-
-    tenants = tenants_of(session)
-    answers = side_by_side(session, found_in, tenants)
-    for tenant, found in zip(tenants, answers, strict=True):
-        if found:
-            text = f"{tenant.namespace} holds {', '.join(found)}, which another approach made"
-            raise GuardRefused(text, hint=f"inv manual.destroy or inv helm.destroy, with --tenant {tenant.name}")
+    beforehand.refuse(session, "gitops", tenants_of(session))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from korthweb_tasks.collections.errors_out import as_typed
 from korthweb_tasks.collections.gitops_fleet import Work, folder_of
 
 if TYPE_CHECKING:
@@ -96,4 +95,4 @@ def tell_request(session: Session, made: Work, following: str) -> None:
     branch = made.checkout.target
     data = {"branch": branch, "commit": made.revision, "files": dict(made.changes.files)}
     after = f"merge {branch} into {made.checkout.remote.branch} on the server; then {following}"
-    session.emit(data, as_typed(f"commit {made.revision[:8]} is on the branch {branch}.\nNext: {after}"))
+    session.emit(data, f"commit {made.revision[:8]} is on the branch {branch}.\nNext: {after}")

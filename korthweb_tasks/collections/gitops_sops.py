@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from korthweb_tasks.core import hints
 from korthweb_tasks.errors import SettingsError, StepFailed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from korthweb_tasks.collections.session import Session
     from korthweb_tasks.run.checkout import Checkout
     from korthweb_tasks.settings.parts import Tenant
@@ -37,6 +41,7 @@ def sealed(session: Session, checkout: Checkout, tenants: tuple[Tenant, ...], *,
     key = _key(session, make=make and not session.dry_run)
     if not key:
         return Sealed("", {}, {})
+    from korthweb_tasks.approaches.common import given_passwords
     from korthweb_tasks.approaches.fleet import encrypted_path
     from korthweb_tasks.collections.gitops_fleet import folder_of
 
@@ -46,6 +51,7 @@ def sealed(session: Session, checkout: Checkout, tenants: tuple[Tenant, ...], *,
         path = encrypted_path(folder_of(session), tenant)
         there = checkout.read(path)
         held = _opened(session, there, key, path) if there else {}
+        _refuse_weak(path, held, given_passwords(tenant, session.secrets), tenant)
         users[tenant.name] = _wanted(session, tenant, held)
         if there and held == users[tenant.name]:
             files[tenant.name] = there
@@ -55,27 +61,34 @@ def sealed(session: Session, checkout: Checkout, tenants: tuple[Tenant, ...], *,
 
 
 def _key(session: Session, *, make: bool) -> str:
-    """Return the key: the cluster's, else that of the project's file, else a new one. It is never replaced."""
-    from korthweb_tasks import paths
+    """Return the key: the cluster's, else that of the user's own file, else a new one. It is never replaced."""
     from korthweb_tasks.approaches.credentials import table
     from korthweb_tasks.approaches.gitops_secrets import AGE_KEY, AGE_SECRET
     from korthweb_tasks.collections.gitops_fleet import folder_of
     from korthweb_tasks.core.command import Command
-    from korthweb_tasks.settings.choice import write_private
-    from korthweb_tasks.tools.flux import SYSTEM
+    from korthweb_tasks.files import own_folder, read_private
     from korthweb_tasks.tools.kubectl import items
 
-    path = paths.work_dir() / f"{folder_of(session)}.agekey"
-    result = session.runner.run(session.kubectl.get("secret", AGE_SECRET, namespace=SYSTEM))
+    path = key_file(session.settings.gitops.url or "", folder_of(session))
+    result = session.runner.run(session.kubectl.get("secret", AGE_SECRET, namespace=session.settings.flux.namespace))
     found = table(items(result)).get(AGE_SECRET, {}).get(AGE_KEY, "")
-    kept = path.read_text(encoding="utf-8") if path.is_file() else ""
-    if found or kept or not make:
-        return found or kept
+    with suppress(FileNotFoundError):
+        found = found or read_private(path)
+    if found or not make:
+        return found
     key = session.runner.run(Command(argv=("age-keygen",))).stdout
-    write_private(path, key)
+    own_folder(path.parent).write(path.name, key)
     session.console.line(f"A key for the passwords in Git was made: {path}", "bold")
     session.console.line("  Keep a copy outside of this machine: without it nobody can read them again.")
     return key
+
+
+def key_file(url: str, folder: str) -> Path:
+    """Return where the key of a cluster's folder is kept: with the user's own state, where no ``git add`` finds it."""
+    from korthweb_tasks import paths
+    from korthweb_tasks.core.render import digest
+
+    return paths.state_dir() / "keys" / f"{folder}-{digest(url, 8)}.agekey"
 
 
 def _recipient(session: Session, key: str) -> str:
@@ -103,10 +116,21 @@ def _wanted(session: Session, tenant: Tenant, held: Mapping[str, str]) -> dict[s
     }
 
 
+def _refuse_weak(path: str, held: Mapping[str, str], given: Mapping[str, str], tenant: Tenant) -> None:
+    """Raise SettingsError for a password that somebody encrypted into Git and that is none."""
+    from korthweb_tasks.settings.orthanc import password_variables
+    from korthweb_tasks.settings.secrets import weak
+
+    for user, name in password_variables(tenant).items():
+        if name in held and not given.get(user) and (why := weak(held[name])):
+            raise SettingsError(f"{path}: {name} {why}", hint="another one in .env replaces it")
+
+
 def _opened(session: Session, text: str, key: str, path: str) -> dict[str, str]:
     """Return the passwords of an encrypted file; raises StepFailed for one that the key does not open."""
     import yaml
 
+    from korthweb_tasks.collections.gitops_fleet import folder_of
     from korthweb_tasks.core.command import Command
 
     lines = "\n".join(line for line in key.splitlines() if line.startswith(PRIVATE))
@@ -114,7 +138,8 @@ def _opened(session: Session, text: str, key: str, path: str) -> dict[str, str]:
     command = Command(argv=("sops", *words), stdin=text, env={"SOPS_AGE_KEY": lines}, masks=_masks(key))
     result = session.runner.check(command)
     if result.code != 0:
-        hint = f"the key of this cluster belongs into .korthweb/*.agekey; or remove {path} from Git: new ones are made"
+        file = key_file(session.settings.gitops.url or "", folder_of(session))
+        hint = f"the key of this cluster belongs into {file}; or remove {path} from Git: new ones are made"
         raise StepFailed(f"{path} can't be opened with this cluster's key", hint=hint, details=result.stderr.strip())
     found = yaml.safe_load(result.stdout)
     return {str(name): str(value) for name, value in (found.get("stringData") or {}).items()}
@@ -125,7 +150,9 @@ def _closed(session: Session, tenant: Tenant, users: Mapping[str, str], recipien
     from korthweb_tasks.core.command import Command
 
     if not recipient.startswith("age1"):
-        raise SettingsError("age-keygen gave no public key", hint="inv tools.list shows which age-keygen is used")
+        raise SettingsError(
+            "age-keygen gave no public key", hint=f"`{hints.task('tools.list')}` shows which age-keygen is used"
+        )
     form = ("--input-type", "yaml", "--output-type", "yaml", "--filename-override", "secrets.yaml")
     words = ("encrypt", "--age", recipient, "--encrypted-regex", "^(data|stringData)$", *form)
     masks = tuple(users.values())

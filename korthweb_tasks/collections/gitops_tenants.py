@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from korthweb_tasks import paths
 from korthweb_tasks.collections import gitops_parts as parts
 from korthweb_tasks.collections import gitops_push as pushing
-from korthweb_tasks.collections.errors_out import as_typed
-from korthweb_tasks.collections.gitops_destroy import tell_report
+from korthweb_tasks.collections.gitops_destroy import settled, tell_report
 from korthweb_tasks.collections.gitops_fleet import chosen, folder_of, tenants_of, work
 from korthweb_tasks.collections.gitops_flux import bootstrap_of, require_flux
+from korthweb_tasks.core import hints
 from korthweb_tasks.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def added(session: Session, entry: Mapping[str, Any]) -> None:
     text = file_text(session)
     new = _text_with(session, text, entry)
     later = with_text(session, new, entry["name"])
-    parts.beforehand(later)
+    parts.refuse_beforehand(later)
     with work(later, change=not session.dry_run) as made:
         require_flux(session, made)
         plan = bootstrap_of(later, made).configured(chosen(later))
@@ -51,11 +52,11 @@ def removed(session: Session, name: str, *, volumes: bool) -> None:
     from korthweb_tasks.approaches.gitops_removal import Remover
 
     session.contact()
-    home = home_of(session, name)
+    (home,) = settled(session, [home_of(session, name)], volumes=volumes)
     text = file_text(session)
     new = _text_without(session, text, home.name)
     later = with_text(session, new, None)
-    plan = Remover(session.target, volumes).tenant(home, str(time.time()))
+    plan = Remover(session.target, volumes, home=session.settings.flux).tenant(home, str(time.time()))
     with work(later, change=not session.dry_run) as made:
         told = pushing.tell_changes(session, made.changes, made.checkout.target)
         if session.dry_run:
@@ -67,8 +68,9 @@ def removed(session: Session, name: str, *, volumes: bool) -> None:
         pushing.push(later, made)
     report = pushing.asked(session).execute(plan)
     tell_report(session, report)
-    kept = f"its namespace {home.namespace} stays, with database and passwords: inv gitops.add-tenant brings it back"
-    session.console.line(as_typed(f"{home.name} is removed" + ("" if volumes else f"; {kept}")))
+    again = hints.task("gitops.add-tenant", home.name, domain="DOMAIN")
+    kept = f"its namespace {home.namespace} stays, with database and passwords: `{again}` brings it back"
+    session.console.line(f"{home.name} is removed" + ("" if volumes else f"; {kept}"))
 
 
 def home_of(session: Session, name: str) -> Home:
@@ -78,19 +80,19 @@ def home_of(session: Session, name: str) -> Home:
     for tenant in session.settings.tenants:
         if tenant.name.lower() == name.lower():
             return Home(tenant.name, tenant.namespace)
-    found = homes(session.runner.run(inventory(session.kubectl)[2]))
+    found = homes(session.runner.run(inventory(session.kubectl, session.settings.flux)[2]))
     for home in found:
         if home.name.lower() == name.lower():
             return home
+    from korthweb_tasks.settings.words import unknown
+
     known = sorted({*session.settings.tenant_names, *(home.name for home in found)})
-    raise UsageError(
-        f"there is no tenant {name}, neither in {FILE} nor in the cluster", hint=f"known: {', '.join(known)}"
-    )
+    raise unknown(f"tenant in {FILE} or in the cluster called", name, known)
 
 
 def file_text(session: Session) -> str:
     """Return korthweb.yaml, or nothing where there is none."""
-    path = session.loaded.project / FILE
+    path = session.loaded.file or paths.settings_file()
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
@@ -102,7 +104,7 @@ def keep(session: Session, before: str, after: str) -> None:
         return
     if file_text(session) != before:
         raise SettingsError(f"{FILE} was changed by somebody else meanwhile", hint="the same command again")
-    save(session.loaded.project / FILE, after)
+    save(session.loaded.file or paths.settings_file(), after)
     session.console.line(f"{FILE} is changed")
 
 
@@ -120,7 +122,9 @@ def with_text(session: Session, text: str, tenant: str | None) -> Session:
         if (project / ".env").is_file():
             Path(folder, ".env").symlink_to(project / ".env")
         flags = {"timeouts.step": session.timeout} if session.timeout else None
-        loaded = replace(load(project=Path(folder), context=name, overrides=flags), project=project)
+        loaded = replace(
+            load(project=Path(folder), context=name, overrides=flags), project=project, file=session.loaded.file
+        )
     later = replace(session, context_flag=name, tenant_flag=tenant)
     later.__dict__.update(loaded=loaded, ref=resolve(loaded, name))
     return later
@@ -136,7 +140,7 @@ def _text_with(session: Session, text: str, entry: Mapping[str, Any]) -> str:
         return with_tenant(text, entry, session.ref.name)
     held = there.model_dump(mode="json")
     if deep_merge(held, dict(entry)) != held:
-        hint = f"change {FILE}, then inv gitops.deploy; or another name"
+        hint = f"change {FILE}, then `{hints.task('gitops.deploy')}`; or another name"
         raise UsageError(f"there is a tenant {there.name} already, and it is not like that", hint=hint)
     session.console.line(f"{there.name} is in {FILE} already; going on with Git and the cluster")
     return text

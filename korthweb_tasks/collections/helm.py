@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.collections.errors_out import as_typed
 from korthweb_tasks.collections.flags import task
+from korthweb_tasks.core import hints
 
 if TYPE_CHECKING:
     from korthweb_tasks.approaches.helm import Builder
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @task(example="inv helm.check --context hospital-a", changes=False)
 def check(session: Session) -> None:
-    """Look whether everything is there that a deployment needs; changes nothing."""
+    """Check the prerequisites: tools, permissions, storage, settings, chart; nothing is changed."""
     from korthweb_tasks.collections.helm_parts import findings
     from korthweb_tasks.collections.shared import tell_findings
 
@@ -27,7 +27,7 @@ def check(session: Session) -> None:
     tell_findings(session, findings(session))
 
 
-@task(example="inv helm.dependencies")
+@task(example="inv helm.dependencies", offline=True, without=("tenant", "yes", "timeout"))
 def dependencies(session: Session) -> None:
     """Bring the charts that ours needs, from where the settings say."""
     from korthweb_tasks.collections.helm_parts import stage, wanted
@@ -43,7 +43,7 @@ def dependencies(session: Session) -> None:
     session.emit(data, f"{made.folder} ({made.version}) with {', '.join(names) or 'no dependency'}")
 
 
-@task(example="inv helm.lint --tenant BHC", changes=False)
+@task(example="inv helm.lint --tenant BHC", offline=True, changes=False, without=("timeout",))
 def lint(session: Session) -> None:
     """Check the chart with each tenant's values, strictly: templates, schema, what the chart itself refuses."""
     from korthweb_tasks.approaches.helm_values import values
@@ -58,7 +58,7 @@ def lint(session: Session) -> None:
     session.emit({"version": made.version, "tenants": names}, f"orthanc-{made.version}: good for {', '.join(names)}")
 
 
-@task(example="inv helm.template --tenant BHC", changes=False)
+@task(example="inv helm.template --tenant BHC", offline=True, changes=False, without=("timeout",))
 def template(session: Session) -> None:
     """Show what the chart makes of the settings, without a cluster; the contents of Secrets are masked."""
     from korthweb_tasks.approaches.helm import RELEASE
@@ -86,18 +86,20 @@ def diff(session: Session) -> None:
     builder = _builder(session)
     found = [change for tenant in session.tenants for change in _changes(session, builder, tenant)]
     text = "\n\n".join(f"# {change.tenant}: {change.name}\n{change.text}" for change in found)
-    session.emit([change.as_data() for change in found], text or "nothing would change")
+    session.show(text or "nothing would change", data=[change.as_data() for change in found])
     if found:
-        raise Differs(f"{len(found)} objects would change", hint="inv helm.deploy changes them")
+        raise Differs(f"{len(found)} objects would change", hint=f"`{hints.task('helm.deploy')}` changes them")
 
 
 @task(example="inv helm.deploy --context hospital-a --tenant BHC")
-def deploy(session: Session) -> None:
+def deploy(session: Session) -> Report:
     """Install or upgrade each tenant's release, and wait until it is ready; what is so already is left alone."""
-    deployed(session)
+    report = deployed(session)
     if not session.dry_run:
-        following = "Next: inv verify.all --approach helm proves it; inv helm.credentials --show tells the passwords"
-        session.console.line(as_typed(following))
+        from korthweb_tasks.collections.shared import tell_following
+
+        tell_following(session, "helm")
+    return report
 
 
 @task(example="inv helm.test --tenant BHC")
@@ -130,26 +132,22 @@ def test(session: Session) -> None:
 
 @task(example="inv helm.status --tenant BHC --output json", changes=False)
 def status(session: Session) -> None:
-    """Show each release, what belongs to it, and how it is."""
+    """Show each release, what belongs to it, and how it is; exit code 0 when all of it is ready, else 7."""
     from korthweb_tasks.collections.helm_parts import status_rows
     from korthweb_tasks.collections.shared import tell_rows
 
     session.contact()
-    tell_rows(session, [row for tenant in session.tenants for row in status_rows(session, tenant)])
+    tell_rows(session, [row for tenant in session.tenants for row in status_rows(session, tenant)], "helm")
 
 
 @task(example="inv helm.history --tenant BHC", changes=False)
 def history(session: Session) -> None:
     """Show the revisions of each release, for helm.rollback."""
-    from korthweb_tasks.approaches.helm import RELEASE
     from korthweb_tasks.approaches.status import table
-    from korthweb_tasks.tools.helm import Helm, rows
+    from korthweb_tasks.collections.helm_parts import revisions
 
     session.contact()
-    found = []
-    for tenant in session.tenants:
-        result = session.runner.run(Helm(session.target).history(RELEASE, namespace=tenant.namespace))
-        found += [{"tenant": tenant.name, **row} for row in (rows(result) if result.code == 0 else [])]
+    found = [{"tenant": tenant.name, **row} for tenant in session.tenants for row in revisions(session, tenant)]
     keys = ("tenant", "revision", "updated", "status", "chart", "description")
     lines = [tuple(key.upper() for key in keys), *(tuple(str(row.get(key, "")) for key in keys) for row in found)]
     session.emit(found, table(lines))
@@ -157,26 +155,33 @@ def history(session: Session) -> None:
 
 @task(
     example="inv helm.rollback --tenant BHC --revision 3",
-    help={"revision": "as helm.history shows it (default: the one before)"},
+    help={"revision": "a number that helm.history shows (default: the one before)"},
 )
-def rollback(session: Session, revision: int = 0) -> None:
+def rollback(session: Session, revision: int = 0) -> Report:
     """Go back to an earlier revision of one tenant's release; images, passwords and certificates stay."""
     from korthweb_tasks.approaches.helm import Builder, ChartAt
+    from korthweb_tasks.collections.helm_parts import refuse_revision
+    from korthweb_tasks.collections.owning import refuse_others
     from korthweb_tasks.errors import UsageError
 
     if len(session.tenants) != 1:
         names = ", ".join(tenant.name for tenant in session.tenants)
         raise UsageError("a rollback is of one tenant", hint=f"--tenant takes one of {names}")
+    session.contact()
+    refuse_others(session, "helm")
+    refuse_revision(session, session.tenants[0], revision)
     builder = Builder(session.settings, session.target, session.secrets, ChartAt("", ""))
-    session.execute(builder.rollback(session.tenants[0], revision))
+    return session.execute(builder.rollback(session.tenants[0], revision))
 
 
 @task(
     example="inv helm.package --out dist --push oci://registry.hospital/charts",
+    offline=True,
+    without=("tenant", "yes", "timeout"),
     help={
         "out": "folder for the archive; it is made",
-        "push": "oci://host/path to put it to as well",
-        "ca": "file with the authority of that registry",
+        "push": "oci://host/path to put it to as well (default: nowhere)",
+        "ca": "file with the authority of that registry (default: those of the system)",
         "plain": "leave values.yaml as the project ships it; without it, the archive carries this site's defaults",
     },
 )
@@ -206,7 +211,7 @@ def credentials(session: Session, show: bool = False) -> None:
     """Say who may log in, and with --show the passwords."""
     from korthweb_tasks.collections.shared import tell_logins
 
-    tell_logins(session, "inv helm.deploy", show=show)
+    tell_logins(session, hints.task("helm.deploy"), show=show)
 
 
 @task(
@@ -214,20 +219,28 @@ def credentials(session: Session, show: bool = False) -> None:
     destructive=True,
     help={"volumes": "remove the namespace with its volume too: every image is lost"},
 )
-def destroy(session: Session, volumes: bool = False) -> None:
+def destroy(session: Session, volumes: bool = False) -> Report:
     """Remove each tenant's release, passwords and certificates; the volume with the images stays unless --volumes."""
     from korthweb_tasks.approaches.helm import Builder, ChartAt
+    from korthweb_tasks.collections import owning
 
     builder = Builder(session.settings, session.target, session.secrets, ChartAt("", ""))
-    session.execute(builder.removal(session.tenants, volumes=volumes), destructive=True)
+    session.contact()
+    homes = [(tenant.name, tenant.namespace) for tenant in session.tenants]
+    fates = owning.fates(session, "helm", homes, volumes=volumes)
+    alone = not session.tenant_flag and not owning.others_on_cluster(session, fates)
+    plan = builder.removal(session.tenants, volumes=volumes, fates=fates, shared=alone)
+    return session.execute(plan, destructive=True)
 
 
 def deployed(session: Session) -> Report:
     """Deploy the session's tenants and return the report."""
-    from korthweb_tasks.collections.helm_parts import refuse_strangers, refuse_values
+    from korthweb_tasks.collections import beforehand, simulated
+    from korthweb_tasks.collections.helm_parts import refuse_values
 
     session.contact()
-    refuse_strangers(session)
+    beforehand.refuse(session, "helm")
+    simulated.refuse(session, "helm")
     builder = _builder(session, bring=not session.dry_run)
     refuse_values(session, builder)
     return session.execute(builder.plan(session.tenants))
@@ -247,13 +260,15 @@ def _changes(session: Session, builder: Builder, tenant: Tenant) -> list[Change]
 def _builder(session: Session, *, bring: bool = False) -> Builder:
     from korthweb_tasks.approaches.helm import Builder
     from korthweb_tasks.collections.helm_parts import chart_at
-    from korthweb_tasks.collections.shared import within_budget
+    from korthweb_tasks.collections.shared import sound_settings
 
-    within_budget(session)
+    sound_settings(session, "helm")
     return Builder(session.settings, session.target, session.secrets, chart_at(session, bring=bring))
 
 
 def _staged(session: Session) -> Staged:
     from korthweb_tasks.collections.helm_parts import stage
+    from korthweb_tasks.collections.shared import sound_settings
 
+    sound_settings(session, "helm")
     return stage(session)

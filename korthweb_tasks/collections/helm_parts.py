@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from korthweb_tasks.errors import GuardRefused, KorthwebError, SettingsError, UsageError
+from korthweb_tasks.collections import beforehand
+from korthweb_tasks.core import hints
+from korthweb_tasks.errors import KorthwebError, SettingsError, UsageError
 from korthweb_tasks.settings.choice import LAB_PREFIX
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ def _dependency(session: Session, name: str, bring: bool) -> Dependency:
         return Dependency(name, there[0], chart.version, str(there[1]))
     if not bring:
         text = f"the lab '{lab}' has no chart {name} {chart.version} yet"
-        raise NotInLab(text, hint=f"inv lab.up --name {lab} --with {name}")
+        raise NotInLab(text, hint=hints.task("lab.up", name=lab, with_=name))
     from korthweb_tasks.collections.lab import brought
 
     found = brought(session, lab, name)
@@ -97,46 +99,32 @@ def archive_in(out: str) -> Path:
 
 def packaged(session: Session, out: str, *, plain: bool) -> Path:
     """Write the archive of the chart into the folder ``out`` and return its path."""
+    import tempfile
+
     from korthweb_tasks.approaches.helm_values import site_values
+    from korthweb_tasks.files import output
     from korthweb_tasks.tools.helm import chart_command
 
     made = stage(session, {} if plain else site_values(session.settings))
     archive = archive_in(out)
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    words = (str(made.folder), "--version", made.version.partition("+")[0], "--destination", str(archive.parent))
-    session.runner.run(chart_command("package", *words))
+    with tempfile.TemporaryDirectory() as folder:
+        words = (str(made.folder), "--version", made.version.partition("+")[0], "--destination", folder)
+        session.runner.run(chart_command("package", *words))
+        output(archive.parent).write(archive.name, Path(folder, archive.name).read_bytes())
     return archive
 
 
-def refuse_strangers(session: Session) -> None:
-    """Raise GuardRefused where another approach has deployed a tenant: nothing of it is taken over."""
-    from korthweb_tasks.approaches.helm import others, strangers
-
-    for tenant in session.tenants:
-        found = strangers(session.runner.run(others(session.kubectl, tenant)))
-        if found:
-            text = f"{tenant.namespace} holds {', '.join(found)}, which another approach made"
-            raise GuardRefused(text, hint=f"inv manual.destroy --tenant {tenant.name} removes them; images stay there")
-
-
 def refuse_values(session: Session, builder: Builder) -> None:
-    """Raise SettingsError with the chart's own words where it does not take the values, or a Secret is missing."""
+    """Raise SettingsError with the chart's own words where it does not take the values."""
     from korthweb_tasks.approaches.helm import RELEASE
-    from korthweb_tasks.approaches.helm_values import brought_secrets, refusal
+    from korthweb_tasks.approaches.helm_values import refusal
     from korthweb_tasks.tools.helm import chart_command
-    from korthweb_tasks.tools.kubectl import items
 
     run, hint = session.runner.run, "charts.orthanc.values in korthweb.yaml; helm/orthanc/README.md lists the values"
     for tenant in session.tenants:
         release = builder.release(tenant)
         if all(fact.read(run(fact.command)) for fact in builder.helm.deployed(release)):
             continue
-        for value, name in brought_secrets(release.values).items():
-            if not items(run(session.kubectl.get("secret", name, namespace=tenant.namespace))):
-                text = f"{tenant.name}: {value} names the Secret {name}, which is not in {tenant.namespace}"
-                raise SettingsError(
-                    text, hint=f"kubectl --namespace {tenant.namespace} create secret generic {name} ..."
-                )
         if not release.local:
             continue
         place = ("--namespace", tenant.namespace, "--kube-version", session.settings.versions["kubernetes"])
@@ -145,23 +133,82 @@ def refuse_values(session: Session, builder: Builder) -> None:
             raise SettingsError(f"{tenant.name}: the chart refuses its values: {refusal(result.stderr)}", hint=hint)
 
 
+def refuse_brought(session: Session, tenant: Tenant, values: Mapping[str, Any]) -> None:
+    """Raise SettingsError where a Secret that the values name is missing, lacks a key, or holds no good password."""
+    from korthweb_tasks.approaches.credentials import refuse_weak, table
+    from korthweb_tasks.approaches.helm_values import brought_secrets, password_keys
+    from korthweb_tasks.tools.kubectl import items
+
+    place = tenant.namespace
+    for value, name in brought_secrets(values).items():
+        there = items(session.runner.run(session.kubectl.get("secret", name, namespace=place)))
+        if not there:
+            raise _missing_secret(session, tenant, value, name)
+        keys = password_keys(values, value)
+        if lacking := [key for key in keys if key not in (there[0].get("data") or {})]:
+            text = f"{tenant.name}: {value} names the Secret {name} in {place}, which has no key {', '.join(lacking)}"
+            raise SettingsError(text, hint=hints.kubectl("edit", "secret", name, namespace=place))
+        if keys:
+            refuse_weak(place, table(there), {name: keys})
+
+
+def _missing_secret(session: Session, tenant: Tenant, value: str, name: str) -> SettingsError:
+    place = tenant.namespace
+    text = f"{tenant.name}: {value} names the Secret {name}, which is not in {place}"
+    if session.runner.run(session.kubectl.get("namespace", place)).stdout.strip():
+        make = hints.kubectl("create", "secret", "generic", name, "--from-file=DIR", namespace=place)
+        return SettingsError(text, hint=make)
+    hint = f"`{hints.kubectl('create', 'namespace', place)}`, adopt_namespace: true for {tenant.name}, then the Secret"
+    return SettingsError(f"{text}: that namespace is not there yet", hint=hint)
+
+
 def findings(session: Session) -> list[Finding]:
     """Return what helm.check says: tools, numbers, the cluster, the chart with each tenant's values."""
+    from korthweb_tasks.approaches import addresses, pod_security
     from korthweb_tasks.approaches.checks import Finding
-    from korthweb_tasks.collections.shared import tool
+    from korthweb_tasks.approaches.helm import TRAEFIK
+    from korthweb_tasks.approaches.helm_values import own_traefik
+    from korthweb_tasks.collections.component_parts import component_findings
+    from korthweb_tasks.collections.shared import answers, settings_finding, tool
 
-    found = [tool(session, name) for name in ("kubectl", "helm")]
+    found = [*(tool(session, name) for name in ("kubectl", "helm")), settings_finding(session, "helm")]
     for tenant in session.tenants:
         budget = session.settings.connection_budget(tenant)
         text = f"{budget.needed} of {budget.available} connections"
         found.append(Finding(f"{tenant.name}: database", "ok" if budget.ok else "broken", text))
+    asked = pod_security.questions(session.settings, session.kubectl, session.tenants)
+    if own_traefik(session.settings):
+        asked += addresses.questions(session.kubectl, session.tenants, TRAEFIK)
     return [
         *found,
         _server(session),
-        *_traefik(session),
+        *answers(session, asked),
+        *component_findings(session, "helm"),
         *_chart(session),
-        *(_place(session, tenant) for tenant in session.tenants),
+        *beforehand.findings(session, "helm"),
     ]
+
+
+def revisions(session: Session, tenant: Tenant) -> list[dict[str, Any]]:
+    """Return the revisions of a tenant's release, the oldest first; none where there is no release."""
+    from korthweb_tasks.approaches.helm import RELEASE
+    from korthweb_tasks.tools.helm import Helm, rows
+
+    result = session.runner.run(Helm(session.target).history(RELEASE, namespace=tenant.namespace))
+    return rows(result) if result.code == 0 else []
+
+
+def refuse_revision(session: Session, tenant: Tenant, revision: int) -> None:
+    """Raise UsageError where there is no release to roll back, or not this revision of it (0: the one before)."""
+    from korthweb_tasks.approaches.helm import RELEASE
+
+    known = [int(row["revision"]) for row in revisions(session, tenant)]
+    place = f"{tenant.name}: the release {RELEASE} in {tenant.namespace}"
+    if not known:
+        raise UsageError(f"{place} is not there", hint=hints.task("helm.deploy", tenant=tenant.name))
+    if len(known) == 1 or (revision and revision not in known):
+        text = f"has no revision {revision}" if revision else "has no revision before this one"
+        raise UsageError(f"{place} {text}", hint=hints.task("helm.history", tenant=tenant.name))
 
 
 def status_rows(session: Session, tenant: Tenant) -> list[Row]:
@@ -195,21 +242,6 @@ def _server(session: Session) -> Finding:
     return found
 
 
-def _traefik(session: Session) -> list[Finding]:
-    from korthweb_tasks.approaches.checks import Finding
-    from korthweb_tasks.approaches.helm_values import own_traefik
-    from korthweb_tasks.tools.kubectl import items
-
-    if own_traefik(session.settings):
-        return []
-    command = session.kubectl.get("customresourcedefinition", "ingressroutetcps.traefik.io")
-    there = bool(items(session.runner.run(command)))
-    text = (
-        "its definitions are in the cluster" if there else "charts.traefik.values.enabled is false, but there is none"
-    )
-    return [Finding("Traefik", "ok" if there else "broken", text)]
-
-
 def _chart(session: Session) -> list[Finding]:
     from korthweb_tasks.approaches.checks import Finding
     from korthweb_tasks.approaches.helm_values import values
@@ -220,21 +252,11 @@ def _chart(session: Session) -> list[Finding]:
     try:
         made = stage(session)
         for tenant in session.tenants:
-            words = ("--strict", "--quiet", str(made.folder), "--kube-version", session.settings.versions["kubernetes"])
+            place = ("--namespace", tenant.namespace, "--kube-version", session.settings.versions["kubernetes"])
+            words = ("--strict", "--quiet", str(made.folder), *place)
             session.runner.run(chart_command("lint", *words, values=values(session.settings, tenant)))
     except NotInLab as error:
         return [Finding("chart", "note", f"{error.message}; helm.deploy brings it")]
     except KorthwebError as error:
         return [Finding("chart", "broken", f"{error.message} {error.details}".strip())]
     return [Finding("chart", "ok", f"orthanc-{made.version}")]
-
-
-def _place(session: Session, tenant: Tenant) -> Finding:
-    from korthweb_tasks.approaches.checks import Finding
-    from korthweb_tasks.approaches.helm import others, strangers
-
-    title = f"{tenant.name}: namespace {tenant.namespace}"
-    found = strangers(session.runner.run(others(session.kubectl, tenant)))
-    return Finding(
-        title, "broken" if found else "ok", f"{', '.join(found)} of another approach" if found else "free or ours"
-    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from korthweb_tasks.collections.flags import task
+from korthweb_tasks.core import hints
+from korthweb_tasks.core.durations import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,20 +16,22 @@ if TYPE_CHECKING:
     from korthweb_tasks.lab.extras import Brought
     from korthweb_tasks.lab.raising import Options
 
-_NAME = {"name": "which lab, where there are several (lab.name of the settings)"}
+_NAME = {"name": "which lab, where there are several (default: lab.name of the settings)"}
 
 
 @task(
     example="korthweb lab.up",
     cluster=False,
+    without=("yes",),
     help={
         **_NAME,
         "simulated": "a control plane with pretended nodes: no root, no pods that do anything, seconds",
-        "with": "bring more than the manual approach needs: traefik (helm.deploy does it by itself) or gitops",
+        "with": "traefik (helm.deploy brings it by itself) or gitops, with what it needs (default: nothing more)",
     },
 )
 def up(session: Session, name: str | None = None, simulated: bool = False, with_: str | None = None) -> None:
     """Bring up a Kubernetes on this machine; what is running already is left as it is."""
+    from korthweb_tasks.collections.simulated import told
     from korthweb_tasks.lab import cluster, extras
 
     name = name or session.settings.lab.name
@@ -40,17 +44,24 @@ def up(session: Session, name: str | None = None, simulated: bool = False, with_
     extra = brought(session, name, with_) if with_ else None
     chosen = is_chosen(session, info.context)
     data = {**info.as_dict(), "chosen": chosen, **({"extra": extra.as_dict()} if extra else {})}
-    session.emit(data, _told(info, chosen) + (_extra_told(extra) if extra else ""))
+    more_told = _extra_told(extra) if extra else f"\n{told(info.context)}" if simulated else ""
+    session.emit(data, _told(info, chosen) + more_told)
 
 
 @task(example="korthweb lab.status", cluster=False, changes=False, help=_NAME)
 def status(session: Session, name: str | None = None) -> None:
-    """Show what each lab runs: components, pids, memory, addresses, age."""
+    """Show what each lab runs: components, pids, memory, addresses, age; exit code 0 when all of it runs, else 7."""
+    from korthweb_tasks.errors import NotReady
     from korthweb_tasks.lab import cluster, store
 
-    wanted = [name] if name else sorted({session.settings.lab.name, *store.names()})
+    wanted = [name] if name else sorted(store.names()) or [session.settings.lab.name]
     found = [cluster.status(one) for one in wanted]
-    session.emit([one.as_dict() for one in found], "\n\n".join(map(_table, found)))
+    there = [one for one in found if one.state != "absent"]
+    session.emit([one.as_dict() for one in found], "\n\n".join(map(_table, there)) if there else "no lab")
+    for one in found:
+        if one.state != "running":
+            told = f"there is no lab '{one.name}'" if one.state == "absent" else f"lab '{one.name}' is {one.state}"
+            raise NotReady(told, hint=hints.task("lab.up", name=one.name))
 
 
 @task(example="korthweb lab.down --yes", cluster=False, destructive=True, help=_NAME)
@@ -88,13 +99,14 @@ def down(session: Session, name: str | None = None) -> None:
 def logs(session: Session, component: str, name: str | None = None, follow: bool = False, lines: int = 200) -> None:
     """Show the log of one component of a lab."""
     from korthweb_tasks.lab import logs as reader
+    from korthweb_tasks.run.console import say
 
     path = reader.find(name or session.settings.lab.name, component)
     if session.output == "json":
         session.emit({"component": component, "path": str(path), "lines": reader.last(path, lines)}, "")
         return
     for line in reader.last(path, lines):
-        print(line)
+        say(line)
     if follow:
         reader.follow(path)
 
@@ -121,7 +133,7 @@ def prune(session: Session, builds: bool = False) -> None:
         session.emit(data, text)
         return
     if not builds and (labs := store.names()):
-        raise GuardRefused(f"lab {', '.join(labs)} runs from these caches", hint=f"korthweb lab.down --name {labs[0]}")
+        raise GuardRefused(f"lab {', '.join(labs)} runs from these caches", hint=hints.task("lab.down", name=labs[0]))
     session.console.line(text)
     session.confirm("Remove them?")
     caches.prune(parts)
@@ -178,8 +190,9 @@ def options(session: Session, more: Sequence[str] = ()) -> Options:
 
 
 def _told(info: LabInfo, chosen: bool) -> str:
-    how = f"up after {info.seconds:.1f} s" if info.changed else "up already, nothing was changed"
-    choice = "the project's choice" if chosen else f"korthweb context.use {info.context} makes it the project's choice"
+    how = f"up after {duration(info.seconds)}" if info.changed else "up already, nothing was changed"
+    use = hints.task("context.use", info.context)
+    choice = "the project's choice" if chosen else f"`{use}` makes it the project's choice"
     return f"lab '{info.name}' is {how}; context {info.context}: {choice}\nfor plain kubectl: {info.export_line}"
 
 
@@ -193,7 +206,7 @@ def _table(lab: LabStatus) -> str:
     from korthweb_tasks.settings.show import columns
 
     if lab.state == "absent":
-        return f"there is no lab '{lab.name}': korthweb lab.up"
+        return f"there is no lab '{lab.name}'"
     kind = "simulated, " if lab.simulated else ""
     used = f", {size(lab.memory)} in all" if lab.memory else ""
     head = f"lab '{lab.name}': {kind}{lab.state}, {age(lab.age)} old{used}, {lab.server}, context {lab.context}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.collections.errors_out import as_typed
 from korthweb_tasks.collections.flags import task
+from korthweb_tasks.core import hints
 
 if TYPE_CHECKING:
     from korthweb_tasks.approaches.checks import Finding
@@ -15,74 +15,79 @@ if TYPE_CHECKING:
     from korthweb_tasks.core.plan import Plan
     from korthweb_tasks.report.model import Report
 
+#: steps that make objects and wait for none that has to answer: a simulated lab takes them
+ONLY_OBJECTS = frozenset(("namespace:", "credentials:", "config:", "postgres:", "dbinit:"))
+
 
 @task(example="inv manual.check --context hospital-a", changes=False)
 def check(session: Session) -> None:
-    """Look whether everything is there that a deployment needs; changes nothing."""
+    """Check the prerequisites: tools, permissions, storage, settings; nothing is changed."""
     from korthweb_tasks.collections.shared import tell_findings
 
     session.contact()
-    tell_findings(session, _findings(session))
+    tell_findings(session, findings(session))
 
 
-@task(example="inv manual.install-istio --context hospital-a")
-def install_istio(session: Session) -> None:
+@task(example="inv manual.install-istio --context hospital-a", without=("tenant",))
+def install_istio(session: Session) -> Report:
     """Install Istio with its ingress gateway, and mutual TLS for everybody."""
-    _execute(session, "Install Istio", "istio")
+    return _execute(session, "Install Istio", "istio")
 
 
-@task(example="inv manual.install-cert-manager --context hospital-a")
-def install_cert_manager(session: Session) -> None:
+@task(example="inv manual.install-cert-manager --context hospital-a", without=("tenant",))
+def install_cert_manager(session: Session) -> Report:
     """Install cert-manager by its chart, until its webhook serves."""
-    _execute(session, "Install cert-manager", "cert-manager")
+    return _execute(session, "Install cert-manager", "cert-manager")
 
 
-@task(example="inv manual.install-observability --context hospital-a")
-def install_observability(session: Session) -> None:
+@task(example="inv manual.install-observability --context hospital-a", without=("tenant",))
+def install_observability(session: Session) -> Report:
     """Install the lite observability: Prometheus, Kiali, Grafana and Jaeger, as the settings say."""
     from korthweb_tasks.errors import UsageError
 
     if not _manifests(session).observability():
         raise UsageError("the settings switch all of observability off", hint="observability: in korthweb.yaml")
-    _execute(session, "Install observability", "observability")
+    return _execute(session, "Install observability", "observability")
 
 
 @task(example="inv manual.issue-certificates --tenant BHC")
-def issue_certificates(session: Session) -> None:
+def issue_certificates(session: Session) -> Report:
     """Issue certificates for web. and dicom. of each tenant, out of an authority of its own."""
-    _execute(session, "Issue certificates", "certificates:")
+    return _execute(session, "Issue certificates", "certificates:")
 
 
 @task(example="inv manual.configure --tenant BHC")
-def configure(session: Session) -> None:
+def configure(session: Session) -> Report:
     """Make each tenant's namespace, passwords, orthanc.json and policies."""
-    _execute(session, "Configure", "namespace:", "credentials:", "config:")
+    return _execute(session, "Configure", "namespace:", "credentials:", "config:")
 
 
 @task(example="inv manual.install-postgres --tenant BHC")
-def install_postgres(session: Session) -> None:
+def install_postgres(session: Session) -> Report:
     """Install each tenant's PostgreSQL and prepare its database."""
-    _execute(session, "Install PostgreSQL", "postgres:", "dbinit:")
+    return _execute(session, "Install PostgreSQL", "postgres:", "dbinit:")
 
 
 @task(example="inv manual.install-orthanc --tenant BHC")
-def install_orthanc(session: Session) -> None:
+def install_orthanc(session: Session) -> Report:
     """Install each tenant's Orthanc, its autoscaler and its way in."""
-    _execute(session, "Install Orthanc", "orthanc:", "ingress:")
+    return _execute(session, "Install Orthanc", "orthanc:", "ingress:")
 
 
 @task(example="inv manual.deploy --context hospital-a --tenant BHC")
-def deploy(session: Session) -> None:
+def deploy(session: Session) -> Report:
     """Deploy everything, from Istio to Orthanc; what is so already is left alone."""
-    deployed(session)
+    report = deployed(session)
     if not session.dry_run:
-        following = "Next: inv verify.all proves it from outside; inv manual.credentials --show tells the passwords"
-        session.console.line(as_typed(following))
+        from korthweb_tasks.collections.shared import tell_following
+
+        tell_following(session, "manual")
+    return report
 
 
 @task(example="inv manual.status --tenant BHC --output json", changes=False)
 def status(session: Session) -> None:
-    """Show what is there of a deployment, and how it is."""
+    """Show what is there of a deployment, and how it is; exit code 0 when all of it is ready, else 7."""
     from korthweb_tasks.approaches import status as reading
     from korthweb_tasks.approaches.common import answered
     from korthweb_tasks.collections.shared import side_by_side, tell_rows
@@ -90,11 +95,14 @@ def status(session: Session) -> None:
 
     session.contact()
     results = map(
-        answered, side_by_side(session, session.runner.check, reading.questions(session.kubectl, session.tenants))
+        answered,
+        side_by_side(
+            session, session.runner.check, reading.questions(session.kubectl, session.tenants, session.settings)
+        ),
     )
     objects = [obj for result in results if result.code == 0 for obj in items(result)]
     found = reading.rows(objects)
-    tell_rows(session, [*found, *reading.missing(found, session.tenants)])
+    tell_rows(session, [*found, *reading.missing(found, session.tenants, session.settings)], "manual")
 
 
 @task(example="inv manual.diff --context hospital-a", changes=False)
@@ -106,23 +114,24 @@ def diff(session: Session) -> None:
     session.contact()
     found = differences(_plan(session), session.runner.check, session.secrets.masks)
     text = "\n\n".join(f"# {entry.title}\n{entry.text}" for entry in found)
-    session.emit([entry.as_data() for entry in found], text or "nothing would change")
+    session.show(text or "nothing would change", data=[entry.as_data() for entry in found])
     if found:
         counted = "1 step" if len(found) == 1 else f"{len(found)} steps"
-        raise Differs(f"{counted} would change something", hint="inv manual.deploy does it")
+        raise Differs(f"{counted} would change something", hint=f"`{hints.task('manual.deploy')}` does it")
 
 
 @task(
-    example="inv manual.render --out manifests --tenant BHC",
+    example="inv manual.render manifests --tenant BHC",
+    without=("yes", "timeout"),
     help={"out": "folder to write to; it is made, and files of the same names in it are replaced"},
 )
 def render(session: Session, out: str) -> None:
     """Write plain manifests that kubectl apply takes, numbered in their order; no password is in them."""
     from korthweb_tasks.approaches.rendering import rendered
-    from korthweb_tasks.collections.shared import written
+    from korthweb_tasks.collections.shared import sound_settings, written
 
-    for path in written(session, out, rendered(_manifests(session), session.tenants), "how"):
-        path.chmod(0o755 if path.suffix == ".sh" else 0o644)
+    sound_settings(session, "manual")
+    written(session, out, rendered(_manifests(session), session.tenants), "how")
 
 
 @task(
@@ -134,7 +143,7 @@ def credentials(session: Session, show: bool = False) -> None:
     """Say who may log in, and with --show the passwords."""
     from korthweb_tasks.collections.shared import tell_logins
 
-    tell_logins(session, "inv manual.configure", show=show)
+    tell_logins(session, hints.task("manual.configure"), show=show)
 
 
 @task(
@@ -142,38 +151,63 @@ def credentials(session: Session, show: bool = False) -> None:
     destructive=True,
     help={"volumes": "remove namespaces, volumes and passwords too: every image is lost"},
 )
-def destroy(session: Session, volumes: bool = False) -> None:
+def destroy(session: Session, volumes: bool = False) -> Report:
     """Remove a deployment in reverse order; volumes and their passwords are kept unless --volumes."""
-    from korthweb_tasks.approaches.removal import build_removal
+    from korthweb_tasks.approaches.ownership import groups_of
+    from korthweb_tasks.approaches.removal import SHARED, build_removal
+    from korthweb_tasks.collections import owning
 
+    session.contact()
+    homes = [(tenant.name, tenant.namespace) for tenant in session.tenants]
+    fates = owning.fates(session, "manual", homes, volumes=volumes)
+    if not session.tenant_flag:
+        groups = groups_of(session.settings.components, ("istio", "cert-manager"))
+        owning.refuse_shared_removal(session, "manual", fates, SHARED, groups)
+        fates |= owning.shared_fates(session, SHARED)
     plan = build_removal(
-        session.settings, session.target, session.tenants, session.secrets, _artifacts(session), volumes=volumes
+        session.settings,
+        session.target,
+        session.tenants,
+        session.secrets,
+        _artifacts(session),
+        volumes=volumes,
+        fates=fates,
+        shared=not session.tenant_flag,
     )
-    session.execute(plan, destructive=True)
+    return session.execute(plan, destructive=True)
 
 
 def deployed(session: Session) -> Report:
     """Deploy the session's tenants and return the report; ``demo`` calls this too."""
+    from korthweb_tasks.collections import beforehand, simulated
+
+    session.contact()
+    beforehand.refuse(session, "manual")
+    simulated.refuse(session, "manual")
     return session.execute(_plan(session))
 
 
-def _execute(session: Session, title: str, *kinds: str) -> None:
+def _execute(session: Session, title: str, *kinds: str) -> Report:
     """Apply the part of the plan whose steps are of these kinds (``orthanc:`` means that of each tenant)."""
     from korthweb_tasks.approaches.order import outside, require
+    from korthweb_tasks.collections import beforehand, simulated
 
+    session.contact()
+    beforehand.refuse(session, "manual", session.tenants if any(":" in kind for kind in kinds) else ())
+    if not ONLY_OBJECTS.issuperset(kinds):
+        simulated.refuse(session, "manual")
     whole = _plan(session)
     names = [s.name for s in whole.steps if s.name in kinds or f"{s.name.partition(':')[0]}:" in kinds]
     if not session.dry_run:
-        session.contact()
         require(session.kubectl, session.runner.check, session.tenants, outside(whole, names))
-    session.execute(whole.only(title, names))
+    return session.execute(whole.only(title, names))
 
 
 def _plan(session: Session) -> Plan:
     from korthweb_tasks.approaches.manual import build
-    from korthweb_tasks.collections.shared import within_budget
+    from korthweb_tasks.collections.shared import sound_settings
 
-    within_budget(session)
+    sound_settings(session, "manual")
     return build(session.settings, session.target, session.tenants, session.secrets, _artifacts(session))
 
 
@@ -197,14 +231,19 @@ def _artifacts(session: Session) -> Artifacts:
     return Artifacts.read(artifacts_dir("manual"), charts)
 
 
-def _findings(session: Session) -> list[Finding]:
-    from korthweb_tasks.approaches import checks
-    from korthweb_tasks.collections.shared import side_by_side, tool
+def findings(session: Session) -> list[Finding]:
+    """Return what manual.check says: tools, numbers, the cluster, the chart."""
+    from korthweb_tasks.approaches import checks, pod_security
+    from korthweb_tasks.collections import beforehand
+    from korthweb_tasks.collections.component_parts import component_findings
+    from korthweb_tasks.collections.shared import answers, settings_finding, tool
 
     settings, tenants = session.settings, session.tenants
-    findings = [tool(session, name) for name in ("kubectl", "helm", "istioctl")]
-    findings += checks.from_settings(settings, tenants)
+    found = [tool(session, name) for name in ("kubectl", "helm", "istioctl")]
+    found.append(settings_finding(session, "manual"))
+    found += checks.from_settings(settings, tenants)
     release = _manifests(session).cert_manager
     asked = [*checks.for_cluster(settings, session.target, tenants), checks.chart(release)]
-    results = side_by_side(session, session.runner.check, [question.command for question in asked])
-    return [*findings, *(question.finding(result) for question, result in zip(asked, results, strict=True))]
+    asked += pod_security.questions(settings, session.kubectl, tenants)
+    found += answers(session, asked)
+    return [*found, *beforehand.findings(session, "manual"), *component_findings(session, "manual")]

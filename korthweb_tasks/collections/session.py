@@ -10,20 +10,24 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import invoke
 
 from korthweb_tasks import paths
-from korthweb_tasks.errors import GuardRefused, Interrupted, KorthwebError, StepFailed, UsageError
+from korthweb_tasks.core import hints
+from korthweb_tasks.core.durations import duration
+from korthweb_tasks.errors import GuardRefused, Interrupted, KorthwebError, UsageError
 
 if TYPE_CHECKING:
     from korthweb_tasks.core.plan import Plan
     from korthweb_tasks.core.record import StepRecord
     from korthweb_tasks.core.target import Target
-    from korthweb_tasks.report.model import Report
+    from korthweb_tasks.report.model import About, Report
     from korthweb_tasks.run.console import Console
+    from korthweb_tasks.run.contact import Contact
     from korthweb_tasks.run.guard import Identity
     from korthweb_tasks.run.journal import Journal
     from korthweb_tasks.run.lock import Lock
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from korthweb_tasks.settings.load import Loaded
     from korthweb_tasks.settings.model import Settings
     from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.tools.clis import Effect
     from korthweb_tasks.tools.kubectl import Kubectl
 
 
@@ -51,8 +56,7 @@ _SHARED: dict[str, _Shared] = {}
 #: what is given back when the program ends: locks before the tunnels they need
 _OPEN = ExitStack()
 atexit.register(_OPEN.close)
-#: seconds of trying before a cluster counts as unreachable at the first contact
-FIRST_CONTACT = 5.0
+_LEFT = {"interrupted": "not finished:", "skipped": "not begun:"}
 
 
 @dataclass
@@ -67,6 +71,13 @@ class Session:
     timeout: float | None = None
     output: str = "text"
     cluster: bool = True
+    settings_flag: Path | None = None
+    #: whether the cluster was named to the person already
+    said: bool = False
+    #: what emit() was given last: what a task returns that has no Report
+    told: Any = None
+    #: a person has said yes to changes by words of their own
+    allowed: bool = False
 
     @classmethod
     def open(
@@ -80,33 +91,46 @@ class Session:
         yes: bool = False,
         timeout: str | float | None = None,
         output: str = "text",
+        settings: str | Path | None = None,
     ) -> Session:
         """Make a session from the words typed; raises UsageError for words that mean nothing."""
-        if output not in ("text", "json"):
-            raise UsageError(f"--output {output} is not known", hint="--output text or --output json")
-        try:
-            seconds = float(timeout) if timeout is not None else None
-        except ValueError:
-            seconds = 0.0
-        if seconds is not None and not 0 < seconds < float("inf"):
-            raise UsageError(f"--timeout {timeout} is no number of seconds", hint="--timeout 300")
+        from korthweb_tasks.collections.flags import known_output
+
+        known_output(output, ("text", "json"))
+        seconds = _seconds(timeout)
         _end_children_on_signals()
         dry = dry_run or bool(c.config.run.dry)
-        return cls(c.config, context, tenant, dry, yes, seconds, output, cluster)
+        file = Path(settings) if settings else None
+        return cls(c.config, context, tenant, dry, yes, seconds, output, cluster, file)
 
     def run(self, body: Callable[..., Any], words: Mapping[str, Any]) -> Any:
-        """Call a task's body."""
-        return body(self, **words)
+        """Call a task's body, with the settings file that is meant; return its Report, else the data that it told."""
+        if self.settings_flag and not self.settings_flag.expanduser().is_file():
+            raise UsageError(f"there is no settings file {self.settings_flag}", hint="--settings takes the path of one")
+        from korthweb_tasks.settings.snapshot import reading, snapshot_of
+
+        given = {"context": self.context_flag, "tenant": self.tenant_flag, "approach": words.get("approach")}
+        given["settings"] = str(self.settings_flag) if self.settings_flag else None
+        with (
+            paths.settings_from(self.settings_flag),
+            hints.invocation(given, _flags_of),
+            reading(snapshot_of(self.config)),
+        ):
+            if self.tenant_flag is not None:  # a wrong word is told before a cluster is asked
+                _ = self.tenants
+            result = body(self, **words)
+        return self.told if result is None else result
 
     @cached_property
     def loaded(self) -> Loaded:
         """Return the settings with the origin of each; the profile follows the cluster."""
+        from korthweb_tasks.run.console import say
         from korthweb_tasks.settings.load import load
 
         flags = {"timeouts.step": self.timeout} if self.timeout else None
         loaded = load(context=self.context_flag, overrides=flags)
         for warning in loaded.warnings:
-            print(f"warning: {warning}", file=sys.stderr)
+            say(f"warning: {warning}", to=sys.stderr)
         return loaded
 
     @property
@@ -122,9 +146,14 @@ class Session:
     @cached_property
     def ref(self) -> ClusterRef:
         """Return the cluster that the words, the settings or the project's choice name."""
-        from korthweb_tasks.settings.contexts import resolve
+        from korthweb_tasks.settings.contexts import require_settings, resolve, unreached
 
-        return resolve(self.loaded, self.context_flag)
+        if not self.cluster:
+            return unreached(self.loaded, self.context_flag)
+        found = resolve(self.loaded, self.context_flag)
+        hints.on(found.target, behind=found.settings.bastion is not None)
+        require_settings(self.loaded, found)
+        return found
 
     @cached_property
     def target(self) -> Target:
@@ -148,7 +177,8 @@ class Session:
 
     def on(self, *, context: str, tenant: str | None = None) -> Session:
         """Return a session with the same flags for another cluster and tenant."""
-        return replace(self, context_flag=context, tenant_flag=tenant, cluster=True)
+        hints.carry(context=context, tenant=tenant)
+        return replace(self, context_flag=context, tenant_flag=tenant, cluster=True, allowed=False, said=False)
 
     @cached_property
     def tenants(self) -> tuple[Tenant, ...]:
@@ -158,8 +188,9 @@ class Session:
             return everybody
         chosen = tuple(t for t in everybody if t.name.lower() == self.tenant_flag.lower())
         if not chosen:
-            names = ", ".join(t.name for t in everybody)
-            raise UsageError(f"there is no tenant {self.tenant_flag}", hint=f"--tenant takes one of {names}")
+            from korthweb_tasks.settings.words import unknown
+
+            raise unknown("tenant", self.tenant_flag, [t.name for t in everybody], "--tenant takes")
         return chosen
 
     @property
@@ -180,7 +211,7 @@ class Session:
             from korthweb_tasks.run.console import Console
             from korthweb_tasks.run.runner import Runner
 
-            console, stopping = Console(), threading.Event()
+            console, stopping = Console(masks=self.secrets.masks), threading.Event()
             source, keep = self.settings.tools.source, self.settings.lab.keep_build_caches
             _SHARED[key] = _Shared(
                 Runner(
@@ -188,6 +219,8 @@ class Session:
                     default_timeout=self.settings.timeouts.command,
                     command_timeout=self.config.timeouts.command,
                     echo=(lambda text: console.line(f"$ {text}")) if self.config.run.echo else None,
+                    masks=self.secrets.masks,
+                    passes=self.settings.tools.environment,
                     stopping=stopping,
                 ),
                 console,
@@ -195,26 +228,48 @@ class Session:
         return _SHARED[key]
 
     def contact(self) -> None:
-        """Meet the cluster once: is it there, and is it the recorded one? Raises ClusterUnreachable, GuardRefused."""
+        """Meet the cluster once: is it there, and is it the recorded one? Raises ClusterUnreachable, GuardRefused.
+
+        What a task is going to look at is said before that: cluster, context, server and settings file.
+        """
+        from korthweb_tasks.collections.answer import current
+
+        if answer := current():
+            answer.about = self.about  # a failure tells it, too
+        if not self.said:
+            self.console.line(f"{self.ref.name}: {self.where}")
+            self.said = True
         if self._shared.identity is None:
             from korthweb_tasks.run import guard
-            from korthweb_tasks.run.runner import Runner
 
-            usual, target = self.runner, self.target
-            brief = Runner(
-                programs=usual.programs,
-                patience=FIRST_CONTACT,
-                default_timeout=usual.default_timeout,
-                command_timeout=usual.command_timeout,
-                echo=usual.echo,
-            )
-            self._shared.identity = guard.check(replace(self.ref, target=target), brief.run)
+            self._shared.identity = guard.check(replace(self.ref, target=self.target), self.asking(self.ref).run)
+
+    def asking(self, ref: ClusterRef) -> Contact:
+        """Return who asks a cluster its first question."""
+        from korthweb_tasks.run.contact import Contact
+
+        hints.on(ref.target, behind=ref.settings.bastion is not None)
+        return Contact(self.runner, ref, self.console, self.settings.timeouts.contact)
+
+    def meet(self, effect: Effect) -> None:
+        """Meet the cluster before words of a person's own; before the first that changes something ask as a plan does.
+
+        Reading needs no question. Raises ClusterUnreachable, GuardRefused.
+        """
+        if effect == "nothing":
+            return
+        self.said = True  # the program's own words are what was asked for
+        self.contact()
+        if effect == "changes" and not self.allowed:
+            from korthweb_tasks.run.guard import allow
+
+            allow(self.ref, yes=self.yes, seen=self._shared.identity)
+            self.allowed = True
 
     def execute(self, plan: Plan, *, destructive: bool = False) -> Report:
         """Preview or apply ``plan``; raises what its first failure was, after everything else is done."""
         self.contact()
-        where = f"context {self.target.context}, {self.ref.server or 'no server'}"
-        headline = f"{plan.title} on {self.ref.name} ({where})"
+        headline = f"{plan.title} on {self.ref.name}"
         if self.dry_run:
             self.console.line(headline, "bold")
             return self._preview(plan)
@@ -222,19 +277,51 @@ class Session:
         self.lock()
         return self._apply(plan, headline)
 
+    @property
+    def where(self) -> str:
+        """Return for a headline what was chosen: context, server and settings file."""
+        return (
+            f"context {self.ref.target.context}, {self.ref.server}, settings {self.loaded.file or 'none, the defaults'}"
+        )
+
+    @property
+    def about(self) -> About:
+        """Return the same for a report."""
+        file = str(self.loaded.file or "")
+        return {"context": self.ref.target.context, "server": self.ref.server, "settings": file}
+
     def confirm(self, question: str) -> None:
         """Ask a person; raises GuardRefused on a "no", and where nobody can be asked and --yes was not given."""
         if self.yes:
             return
         if not sys.stdin.isatty():
             raise GuardRefused(f"{question} Nobody is there to say yes", hint="--yes says it beforehand")
-        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        from korthweb_tasks.run.console import say
+
+        say(f"{question} [y/N] ", end="", to=sys.stderr)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise GuardRefused("nothing was changed")
+        if self.cluster:
+            from korthweb_tasks.run.guard import refuse_moved
+
+            refuse_moved(self.ref)
 
     def emit(self, data: Any, text: str) -> None:
         """Print the task's result on stdout: ``data`` as JSON with --output json, else ``text``."""
-        print(json.dumps(data, indent=2, default=str) if self.output == "json" else text)
+        from korthweb_tasks.collections.answer import as_json, current
+        from korthweb_tasks.run.console import say
+
+        self.told = data
+        if self.output != "json":
+            say(text)
+        elif answer := current():
+            answer.data = data  # printed at the end, with what the end was
+        else:
+            say(as_json(data))
+
+    def show(self, text: str, **data: Any) -> None:
+        """Print what was seen in the cluster, with the context, server and settings file that a report has."""
+        self.emit({**self.about, **data}, text)
 
     def allow(self, plan: Plan, *, destructive: bool = False) -> None:
         """Ask what has to be asked before ``plan`` is applied; raises GuardRefused."""
@@ -244,7 +331,7 @@ class Session:
         if destructive and not self.yes:
             for step in plan.steps:
                 self.console.line(f"  {step.title}")
-            self.confirm(f"{plan.title} on {self.ref.name}: go on?")
+            self.confirm(f"{plan.title} on {self.ref.name} ({self.where}): go on?")
 
     def lock(self) -> None:
         """Take the lock on the cluster, for the rest of this process; raises LockHeld."""
@@ -272,7 +359,7 @@ class Session:
         records = self._executor().preview(plan)
         lines = []
         for record in records:
-            word = "already so" if record.verdict == "same" else "would be done"
+            word = "unchanged" if record.verdict == "same" else "would be done"
             lines.append(f"  {record.title}: {word}")
         self.emit([{"step": r.name, "title": r.title, "verdict": r.verdict} for r in records], "\n".join(lines))
         return self._report(plan, records)
@@ -282,7 +369,7 @@ class Session:
 
         shared = self._shared
         if shared.journal is None:
-            shared.journal = Journal.begin(paths.work_dir() / "runs", plan.title)
+            shared.journal = Journal.begin(paths.work_dir() / "runs", plan.title, self.secrets.masks)
             shared.runner.record = shared.journal.command
         executor = self._executor()
         with self.console.table(headline):
@@ -299,30 +386,30 @@ class Session:
 
     def _raise(self, records: tuple[StepRecord, ...], faults: Mapping[str, KorthwebError]) -> None:
         folder = self._shared.journal.folder if self._shared.journal else None
-        if any(record.verdict == "interrupted" for record in records):
-            left = ", ".join(r.title for r in records if r.verdict in ("interrupted", "skipped"))
-            raise Interrupted(f"interrupted; not done: {left}", hint="the same command goes on from here")
+        left = {word: [r.title for r in records if r.verdict == word] for word in ("interrupted", "skipped")}
+        if left["interrupted"] or (left["skipped"] and not faults):
+            told = [f"{text} {', '.join(left[word])}" for word, text in _LEFT.items() if left[word]]
+            raise Interrupted("; ".join(["interrupted", *told]), hint="the same command goes on from here")
         broken = [record for record in records if record.verdict == "failed"]
         if not broken:
             return
-        first = faults[broken[0].name]
-        if len(broken) == 1:
-            first.message = f"{broken[0].title}: {first.message}"
-            first.hint = first.hint or f"less {folder}/journal.jsonl"
-            raise first
-        details = "\n".join(_told(record.title, faults[record.name]) for record in broken)
-        raise StepFailed(f"{len(broken)} steps failed", hint=first.hint or f"less {folder}", details=details)
+        from korthweb_tasks.collections.causes import failure_of
+
+        raise failure_of(broken, faults, hints.shell("less", f"{folder}/journal.jsonl"))
 
     def _report(self, plan: Plan, records: tuple[StepRecord, ...]) -> Report:
         from korthweb_tasks.report.model import Report
 
-        return Report.of(plan.title, self.target.context, records, self.ref.server)
+        return Report.of(plan.title, records, **self.about)
 
 
-def _told(title: str, fault: KorthwebError) -> str:
-    """Return a failed step as a few lines: what failed, its own details, and what to type."""
-    rest = [*fault.details.splitlines()[-6:], *([f"try: {fault.hint}"] if fault.hint else [])]
-    return "\n".join([f"{title}: {fault.message}", *(f"    {line}" for line in rest)])
+@lru_cache(maxsize=64)
+def _flags_of(name: str) -> frozenset[str]:
+    """Return the flags of one of our tasks, without the words that it takes by their place."""
+    from korthweb_tasks.collections import assemble
+
+    task: Any = assemble()[name]  # type: ignore[index]
+    return frozenset(task.words.parameters) - {name.replace("-", "_") for name in task.positional}
 
 
 def report_data(report: Report) -> Any:
@@ -334,11 +421,28 @@ def report_data(report: Report) -> Any:
 
 def summary(records: tuple[StepRecord, ...]) -> str:
     """Return one line: how many steps ended how, and the seconds."""
-    words = {"changed": "done", "same": "already so", "failed": "failed", "skipped": "left out"}
+    words = {"changed": "done", "same": "unchanged", "failed": "failed", "skipped": "not begun"}
     words["interrupted"] = "interrupted"
     counts = [f"{n} {word}" for verdict, word in words.items() if (n := sum(r.verdict == verdict for r in records))]
     seconds = max((record.end for record in records), default=0.0)
-    return f"{len(records)} steps: {', '.join(counts)} ({seconds:.1f} s)"
+    return f"{len(records)} steps: {', '.join(counts)} ({duration(seconds)})"
+
+
+def _seconds(given: str | float | None) -> float | None:
+    """Return what --timeout says, in the forms that ``timeouts`` in korthweb.yaml has; raises UsageError."""
+    if given is None:
+        return None
+    from korthweb_tasks.settings.fields import seconds
+
+    try:
+        found = float(seconds(given))
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise UsageError(
+            f"--timeout {given} is not a time", hint="--timeout 300, --timeout 90s, --timeout 10m or --timeout 1h"
+        )
+    return found
 
 
 def _end_children_on_signals() -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from korthweb_tasks.errors import KorthwebError, SettingsError, StepFailed
+from korthweb_tasks.core import hints
+from korthweb_tasks.errors import KorthwebError, StepFailed
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from korthweb_tasks.approaches.checks import Check as Question
     from korthweb_tasks.approaches.checks import Finding
     from korthweb_tasks.approaches.status import Row
     from korthweb_tasks.collections.session import Session
     from korthweb_tasks.provision.tools import Located
+    from korthweb_tasks.settings.soundness import Check
 
 Thing = TypeVar("Thing")
 Answer = TypeVar("Answer")
@@ -33,21 +34,27 @@ def side_by_side(
             raise
 
 
-def written(session: Session, out: str, files: Mapping[str, str], more: str) -> list[Path]:
-    """Write files into the folder ``out``, which is made, say so, and return them; ``more``: what README.md tells."""
+def answers(session: Session, asked: Sequence[Question]) -> list[Finding]:
+    """Ask the cluster side by side, and return what each question finds."""
+    results = side_by_side(session, session.runner.check, [question.command for question in asked])
+    return [question.finding(result) for question, result in zip(asked, results, strict=True)]
+
+
+def written(session: Session, out: str, files: Mapping[str, str], more: str) -> None:
+    """Write files into the folder ``out``, which is made, and say so; ``more``: what README.md tells."""
     from pathlib import Path
 
+    from korthweb_tasks.files import output
+
     folder = Path(out)
-    paths = [folder / name for name in files]
     data = {"folder": str(folder), "files": sorted(files)}
     if session.dry_run:
-        session.emit(data, "\n".join(f"would write {path}" for path in paths))
-        return []
-    for path, text in zip(paths, files.values(), strict=True):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        session.emit(data, "\n".join(f"would write {folder / name}" for name in files))
+        return
+    tree = output(folder)
+    for name, text in files.items():
+        tree.write(name, text, mode=0o700 if name.endswith(".sh") else None)
     session.emit(data, f"{len(files)} files in {folder}; README.md says {more}")
-    return paths
 
 
 def located(session: Session, name: str) -> Located:
@@ -69,13 +76,30 @@ def tool(session: Session, name: str) -> Finding:
     return Finding(name, "ok", f"{found.version} ({found.origin})")
 
 
-def within_budget(session: Session) -> None:
-    """Raise SettingsError where the replicas may ask for more database connections than there are."""
-    for tenant in session.tenants:
-        budget = session.settings.connection_budget(tenant)
-        if not budget.ok:
-            text = f"{tenant.name} may need {budget.needed} database connections, {budget.available} are allowed"
-            raise SettingsError(text, hint="lower replicas.max or orthanc.connections, or raise max_connections")
+def sound_settings(session: Session, approach: str) -> None:
+    """Raise SettingsError with all that config.check would refuse for ``approach``, before anything is changed."""
+    from korthweb_tasks.settings.load import refusal
+    from korthweb_tasks.settings.soundness import faults
+
+    if found := faults(session.loaded, approach):
+        raise refusal([fault.line(session.loaded) for fault in found])
+
+
+def refuse(session: Session, check: Check) -> None:
+    """Raise SettingsError with what one check of config.check says, for a task that needs just that."""
+    from korthweb_tasks.settings.load import refusal
+
+    if found := [fault.line(session.loaded) for fault in check(session.loaded)]:
+        raise refusal(found)
+
+
+def settings_finding(session: Session, approach: str) -> Finding:
+    """Return what a check says of the settings: fine, or everything that is wrong with them."""
+    from korthweb_tasks.approaches.checks import Finding
+    from korthweb_tasks.settings.soundness import faults
+
+    found = [fault.line(session.loaded) for fault in faults(session.loaded, approach)]
+    return Finding("Settings", "broken" if found else "ok", "; ".join(found) or "they fit together")
 
 
 def tell_findings(session: Session, found: Sequence[Finding]) -> None:
@@ -84,17 +108,39 @@ def tell_findings(session: Session, found: Sequence[Finding]) -> None:
 
     marks = {"ok": "ok", "note": "note", "broken": "BROKEN"}
     text = table([(marks[one.verdict], one.title, one.text) for one in found])
-    session.emit([{"title": one.title, "verdict": one.verdict, "text": one.text} for one in found], text)
+    session.show(text, data=[{"title": one.title, "verdict": one.verdict, "text": one.text} for one in found])
+    refuse_broken(found)
+
+
+def refuse_broken(found: Sequence[Finding]) -> None:
+    """Raise StepFailed where something that a check found is broken."""
     if broken := [one for one in found if one.verdict == "broken"]:
         raise StepFailed(f"{len(broken)} of {len(found)} checks are broken: {broken[0].title}: {broken[0].text}")
 
 
-def tell_rows(session: Session, rows: Sequence[Row]) -> None:
-    """Print the state of objects."""
-    from korthweb_tasks.approaches.status import table
+def tell_rows(session: Session, rows: Sequence[Row], approach: str) -> None:
+    """Print the state of objects; raises NotReady where one is missing or not well, so that a script can ask."""
+    from korthweb_tasks.approaches.status import WELL, table
+    from korthweb_tasks.errors import NotReady
 
     lines = [("NAMESPACE", "RESOURCE", "STATE", ""), *((r.namespace, r.resource, r.state, r.message) for r in rows)]
-    session.emit([row.as_data() for row in rows], table(lines))
+    session.show(table(lines), data=[row.as_data() for row in rows])
+    if faults := [row for row in rows if row.state not in WELL]:
+        first = min(faults, key=lambda row: row.state != "missing")
+        more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
+        detail = f": {first.message}" if first.message else ""
+        looked = hints.kubectl("describe", first.resource, namespace=first.namespace)
+        hint = hints.task(f"{approach}.deploy") if first.state == "missing" else looked
+        raise NotReady(f"{first.resource} in {first.namespace} is {first.state}{detail}{more}", hint=hint)
+
+
+def tell_following(session: Session, approach: str) -> None:
+    """Say what to type after a deployment."""
+    proof = f"`{hints.task('verify.all', approach=approach)}` proves it from outside"
+    if approach == "gitops":
+        proof += f"; `{hints.task('verify.isolation')}`; `{hints.task('gitops.status')}`"
+    passwords = hints.task(f"{approach}.credentials", show=True)
+    session.console.line(f"Next: {proof}; `{passwords}` tells the passwords")
 
 
 def tell_logins(session: Session, maker: str, *, show: bool) -> None:
@@ -105,7 +151,7 @@ def tell_logins(session: Session, maker: str, *, show: bool) -> None:
     session.contact()
     found = [entry for tenant in session.tenants for entry in logins(session.runner.run, session.kubectl, tenant)]
     if not any(entry["password"] for entry in found):
-        session.console.line(f"nobody can log in yet: {maker} generates the passwords")
+        session.console.line(f"nobody can log in yet: `{maker}` generates the passwords")
     if not show:
         found = [{**entry, "password": "(--show prints it)"} for entry in found]
     keys = ("tenant", "user", "password", "url", "secret")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from korthweb_tasks.collections.flags import task
+from korthweb_tasks.core import hints
 
 if TYPE_CHECKING:
     from korthweb_tasks.collections.session import Session
@@ -24,6 +25,7 @@ def list_tools(session: Session) -> None:
 @task(
     example="korthweb tools.install helm   (or helm,flux or all)",
     cluster=False,
+    without=("yes",),
     positional=("names",),
     help={"names": "one of kubectl, helm, istioctl, flux, sops, age-keygen; several with commas; all"},
 )
@@ -80,5 +82,5 @@ def _data(status: Status) -> dict[str, Any]:
 def _cells(status: Status) -> list[str]:
     if status.located:
         return [*_found(status.located).values()]
-    how = f"; korthweb tools.install {status.tool.name}" if status.tool.components else ""
+    how = f"; `{hints.task('tools.install', status.tool.name)}` brings it" if status.tool.components else ""
     return [status.tool.name, "-", "missing", f"{status.note} (wanted {status.tool.accepted}){how}"]

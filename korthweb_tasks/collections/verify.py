@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.collections.flags import task
+from korthweb_tasks.collections.flags import known_output, task
+from korthweb_tasks.collections.verify_flags import PLACES, TIMEOUT, TITLES, options_of, refuse_several, speaking
+from korthweb_tasks.core import hints
+from korthweb_tasks.core.durations import duration
 from korthweb_tasks.errors import UsageError, VerifyFailed
+from korthweb_tasks.run.console import say
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from korthweb_tasks.collections.session import Session
     from korthweb_tasks.core.record import StepRecord, Verdict
@@ -21,82 +26,114 @@ if TYPE_CHECKING:
 
 _HELP = {
     "approach": "manual, helm or gitops (default: the approach of the settings)",
-    "study": "a folder of DICOM files to send instead of the built-in images",
-    "report": "a folder for report.html, report.json and junit.xml",
+    "study": "a folder of DICOM files to send (default: built-in images)",
+    "report": "a folder for report.html, report.json and junit.xml (default: none)",
     "output": "text, json or junit",
     "restart": "delete every Orthanc pod and read the images back (--no-restart: leave it out)",
     "yes": "do not ask, on a cluster marked as production",
+    **PLACES,
+    **TITLES,
+    **TIMEOUT,
 }
+_DICOM = ("study", *TITLES)
+#: lines about single files on a screen
+NOTES = 30
+#: seconds that new pods have at least, however short --timeout is
+RESTART = 300.0
 _MARKS = {"passed": ("✓", "green"), "broken": ("✗", "red"), "not reached": ("-", "dim"), "left out": ("-", "dim")}
 
 
 def _help(*names: str) -> dict[str, str]:
-    return {name: _HELP[name] for name in names}
+    return {name: _HELP[name] for name in ("approach", "report", "output", "timeout", *PLACES, *names)}
+
+
+def folder_of(study: str | None) -> Path | None:
+    """Return the folder that --study names, if it names one; raises UsageError where that is none."""
+    if not study:
+        return None
+    folder = Path(study).expanduser()
+    if not folder.is_dir():
+        raise UsageError(f"{study} is not a folder", hint="--study takes a folder of DICOM files")
+    return folder
 
 
 @task(
     example="korthweb verify.all --tenant BHC --report out/",
     changes=False,
-    help=_help("approach", "study", "report", "output", "restart", "yes"),
+    help=_help(*_DICOM, "restart", "yes"),
     name="all",
 )
+@speaking((*PLACES, *TITLES))
 def everything(
     session: Session,
+    ways: Mapping[str, str | None],
     approach: str | None = None,
     study: str | None = None,
     report: str | None = None,
     output: str = "text",
     restart: bool = True,
     yes: bool = False,
-) -> None:
+) -> Report | None:
     """Climb the whole ladder, from the address to real images that outlive every pod; exit code 8 if a rung breaks."""
-    from korthweb_tasks.verify.model import Options
-
-    options = Options(
-        restart=restart, study=Path(study) if study else None, restart_timeout=session.settings.timeouts.step
-    )
-    _verify(session, options, approach, report, output, yes=yes)
+    step = max(session.settings.timeouts.step, RESTART)
+    options = options_of(ways, session.timeout, restart=restart, study=folder_of(study), restart_timeout=step)
+    return _verify(session, options, approach, report, output, yes=yes)
 
 
-@task(example="korthweb verify.https", changes=False, help=_help("approach", "report", "output"))
-def https(session: Session, approach: str | None = None, report: str | None = None, output: str = "text") -> None:
+@task(example="korthweb verify.https", changes=False, help=_help())
+@speaking(PLACES)
+def https(
+    session: Session,
+    ways: Mapping[str, str | None],
+    approach: str | None = None,
+    report: str | None = None,
+    output: str = "text",
+) -> Report | None:
     """Check HTTPS only: certificate, login, and what must be refused. Nothing is stored."""
     from korthweb_tasks.verify.ladder import HTTPS
-    from korthweb_tasks.verify.model import Options
 
-    _verify(session, Options(only=HTTPS), approach, report, output)
+    return _verify(session, options_of(ways, session.timeout, only=HTTPS), approach, report, output)
 
 
-@task(example="korthweb verify.dicom --study ~/ct", changes=False, help=_help("approach", "study", "report", "output"))
+@task(example="korthweb verify.dicom --study ~/ct", changes=False, help=_help(*_DICOM))
+@speaking((*PLACES, *TITLES))
 def dicom(
     session: Session,
+    ways: Mapping[str, str | None],
     approach: str | None = None,
     study: str | None = None,
     report: str | None = None,
     output: str = "text",
-) -> None:
+) -> Report | None:
     """Check DICOM over TLS: C-ECHO, C-STORE, found and read back, deleted again, and what must be refused."""
     from korthweb_tasks.verify.ladder import DICOM
-    from korthweb_tasks.verify.model import Options
 
-    _verify(session, Options(only=DICOM, study=Path(study) if study else None), approach, report, output)
+    options = options_of(ways, session.timeout, only=DICOM, study=folder_of(study))
+    return _verify(session, options, approach, report, output)
 
 
-@task(example="korthweb verify.certificates", changes=False, help=_help("approach", "report", "output"))
+@task(example="korthweb verify.certificates", changes=False, help=_help())
+@speaking(PLACES)
 def certificates(
-    session: Session, approach: str | None = None, report: str | None = None, output: str = "text"
-) -> None:
+    session: Session,
+    ways: Mapping[str, str | None],
+    approach: str | None = None,
+    report: str | None = None,
+    output: str = "text",
+) -> Report | None:
     """Check the certificates as served on 443 and 11112: chain, names, days left, TLS versions. No login."""
     from korthweb_tasks.verify.ladder import CERTIFICATES
-    from korthweb_tasks.verify.model import Options
 
-    _verify(session, Options(only=CERTIFICATES), approach, report, output)
+    return _verify(session, options_of(ways, session.timeout, only=CERTIFICATES), approach, report, output)
 
 
 @task(
     example="korthweb verify.isolation --report out/",
     changes=False,
-    help={**_help("report", "output", "yes"), "approach": "gitops (default: the approach of the settings)"},
+    help={
+        **{name: _HELP[name] for name in ("report", "output", "yes")},
+        "approach": "gitops or manual (default: the approach of the settings)",
+    },
 )
 def isolation(
     session: Session,
@@ -104,11 +141,11 @@ def isolation(
     report: str | None = None,
     output: str = "text",
     yes: bool = False,
-) -> None:
+) -> Report | None:
     """Prove for every ordered pair of tenants that one can't touch the other; by short-lived pods, too."""
     from korthweb_tasks.collections.verify_isolation import isolation as prove
 
-    prove(session, approach, report, output, yes=yes)
+    return prove(session, approach, report, output, yes=yes)
 
 
 def _verify(
@@ -119,55 +156,64 @@ def _verify(
     output: str,
     *,
     yes: bool | None = None,
-) -> None:
+) -> Report | None:
     """Verify each tenant, say and write what was seen. Raises VerifyFailed with the first broken rung.
 
     ``yes`` None: nothing in the cluster is deleted, so nobody is asked.
     """
+    from korthweb_tasks.collections import simulated
+    from korthweb_tasks.collections.answer import preview
     from korthweb_tasks.verify.endpoints import lookup_of
 
-    if output not in ("text", "json", "junit"):
-        raise UsageError(f"--output {output} is not known", hint="--output text, json or junit")
+    known_output(output, ("text", "json", "junit"))
     chosen = approach or session.settings.approach
     lookup_of(chosen)
-    if options.study and not options.study.is_dir():
-        raise UsageError(f"{options.study} is no folder", hint="--study takes a folder of DICOM files")
+    options = replace(options, approach=chosen)
+    refuse_several(options, chosen, len(session.tenants))
     if session.dry_run:
-        _preview(options)
-        return
+        preview(output, _rungs(options))
+        return None
     session.contact()
+    simulated.refuse(session, "verify")
     if yes is not None and options.restart:
         from korthweb_tasks.run.guard import allow
 
         allow(session.ref, yes=yes)
         session.lock()  # two runs that delete pods would each find the other's doing broken
-    report = verified(session, options, chosen, text=output == "text")
+    seen = verified(session, options, chosen, text=output == "text")
     if folder:
         from korthweb_tasks.report.files import write
 
-        session.console.line(f"The report: {write(report, Path(folder))['report.html']}")
-    _emit(report, output)
-    if rung := report.broken:
+        session.console.line(f"The report: {write(seen, Path(folder))['report.html']}")
+    _emit(seen, output)
+    if rung := seen.broken:
         raise VerifyFailed(f"{rung.tenant}: the rung “{rung.title}” is broken: {rung.detail}", hint=rung.hint)
+    return seen
 
 
 def verified(session: Session, options: Options, approach: str, *, text: bool = False) -> Report:
     """Climb the ladder of every tenant of the session and return what was seen; a broken rung is no exception."""
     from korthweb_tasks.report.model import Report
-    from korthweb_tasks.verify.endpoints import find_endpoint
+    from korthweb_tasks.settings.orthanc import orthanc_json
+    from korthweb_tasks.verify.endpoints import as_told, find_endpoint, let_in_without_sni, permitted
+    from korthweb_tasks.verify.limits import largest
     from korthweb_tasks.verify.records import rung_records, tenant_summary
 
     began = datetime.now(timezone.utc)
     rungs: list[RungRecord] = []
     tenants: list[TenantSummary] = []
     for tenant in session.tenants:
-        endpoint = find_endpoint(session.runner.run, session.kubectl, tenant, approach)
-        tenants.append(tenant_summary(endpoint, f"korthweb {approach}.credentials --tenant {tenant.name} --show"))
+        endpoint = as_told(find_endpoint(session.runner.run, session.kubectl, tenant, approach), options)
+        orthanc = orthanc_json(session.settings, tenant)
+        endpoint = permitted(endpoint, orthanc, options.calling_aet)
+        chart = session.settings.charts["orthanc"].values if approach == "helm" else {}
+        endpoint = let_in_without_sni(endpoint, tenant, chart)
+        options = replace(options, largest=largest(session.settings, orthanc))
+        tenants.append(tenant_summary(endpoint, hints.task(f"{approach}.credentials", tenant=tenant.name, show=True)))
         rungs += rung_records(_climb(session, tenant, endpoint, options, approach, text))
     return Report(
         title=f"Verification of {' and '.join(tenant.name for tenant in session.tenants)}",
-        context=session.target.context,
-        server=session.ref.server,
+        **session.about,
         started=began.isoformat(timespec="seconds"),
         seconds=(datetime.now(timezone.utc) - began).total_seconds(),
         rungs=tuple(rungs),
@@ -179,7 +225,7 @@ def _climb(
     session: Session, tenant: Tenant, endpoint: Endpoint, options: Options, approach: str, text: bool
 ) -> LadderResult:
     from korthweb_tasks.verify.endpoints import lookup_of
-    from korthweb_tasks.verify.ladder import chosen, verify
+    from korthweb_tasks.verify.ladder import chosen, in_order, verify
     from korthweb_tasks.verify.pods import KubectlAccess
 
     selector = lookup_of(approach).selector
@@ -188,10 +234,10 @@ def _climb(
     view = _View(session, live=session.console.terminal, text=text)
     if view.live:
         with session.console.table(title):
-            for rung in chosen(options.only):
+            for rung in in_order(chosen(options.only), options):
                 session.console.row(rung.name, rung.title)
             return verify(endpoint, access, options, view.end, view.begin)
-    print(title) if text else session.console.line(title)
+    say(title) if text else session.console.line(title)
     return verify(endpoint, access, options, view.end, view.begin)
 
 
@@ -211,7 +257,7 @@ class _View:
         if self.live:
             self.console.end(_record(result))
         elif self.text:
-            print(line_of(result), flush=True)
+            say(line_of(result))
         else:
             self.console.line(line_of(result))
 
@@ -226,33 +272,40 @@ def _record(result: RungResult) -> StepRecord:
 
 
 def line_of(result: RungResult) -> str:
-    """Return a rung as one line, and a second one for what to do next."""
+    """Return a rung as one line, further ones for single files, and one for what to do next."""
     mark, _ = _MARKS[result.status]
     line = f"  {mark} {result.title:<40} {_took(result):>11}  {result.detail}"
-    return f"{line}\n      next: {result.hint}" if result.hint else line
+    more = [f"\n      {note}" for note in shown(result.notes)]
+    return "".join([line, *more, f"\n      next: {result.hint}" if result.hint else ""])
+
+
+def shown(notes: Sequence[str]) -> list[str]:
+    """Return what is told of single files on a screen; a report has all of it."""
+    more = len(notes) - NOTES
+    return [*notes[:NOTES], *([f"and {more} more; --report FOLDER has all of them"] if more > 0 else [])]
 
 
 def _took(result: RungResult) -> str:
-    from korthweb_tasks.report.timeline import milliseconds
+    from korthweb_tasks.core.durations import milliseconds
 
     return milliseconds(result.ms) if result.status in ("passed", "broken") else result.status
 
 
-def _preview(options: Options) -> None:
-    from korthweb_tasks.verify.ladder import chosen
+def _rungs(options: Options) -> Iterator[str]:
+    from korthweb_tasks.verify.ladder import chosen, in_order
 
-    print("Nothing is contacted, sent or deleted. These rungs would be climbed:")
-    for rung in chosen(options.only):
+    yield "Nothing is contacted, sent or deleted. These rungs would be climbed:"
+    for rung in in_order(chosen(options.only), options):
         left_out = rung.name == "survive" and not options.restart
-        print(f"  {rung.title}{' (left out)' if left_out else ''}")
+        yield f"  {rung.title}{' (left out)' if left_out else ''}"
 
 
 def _emit(report: Report, output: str) -> None:
-    from korthweb_tasks.report import json, junit
+    from korthweb_tasks.collections.answer import publish
 
+    publish(report, output)
     if output != "text":
-        print({"json": json, "junit": junit}[output].render(report), end="")
         return
     wanted = [rung for rung in report.rungs if rung.status != "left out"]
     passed = sum(rung.status == "passed" for rung in wanted)
-    print(f"{passed} of {len(wanted)} rungs hold ({report.seconds:.1f} s)")
+    say(f"{passed} of {len(wanted)} rungs hold ({duration(report.seconds)})")

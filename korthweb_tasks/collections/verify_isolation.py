@@ -7,9 +7,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.collections.errors_out import as_typed
+from korthweb_tasks.collections.flags import known_output
+from korthweb_tasks.core import hints
+from korthweb_tasks.core.durations import duration
 from korthweb_tasks.errors import UsageError, VerifyFailed
 from korthweb_tasks.report.matrix import MARKS
+from korthweb_tasks.run.console import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,24 +23,29 @@ if TYPE_CHECKING:
     from korthweb_tasks.verify.isolation import Way
     from korthweb_tasks.verify.model import Endpoint
 
-#: the approaches under which tenants have walls of their own
-APPROACHES = ("gitops",)
-TITLES = {"from outside": "from outside", "from inside": "by probe pods", "rights": "by rights of accounts"}
+TITLES = {
+    "from outside": "from outside",
+    "from inside": "by probe pods",
+    "rights": "by rights of accounts",
+    "at home": "by what a tenant makes itself",
+}
 WORDS = {"broken": "is not refused", "unknown": "is not proved to be refused"}
 
 
-def isolation(session: Session, approach: str | None, folder: str | None, output: str, *, yes: bool) -> None:
+def isolation(session: Session, approach: str | None, folder: str | None, output: str, *, yes: bool) -> Report | None:
     """Prove it for every ordered pair. Raises UsageError, and VerifyFailed with the first cell that is not green."""
+    from korthweb_tasks.collections import simulated
+    from korthweb_tasks.collections.answer import preview
     from korthweb_tasks.report.files import write
     from korthweb_tasks.run.guard import allow
 
     chosen, tenants = _approach(approach or session.settings.approach), _tenants(session)
-    if output not in ("text", "json", "junit"):
-        raise UsageError(f"--output {output} is not known", hint="--output text, json or junit")
+    known_output(output, ("text", "json", "junit"))
     if session.dry_run:
-        _preview(tenants)
-        return
+        preview(output, _attempts(tenants, chosen))
+        return None
     session.contact()
+    simulated.refuse(session, "verify")
     allow(session.ref, yes=yes)
     session.lock()  # two runs would each take the other's probes for its own leftovers
     report, notes = proved(session, tenants, chosen)
@@ -52,13 +60,14 @@ def isolation(session: Session, approach: str | None, folder: str | None, output
         raise VerifyFailed(f"{where}: {WORDS[first.status]}: {first.seen}", hint=first.hint)
     if notes:
         raise VerifyFailed(f"everything is refused, but not all is tidied up: {notes[0]}", hint="run it again")
+    return report
 
 
 def proved(session: Session, tenants: tuple[Tenant, ...], approach: str) -> tuple[Report, tuple[str, ...]]:
     """Fill the matrix and return it as a report, with notes of what is left; a red cell is no exception."""
     from korthweb_tasks.report.model import Report
     from korthweb_tasks.verify.endpoints import find_endpoint
-    from korthweb_tasks.verify.isolation import prove
+    from korthweb_tasks.verify.isolation import ROWS_OF, prove
     from korthweb_tasks.verify.isolation_records import cell_records
     from korthweb_tasks.verify.records import tenant_summary
 
@@ -67,18 +76,17 @@ def proved(session: Session, tenants: tuple[Tenant, ...], approach: str) -> tupl
     endpoints = {tenant.name: find_endpoint(run, session.kubectl, tenant, approach) for tenant in tenants}
     view = _View(session)
     with session.console.table(f"Isolation of {names}"):
-        ways = _ways(session, tenants, endpoints)
+        ways = _ways(session, tenants, endpoints, approach)
         view.begin(ways)
         namespaces = {tenant.name: tenant.namespace for tenant in tenants}
-        result = prove(ways, namespaces, view.say, session.runner.stop)
+        result = prove(ways, namespaces, view.say, session.runner.stop, ROWS_OF[approach])
     summaries: tuple[TenantSummary, ...] = tuple(
-        tenant_summary(endpoint, f"korthweb {approach}.credentials --tenant {name} --show")
+        tenant_summary(endpoint, hints.task(f"{approach}.credentials", tenant=name, show=True))
         for name, endpoint in endpoints.items()
     )
     report = Report(
         title=f"Isolation of {names}",
-        context=session.target.context,
-        server=session.ref.server,
+        **session.about,
         started=began.isoformat(timespec="seconds"),
         seconds=(datetime.now(timezone.utc) - began).total_seconds(),
         tenants=summaries,
@@ -87,7 +95,10 @@ def proved(session: Session, tenants: tuple[Tenant, ...], approach: str) -> tupl
     return report, result.notes
 
 
-def _ways(session: Session, tenants: tuple[Tenant, ...], endpoints: dict[str, Endpoint]) -> tuple[Way, ...]:
+def _ways(
+    session: Session, tenants: tuple[Tenant, ...], endpoints: dict[str, Endpoint], approach: str
+) -> tuple[Way, ...]:
+    from korthweb_tasks.verify.isolation_home import AsGuest, AtHome, Home
     from korthweb_tasks.verify.isolation_inside import Inside, Place
     from korthweb_tasks.verify.isolation_outside import Outside
     from korthweb_tasks.verify.isolation_probes import KubectlProbes
@@ -95,16 +106,25 @@ def _ways(session: Session, tenants: tuple[Tenant, ...], endpoints: dict[str, En
 
     images = session.settings.images
     places = {tenant.name: Place(tenant.name, tenant.namespace, tenant.aet) for tenant in tenants}
-    probes = KubectlProbes(session.runner, session.kubectl, images.mirrored(images.orthanc), images.pull_policy)
-    return (Outside(endpoints), Inside(places, probes), Rights(places, session.runner.run, session.kubectl))
+    orthanc, pull = images.mirrored(images.orthanc), (images.pull_policy, images.pull_secrets)
+    probes = KubectlProbes(session.runner, session.kubectl, orthanc, *pull)
+    flux = session.settings.flux if approach == "gitops" else None
+    homes = {one.name: Home(one.name, one.namespace, one.web_host, one.dicom_host, flux) for one in tenants}
+    run, kubectl = session.runner.run, session.kubectl
+    if approach == "manual":
+        return (Outside(endpoints), Rights(places, run, kubectl, None), AsGuest(homes, run, kubectl))
+    rights = Rights(places, run, kubectl, flux, session.settings.postgres.operator_namespace)
+    return (Outside(endpoints), Inside(places, probes), rights, AtHome(homes, run, kubectl))
 
 
 def _approach(chosen: str) -> str:
-    if chosen in APPROACHES:
+    from korthweb_tasks.verify.isolation import ROWS_OF
+
+    if chosen in ROWS_OF:
         return chosen
-    shared = {"manual": "its tenants share one gateway", "helm": "its tenants are releases without a mesh"}
-    why = shared.get(chosen, "it is not known")
-    raise UsageError(f"verify.isolation is for the approach gitops, not for {chosen}: {why}", hint="--approach gitops")
+    why = "its tenants are releases without a mesh" if chosen == "helm" else "it is not known"
+    text = f"verify.isolation is for the approaches {' and '.join(ROWS_OF)}, not for {chosen}: {why}"
+    raise UsageError(text, hint="--approach gitops")
 
 
 def _tenants(session: Session) -> tuple[Tenant, ...]:
@@ -113,7 +133,7 @@ def _tenants(session: Session) -> tuple[Tenant, ...]:
     wanted = {name.lower() for name in here} if here is not None else None
     found = tuple(tenant for tenant in session.tenants if wanted is None or tenant.name.lower() in wanted)
     if len(found) < 2:
-        one = "leave out --tenant" if session.tenant_flag else "korthweb gitops.add-tenant NAME --domain D"
+        one = "leave out --tenant" if session.tenant_flag else hints.task("gitops.add-tenant", "NAME", domain="DOMAIN")
         raise UsageError(f"isolation is between tenants, and there is {len(found) or 'none'} here", hint=one)
     return found
 
@@ -143,27 +163,26 @@ class _View:
         self.console.end(record)
 
 
-def _preview(tenants: tuple[Tenant, ...]) -> None:
-    from korthweb_tasks.verify.isolation import ROWS
+def _attempts(tenants: tuple[Tenant, ...], approach: str) -> Iterator[str]:
+    from korthweb_tasks.verify.isolation import ROWS_OF
 
-    print("Nothing is contacted, made or sent. These attempts would be made for every ordered pair:")
-    print(f"  {', '.join(f'{a.name} → {b.name}' for a in tenants for b in tenants if a is not b)}")
-    for row in ROWS:
-        print(f"  {row.group}: {row.title}")
+    yield "Nothing is contacted, made or sent. These attempts would be made for every ordered pair:"
+    yield f"  {', '.join(f'{a.name} → {b.name}' for a in tenants for b in tenants if a is not b)}"
+    yield from (f"  {row.group}: {row.title}" for row in ROWS_OF[approach])
 
 
 def _emit(report: Report, output: str) -> None:
-    from korthweb_tasks.report import json, junit
+    from korthweb_tasks.collections.answer import publish
     from korthweb_tasks.report.matrix import as_text, matrix
 
+    publish(report, output)
     if output != "text":
-        print({"json": json, "junit": junit}[output].render(report), end="")
         return
-    print("\n".join(as_text(matrix(report.cells))))
+    say("\n".join(as_text(matrix(report.cells))))
     for line in _told(report.red_cells):
-        print(line)
+        say(line)
     passed = sum(cell.status == "passed" for cell in report.cells)
-    print(f"\n{passed} of {len(report.cells)} attempts are refused, each with its control ({report.seconds:.1f} s)")
+    say(f"\n{passed} of {len(report.cells)} attempts are refused, each with its control ({duration(report.seconds)})")
 
 
 def _told(red: tuple[CellRecord, ...]) -> Iterator[str]:
@@ -177,4 +196,4 @@ def _told(red: tuple[CellRecord, ...]) -> Iterator[str]:
         yield f"    seen: {seen}"
         if control := cells[0].control:
             yield f"    control: {control}"
-        yield f"    next: {as_typed(cells[0].hint)}"
+        yield f"    next: {cells[0].hint}"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-MASK = "********"
+from korthweb_tasks.core.plaintext import MASK, masked
+
+__all__ = ["MASK", "TIMED_OUT", "Command", "Result", "around_proxy", "masked"]
+
 #: exit code of a command that was ended at its deadline
 TIMED_OUT = 124
 
@@ -21,7 +24,9 @@ class Command:
     a failure that is named transient. ``ok`` are the exit codes that mean success.
     ``final`` are texts in stderr that are an answer to this command, though they would be a passing fault
     elsewhere: a kind that is not served yet is "no" for a probe, but worth another try for an apply.
-    ``env`` is laid over the environment of this process.
+    ``env`` is laid over the part of this process' environment that the program gets (core.environment).
+    ``follow`` reads the answer and returns the command that comes after it, if any: a namespace is made, then its UID
+    is recorded. It may raise a KorthwebError instead.
     """
 
     argv: tuple[str, ...]
@@ -33,6 +38,7 @@ class Command:
     repeatable: bool = False
     ok: frozenset[int] = frozenset({0})
     final: tuple[str, ...] = ()
+    follow: Callable[[Result], Command | None] | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         """Return what a person would type, masked."""
@@ -61,13 +67,6 @@ class Result:
     def answered(self) -> bool:
         """Say whether the command did what it is for: an accepted exit code, or a text that is an answer."""
         return self.code in self.command.ok or any(text in self.stderr for text in self.command.final)
-
-
-def masked(text: str, masks: Iterable[str]) -> str:
-    """Return ``text`` with every one of ``masks`` (longest first) put out of sight."""
-    for mask in sorted({m for m in masks if m}, key=len, reverse=True):
-        text = text.replace(mask, MASK)
-    return text
 
 
 def around_proxy(*hosts: str) -> dict[str, str]:

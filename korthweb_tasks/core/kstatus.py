@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from korthweb_tasks.core import image_pulls
+
 State = Literal["current", "progress", "failed"]
 Object = Mapping[str, Any]
 
@@ -48,19 +50,39 @@ def status(obj: Object) -> Status:
     return _by_conditions(obj, REPORTS.get(kind))
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a pod does not become ready. ``passing``: another try may help, as with a registry that fails a minute."""
+
+    text: str
+    passing: bool = False
+
+
 def pod_fault(pod: Object) -> str:
     """Return why this pod will not become ready by waiting, or an empty string.
 
     An image that can't be pulled, a broken container configuration, or a crash loop of three and more.
     """
+    found = fault_of(pod)
+    return found.text if found and not found.passing else ""
+
+
+def fault_of(pod: Object) -> Fault | None:
+    """Return why this pod does not become ready: what no waiting heals before what may pass; None where it may be."""
     name, seen = pod["metadata"]["name"], pod.get("status", {})
+    passing: Fault | None = None
     for container in (*seen.get("initContainerStatuses", ()), *seen.get("containerStatuses", ())):
         waiting = container.get("state", {}).get("waiting") or {}
         reason, text = waiting.get("reason", ""), waiting.get("message", "")
+        place = f"pod {name}, container {container['name']}"
+        if image_pulls.may_pass(reason, text):
+            why = f"{place}: the registry fails or limits pulls, which is tried again: {image_pulls.cause(text)}"
+            passing = passing or Fault(why, passing=True)
+            continue
         crashing = reason == "CrashLoopBackOff" and container.get("restartCount", 0) >= CRASHES
-        if reason in FATAL_WAITS or crashing:
-            return f"pod {name}, container {container['name']}: {reason} {text}".strip()
-    return ""
+        if reason in FATAL_WAITS or image_pulls.refused(reason, text) or crashing:
+            return Fault(f"{place}: {reason} {text}".strip())
+    return passing
 
 
 def _by_conditions(obj: Object, wanted: str | None) -> Status:

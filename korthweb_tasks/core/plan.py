@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 
+from korthweb_tasks.core import kstatus
 from korthweb_tasks.core.command import Command, Result
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A command and a pure reading of its result: True means "it is already so".
+    """A command and a pure reading of its result: True means that nothing has to be done.
 
     ``read`` is only given results that are an answer: an accepted exit code, or one of the command's ``final`` texts.
     """
@@ -22,11 +23,21 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A resource exists and is ready by the rules of :mod:`korthweb_tasks.core.kstatus`."""
+    """A resource exists and is ready by the rules of :mod:`korthweb_tasks.core.kstatus`.
+
+    ``pods``: how many a workload has to ask for at least; an autoscaler raises it some seconds after the first.
+    """
 
     kind: str
     name: str
     namespace: str | None = None
+    pods: int = 0
+
+    def status(self, obj: kstatus.Object) -> kstatus.Status:
+        """Return the status of the resource as this condition sees it."""
+        if (asked := obj.get("spec", {}).get("replicas", self.pods)) < self.pods:
+            return kstatus.Status("progress", f"asks for {asked} of {self.pods} pods yet")
+        return kstatus.status(obj)
 
     def __str__(self) -> str:
         """Return ``kind/name in namespace``."""

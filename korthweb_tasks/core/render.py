@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from korthweb_tasks.core import quoting
+from korthweb_tasks.core.quoting import plain, quoted
 
 Values = Mapping[str, Any]
 SUFFIX = ".j2"
@@ -44,7 +47,7 @@ class Templates:
 
         try:
             return str(self._environment.get_template(name + SUFFIX).render(values))
-        except TemplateError as error:
+        except (TemplateError, ValueError) as error:
             raise RenderError(f"{name}{SUFFIX}: {error}") from error
 
     def objects(self, name: str, values: Values) -> list[dict[str, Any]]:
@@ -54,32 +57,25 @@ class Templates:
     @cached_property
     def _environment(self) -> Any:
         from jinja2 import DictLoader, Environment, StrictUndefined
+        from jinja2.ext import Extension
+        from jinja2.lexer import Token, TokenStream
+
+        class Quoting(Extension):
+            def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
+                return quoting.with_quoting(stream, stream.name or "", Token)
 
         environment = Environment(
+            extensions=[Quoting],
             loader=DictLoader(dict(self.texts)),
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
             keep_trailing_newline=True,
         )
-        environment.filters.update({"json": quoted, "sha": digest, **self.filters})
+        environment.filters.update({"json": quoted, "sha": digest, "indent": quoting.block, **self.filters})
+        for name, way in quoting.WAYS.items():
+            environment.globals[name] = way
         return environment
-
-
-def quoted(value: Any) -> str:
-    """Return ``value`` as JSON, which YAML takes anywhere a value may stand and which no content can break out of."""
-    return json.dumps(plain(value), ensure_ascii=False, sort_keys=False)
-
-
-def plain(value: Any) -> Any:
-    """Return ``value`` as plain data: pydantic models, tuples and mappings become dicts and lists."""
-    if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json")
-    if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(entry) for entry in value]
-    return value
 
 
 def digest(value: Any, length: int = 12) -> str:

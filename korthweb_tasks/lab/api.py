@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from korthweb_tasks import files
+from korthweb_tasks.core import hints
 from korthweb_tasks.errors import ClusterUnreachable, CommandFailed
-from korthweb_tasks.settings import choice
 
 FIELD_MANAGER = "korthweb-lab"
 #: answers that mean "come again": kube-system is not there yet, a conflict, too busy, not ready
@@ -108,7 +109,7 @@ def _exchange(
 
 def _silent(address: str, port: int, error: Exception) -> ClusterUnreachable:
     return ClusterUnreachable(
-        f"no answer from the lab's API server at {address}:{port} ({error})", hint="inv lab.status"
+        f"no answer from the lab's API server at {address}:{port} ({error})", hint=hints.task("lab.status")
     )
 
 
@@ -140,8 +141,7 @@ def write_private(path: Path, text: str) -> None:
     """Write a file of mode 0600, whole or not at all, and not at all if it says so already."""
     if path.is_file() and path.read_text() == text:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    choice.write_private(path, text)
+    files.write_private(path, text)
 
 
 def _expect(status: int, body: bytes, what: str) -> None:

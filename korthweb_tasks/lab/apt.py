@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
+from korthweb_tasks.core import hints
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.errors import BuildFailed, KorthwebError, LabImpossible, NoSpace, tail
 from korthweb_tasks.run.runner import Runner
@@ -26,7 +27,7 @@ FRESH_SECONDS = 24 * 3600  # lists younger than this are not fetched again
 APT_SECONDS = 900
 LOCK_SECONDS, LOCK_PAUSE = 60.0, 0.5
 
-_URI_LINE = re.compile(r"^'(?P<uri>[^']+)' (?P<file>\S+) \d+ SHA256:(?P<sha>[0-9a-f]{64})$")
+_URI_LINE = re.compile(r"'(?P<uri>[^']+)' (?P<file>\S+) [0-9]+ SHA256:(?P<sha>[0-9a-f]{64})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,8 @@ def pick_mirror(sources: Sequence[Source], codename: str) -> Source:
             return source
     raise LabImpossible(
         f"this machine's apt sources name no mirror with the suite {codename or 'of a Debian release'!r}",
-        hint="the lab needs Debian (or an apt with a Debian mirror); use an existing cluster: korthweb context.list",
+        hint="the lab needs Debian (or an apt with a Debian mirror); "
+        f"use an existing cluster: `{hints.task('context.list')}`",
     )
 
 
@@ -205,7 +207,7 @@ def private_conf(folder: Path, dump: str) -> str:
 
 def parse_uri_line(line: str) -> Deb | None:
     """Read one line of ``--print-uris``; None for any other line."""
-    match = _URI_LINE.match(line.strip())
+    match = _URI_LINE.fullmatch(line.strip())
     if match is None or match["file"].count("_") != 2:
         return None
     name, version, _ = match["file"].split("_")

@@ -86,13 +86,15 @@ class Bringing:
 
     def run(self) -> bool:
         """Do it all; say whether anything had to be started, imported or put into the registry."""
+        if told := builder.forecast(self.missing):
+            self.console.line(told)
         self.programs.start()
         records = graph.run(self.works(), self.console, self.site.runner.stop)
         return any(record.verdict == "changed" for record in records)
 
     def works(self) -> list[Work]:
         """Return the pieces: an image or a chart waits for its own program alone."""
-        works = [Work(f"build:{name}", f"build {name}", partial(self._build, name)) for name in self.missing]
+        works = self.programs.works(self.missing)
         works += [Work("tools", "host programs", self._tools), Work("registry", "registry", self._registry, ("tools",))]
         works += [Work("git", "Git server", self._git, ("tools",))] if self.extra.git else []
         for component, names in self._images().items():
@@ -126,10 +128,6 @@ class Bringing:
 
     def _tell(self, name: str, line: str) -> None:
         self.console.note(f"build:{name}", line)
-
-    def _build(self, component: str, _: Note) -> bool:
-        self.programs.folder(component)
-        return True
 
     def _tools(self, note: Note) -> bool:
         self.tools = host_tools(note)

@@ -6,6 +6,8 @@ import shlex
 import time
 from dataclasses import asdict, dataclass
 
+from korthweb_tasks.core import hints
+from korthweb_tasks.core.durations import duration
 from korthweb_tasks.core.record import StepRecord
 from korthweb_tasks.errors import LabImpossible, NotReady
 from korthweb_tasks.lab import cgroups, gitserver, mirror, namespaces, objects, preflight, process, store, teardown
@@ -93,13 +95,15 @@ def up(
         lab = store.load(name) or _begin(name, simulated, options, runner)
         if lab.layout.simulated != simulated:
             kind = "a simulated" if lab.layout.simulated else "a real"
-            raise LabImpossible(f"there is {kind} lab '{name}' already", hint=f"inv lab.down --name {name}")
+            raise LabImpossible(f"there is {kind} lab '{name}' already", hint=hints.task("lab.down", name=name))
         site = Site(lab, runner)
         with console.table(f"Lab '{name}' on this machine"):
             records = Raising(site, console, options).run()
+    took = time.monotonic() - began
+    console.line(f"Lab '{name}' is up ({duration(took)})")
     layout = lab.layout
     export = f"export KUBECONFIG={shlex.quote(str(layout.kubeconfig))}"
-    return LabInfo(name, layout.context, str(layout.kubeconfig), export, time.monotonic() - began, records)
+    return LabInfo(name, layout.context, str(layout.kubeconfig), export, took, records)
 
 
 def preview(name: str, *, simulated: bool = False, options: Options | None = None) -> dict[str, object]:
@@ -135,7 +139,9 @@ def down(name: str, *, console: Console | None = None, runner: Runner | None = N
         left = teardown.remove(layout, runner, lambda text: console.line(f"lab {name}: {text}"))
     if left:
         raise NotReady(
-            f"{len(left)} things are left of the lab '{name}'", hint="inv lab.down again", details="\n".join(left)
+            f"{len(left)} things are left of the lab '{name}'",
+            hint=hints.task("lab.down", name=name),
+            details="\n".join(left),
         )
     return True
 
@@ -179,6 +185,6 @@ def _begin(name: str, simulated: bool, options: Options, runner: Runner) -> Lab:
         if free is None:
             raise LabImpossible(
                 f"no addresses are free in {options.subnet} for another lab",
-                hint="inv lab.down, or another lab.subnet in korthweb.yaml",
+                hint=f"`{hints.task('lab.status')}` shows which there are; or another lab.subnet in korthweb.yaml",
             )
         return store.create(name, free, subnet=options.subnet)

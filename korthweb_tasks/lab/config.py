@@ -80,6 +80,8 @@ def patches(layout: Layout) -> list[dict[str, Any]]:
     }
     manager = {**services, "allocate-node-cidrs": "true", "cluster-cidr": str(layout.pods), "leader-elect": "false"}
     manager["node-cidr-mask-size-ipv4"] = str(max(24, layout.pods.prefixlen))
+    # 20 a second is what it may ask by default: removing six namespaces with the kinds of a fleet takes minutes of that
+    manager |= {"kube-api-qps": "200", "kube-api-burst": "400"}
     override: dict[str, str] = {}
     kwok: dict[str, str] = {}
     if not layout.simulated:

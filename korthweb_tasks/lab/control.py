@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from korthweb_tasks.core import hints
 from korthweb_tasks.core.command import Result
 from korthweb_tasks.errors import NotReady, StepFailed
 from korthweb_tasks.lab import config, pki, process
@@ -114,7 +115,10 @@ def _forget(site: Site) -> None:
 def _stop(site: Site) -> None:
     mine = [one for one in process.of_lab(site.layout.root) if one.component in (*process.CONTROL_PLANE, "kwokctl")]
     if left := process.end(mine, site.layout.root, grace=5.0):
-        raise NotReady(f"process {left[0].pid} ({left[0].component}) does not end", hint="inv lab.down")
+        raise NotReady(
+            f"process {left[0].pid} ({left[0].component}) does not end",
+            hint=hints.task("lab.down", name=site.layout.name),
+        )
 
 
 def _mend_pidfiles(site: Site) -> None:
@@ -133,15 +137,18 @@ def _mend_pidfiles(site: Site) -> None:
 def _learn_port(site: Site) -> None:
     """Note the port that kwokctl chose for a simulated lab."""
     text = (site.layout.kwok / "kubeconfig.yaml").read_text()
-    found = re.search(r"server: *https://[^:\s]+:(\d+)", text)
+    found = re.search(r"server: *https://[^:\s]+:([0-9]+)", text)
     if found and int(found.group(1)) != site.lab.port:
         site.lab = replace(site.lab, port=int(found.group(1)))
         site.lab.save()
 
 
 def _refused(site: Site, result: Result) -> NotReady:
+    name = site.layout.name
+    logs = [hints.task("lab.logs", component, name=name) for component in ("etcd", "kube-apiserver")]
+    anew = f"`{hints.task('lab.down', name=name)}` and `{hints.task('lab.up', name=name)}` begin anew"
     return NotReady(
-        f"the control plane of the lab '{site.layout.name}' can not be started",
-        hint="inv lab.logs etcd, inv lab.logs kube-apiserver; inv lab.down and inv lab.up begin anew",
+        f"the control plane of the lab '{name}' can not be started",
+        hint=f"`{logs[0]}` and `{logs[1]}` tell more; {anew}",
         details=result.stderr[-2000:],
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from korthweb_tasks.core import hints
 from korthweb_tasks.errors import LabImpossible, UsageError
 from korthweb_tasks.lab import cluster, gitserver, mirror, store
 from korthweb_tasks.lab.api import write_private
@@ -16,6 +17,7 @@ from korthweb_tasks.lab.layout import Layout
 from korthweb_tasks.lab.site import Site
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.runner import Runner
+from korthweb_tasks.settings.words import unknown
 
 __all__ = ["Brought", "GitAccess", "bring", "chart_source", "checked", "git_access", "known"]
 
@@ -85,9 +87,11 @@ def git_access(lab: str) -> GitAccess | None:
 def known(extra: str, *, simulated: bool = False) -> Extra:
     """Return what an extra is made of, before anything is done. Raises UsageError and LabImpossible."""
     if extra not in EXTRAS:
-        raise UsageError(f"a lab has no extra '{extra}'", hint=f"known: {', '.join(EXTRAS)}")
+        raise unknown("extra", extra, EXTRAS, "--with takes")
     if simulated:
-        raise LabImpossible(f"a simulated lab can't be given {extra}: its pods run no programs", hint="korthweb lab.up")
+        raise LabImpossible(
+            f"a simulated lab can't be given {extra}: its pods run no programs", hint=hints.task("lab.up")
+        )
     return EXTRAS[extra]
 
 
@@ -97,7 +101,7 @@ def checked(lab: str, extra: str) -> Layout:
     state = cluster.status(lab)
     found = store.load(lab)
     if found is None or state.state not in ("running", "degraded"):
-        raise UsageError(f"the lab '{lab}' is {state.state}", hint=f"korthweb lab.up --name {lab}")
+        raise UsageError(f"the lab '{lab}' is {state.state}", hint=hints.task("lab.up", name=lab))
     known(extra, simulated=found.layout.simulated)
     return found.layout
 

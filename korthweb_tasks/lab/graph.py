@@ -18,12 +18,14 @@ Note = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One piece: ``action`` is given a function to tell what it is at, and says whether it changed anything."""
+    """One piece: ``action`` is given a function to tell what it is at, and returns whether it changed anything."""
 
     name: str
     title: str
     action: Callable[[Note], bool]
     needs: tuple[str, ...] = ()
+    #: says when it came to work, where it has waited for its turn before that
+    begun: Callable[[], float | None] = lambda: None
 
 
 def run(works: Sequence[Work], console: Console, stop: Callable[[], None]) -> list[StepRecord]:
@@ -88,6 +90,7 @@ class _Run:
             raise
         finally:
             end = time.monotonic() - self.began
+            start = max(start, (work.begun() or 0.0) - self.began)
             record = StepRecord(work.name, work.title, work.needs, verdict, start, end, 1, detail)
             self.records.append(record)
             self.console.end(record)

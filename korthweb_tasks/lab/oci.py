@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from korthweb_tasks.core import hints
 from korthweb_tasks.errors import BuildFailed
 
 LAYER = "application/vnd.oci.image.layer.v1.tar"
@@ -111,7 +112,7 @@ class Stored:
                 yield chunk
                 left -= len(chunk)
         if left:
-            raise BuildFailed(f"{self.path} is cut off", hint="korthweb lab.prune")
+            raise BuildFailed(f"{self.path} is cut off", hint=hints.task("lab.prune"))
 
     def copy_to(self, stream: IO[bytes]) -> None:
         """Append the bytes to a stream."""
@@ -178,7 +179,7 @@ def read_image(archive: Path) -> tuple[dict[str, Stored], dict[str, Any], dict[s
         descriptor = json.loads(read_stored(files["index.json"]))["manifests"][0]
         return files, descriptor, json.loads(read_stored(files[blob_path(descriptor)]))
     except (KeyError, IndexError, ValueError) as error:
-        raise BuildFailed(f"{archive} is no image archive", hint="korthweb lab.prune") from error
+        raise BuildFailed(f"{archive} is no image archive", hint=hints.task("lab.prune")) from error
 
 
 def unpack_image(archive: Path, into: Path) -> None:

@@ -23,12 +23,13 @@ from typing import Any
 
 import yaml
 
+from korthweb_tasks.core import hints
 from korthweb_tasks.errors import BuildFailed, LabImpossible, tail
+from korthweb_tasks.files import write_private
 from korthweb_tasks.lab import apt
 from korthweb_tasks.lab.apt import Deb
 from korthweb_tasks.paths import cache_dir
 from korthweb_tasks.run.runner import Runner
-from korthweb_tasks.settings.choice import write_private
 
 Progress = Callable[[str], None]
 RECIPES = Path(__file__).parent / "recipes"
@@ -197,7 +198,7 @@ def add_program(name: str, program: Mapping[str, Any], root: Path, folder: Path)
         (folder / name).symlink_to(path)
         return
     if not path.is_file():
-        raise BuildFailed(f"the packages hold no {program['path']} for {name}", hint="korthweb lab.prune")
+        raise BuildFailed(f"the packages hold no {program['path']} for {name}", hint=hints.task("lab.prune"))
     folder.mkdir(parents=True, exist_ok=True)
     if runs_natively(path):
         (folder / name).symlink_to(path)

@@ -7,6 +7,7 @@ import platform
 import shutil
 from pathlib import Path
 
+from korthweb_tasks.core import hints
 from korthweb_tasks.errors import LabImpossible, NoSpace
 from korthweb_tasks.lab.namespaces import PRIVATE
 from korthweb_tasks.paths import cache_dir, state_dir
@@ -15,16 +16,12 @@ from korthweb_tasks.paths import cache_dir, state_dir
 ROOM = 6.0
 ROOM_SIMULATED = 0.5
 TOOLS = ("ip", "mount", "nsenter", "setsid", "sh", "umount", "unshare")
-_INSTEAD = (
-    "use an existing cluster (inv context.use NAME), or `inv lab.up --simulated` for a control plane without pods"
-)
-_ONLY_EXISTING = "use an existing cluster: inv context.list, inv context.use NAME"
 
 
 def check(simulated: bool, *, begun: bool = False) -> None:
     """Raise LabImpossible or NoSpace where a lab can't be; one that is ``begun`` has its space already."""
     if reason := impossible(simulated):
-        raise LabImpossible(reason, hint=_ONLY_EXISTING if platform.system() != "Linux" else _INSTEAD)
+        raise LabImpossible(reason, hint=_instead())
     if begun:
         return
     room = ROOM_SIMULATED if simulated else ROOM
@@ -33,8 +30,14 @@ def check(simulated: bool, *, begun: bool = False) -> None:
     if free < room:
         raise NoSpace(
             f"a lab needs {room:.1f} GB in {folder}, where {free:.1f} GB are free",
-            hint="inv lab.prune, or KORTHWEB_STATE=/another/disk/korthweb",
+            hint=f"`{hints.task('lab.prune')}`, or KORTHWEB_STATE=/another/disk/korthweb",
         )
+
+
+def _instead() -> str:
+    existing_one = f"use an existing cluster: `{hints.task('context.list')}`"
+    pretended = f"; or `{hints.task('lab.up', simulated=True)}` for a control plane without pods"
+    return existing_one + (pretended if platform.system() == "Linux" else "")
 
 
 def impossible(simulated: bool) -> str:

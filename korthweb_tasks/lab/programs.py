@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
+from korthweb_tasks.core import hints
 from korthweb_tasks.errors import BuildFailed, Interrupted
+from korthweb_tasks.lab.graph import Note, Work
 
-Note = Callable[[str], None]
 #: what a control plane needs, and what a node needs beside it
 SIMULATED = ("kubernetes", "kwok")
 REAL = (*SIMULATED, "coredns", "kube-router", "metrics-server")
@@ -49,12 +52,25 @@ class Programs:
         self.tell = tell
         self.keep_caches = keep_caches
         self.stopped = stop or threading.Event()
+        #: component -> when its turn to compile came: what was before that is waiting
+        self.begun: dict[str, float] = {}
         self._fault: BaseException | None = None
         self._thread = threading.Thread(target=self._build, name="builds", daemon=True)
 
     def start(self) -> None:
         """Begin building; returns at once."""
         self._thread.start()
+
+    def works(self, missing: Iterable[str]) -> list[Work]:
+        """Return a piece of work for each of these components; the wait for its turn is no part of it."""
+        return [
+            Work(f"build:{name}", f"build {name}", partial(self._built, name), begun=partial(self.begun.get, name))
+            for name in missing
+        ]
+
+    def _built(self, component: str, _: Note) -> bool:
+        self.folder(component)
+        return True
 
     def folder(self, component: str) -> Path:
         """Return a component's folder once it is there; raises what its build raised."""
@@ -66,7 +82,7 @@ class Programs:
             if self._fault:
                 raise self._fault
             if not self._thread.is_alive():
-                raise BuildFailed(f"{component} was not built", hint="inv lab.up")
+                raise BuildFailed(f"{component} was not built", hint=hints.task("lab.up"))
             self._thread.join(0.2)
         return builder.folder(component)
 
@@ -79,7 +95,12 @@ class Programs:
     def _build_all(self, components: Sequence[str]) -> None:
         from korthweb_tasks.provision import builder
 
-        builder.build_all(components, progress=self._progress, keep_caches=self.keep_caches, stop=self.stopped)
+        builder.build_all(
+            components, progress=self._progress, keep_caches=self.keep_caches, stop=self.stopped, begun=self._begin
+        )
+
+    def _begin(self, name: str) -> None:
+        self.begun[name] = time.monotonic()
 
     def _build(self) -> None:
         try:

@@ -53,15 +53,17 @@ class Raising:
             self.components, self._tell_build, keep_caches=options.keep_build_caches, stop=site.runner.stopping
         )
         self.tools = Path()
+        self.missing: list[str] = []
 
     def run(self) -> tuple[StepRecord, ...]:
         """Do it all, and tell how each piece went."""
         from korthweb_tasks.provision import builder
 
-        missing = builder.missing(self.components)
-        builds = [Work(f"build:{name}", f"build {name}", partial(self._build, name)) for name in missing]
+        self.missing = builder.missing(self.components)
+        if told := builder.forecast(self.components):
+            self.console.line(told)
         self.programs.start()
-        works = [*builds, Work("tools", "host programs", self._host_tools)]
+        works = [*self.programs.works(self.missing), Work("tools", "host programs", self._host_tools)]
         works += self._simulated() if self.layout.simulated else self._real()
         return tuple(graph.run(works, self.console, self._stop))
 
@@ -69,7 +71,7 @@ class Raising:
         options = self.options
         items = objects.of_simulation(self.layout, options.volume_size, options.volumes, options.fake_nodes)
         return [
-            Work("control-plane", "control plane", self._control, ("tools",)),
+            Work("control-plane", "control plane", self._control, ("tools", *self._built(*SIMULATED))),
             Work("objects", "nodes and volumes", lambda _: self._play(items), ("control-plane",)),
         ]
 
@@ -82,35 +84,42 @@ class Raising:
         return made
 
     def _real(self) -> list[Work]:
-        proxy, names, policies = node.kube_proxy, node.coredns, node.kube_router
-        known = ("identities",)
+        proxy, names = node.kube_proxy, node.coredns
+        routers = self._starter(node.kube_router, "kube-router", "kube-router")
+        known, built = ("identities",), self._built
+        inside = of_images(list(self.images), RECIPES / "images")
         extra = [Work("registry", "registry", self._registry, known)] if mirror.wanted(self.layout) else []
         extra += [Work("git", "Git server", self._git, known)] if gitserver.wanted(self.layout) else []
         return [
             *extra,
             Work("network", "namespaces and network", self._network, ("tools",)),
             Work("containerd", "containerd", self._containerd, ("network",)),
-            Work("images", "images", self._images, ("containerd",)),
-            Work("control-plane", "control plane", self._control, ("network",)),
+            Work("images", "images", self._images, ("containerd", *built(*inside))),
+            Work("control-plane", "control plane", self._control, ("network", *built(*SIMULATED))),
             Work("identities", "identities", self._identities, ("control-plane",)),
             Work("kubelet", "kubelet", self._kubelet, ("identities", "containerd")),
             Work("kube-proxy", "kube-proxy", self._starter(proxy, "kubernetes", "kube-proxy"), known),
-            Work("coredns", "CoreDNS", self._starter(names, "coredns", "coredns"), known),
-            Work("kube-router", "kube-router", self._starter(policies, "kube-router", "kube-router"), ("kubelet",)),
-            Work("metrics-server", "metrics-server", self._metrics, ("kubelet", "kube-proxy")),
+            Work("coredns", "CoreDNS", self._starter(names, "coredns", "coredns"), (*known, *built("coredns"))),
+            Work("kube-router", "kube-router", routers, ("kubelet", *built("kube-router"))),
+            Work(
+                "metrics-server",
+                "metrics-server",
+                self._metrics,
+                ("kubelet", "kube-proxy", *built("metrics-server")),
+            ),
             Work("volumes", "volumes", self._volumes, ("control-plane",)),
             Work("names", "names resolve", self._names, ("coredns", "kube-proxy")),
         ]
+
+    def _built(self, *components: str) -> tuple[str, ...]:
+        """Return the builds of ``components`` that have to end first: waiting for one is no work of the next."""
+        return tuple(f"build:{name}" for name in components if name in self.missing)
 
     def _tell_build(self, name: str, line: str) -> None:
         self.console.note(f"build:{name}", line)
 
     def _stop(self) -> None:
         self.site.runner.stop()
-
-    def _build(self, component: str, _: Note) -> bool:
-        self.programs.folder(component)
-        return True
 
     def _host_tools(self, note: Note) -> bool:
         from korthweb_tasks.lab.packages import host_tools

@@ -180,7 +180,7 @@ class Registry:
     def _authenticate(self, answer: httpx.Response, reference: Reference, action: str) -> bool:
         """Get an anonymous token as the refusal says; say whether there is one to try again with."""
         challenge = answer.headers.get("WWW-Authenticate", "")
-        fields = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
+        fields = dict(re.findall(r'([A-Za-z0-9_]+)="([^"]*)"', challenge))
         if not challenge.lower().startswith("bearer ") or "realm" not in fields:
             return False
         wanted = {"scope": f"repository:{reference.repository}:{action}"}

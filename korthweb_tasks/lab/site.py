@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from korthweb_tasks.core import hints
 from korthweb_tasks.core.command import Command, Result
+from korthweb_tasks.core.durations import limit
 from korthweb_tasks.errors import Interrupted, NotReady, tail
 from korthweb_tasks.lab import cgroups, namespaces, process
 from korthweb_tasks.lab.api import Api
@@ -109,7 +111,7 @@ class Site:
                 again()
             if time.monotonic() > deadline:
                 component = needs[0] if needs else ""
-                raise self.fault(f"{what} of the lab '{self.layout.name}' did not come in {seconds:.0f} s", component)
+                raise self.fault(f"{what} of the lab '{self.layout.name}' did not come in {limit(seconds)}", component)
             if self.runner.stopped:
                 raise Interrupted("interrupted")
             self.runner.sleep(pause)
@@ -119,7 +121,9 @@ class Site:
         """Return the error with the last lines of a component's log."""
         log = self.log(component)
         details = tail(last_lines(log)) if component else ""
-        return NotReady(message, hint=f"inv lab.logs {component}" if component else "inv lab.status", details=details)
+        name = self.layout.name
+        more = hints.task("lab.logs", component, name=name) if component else hints.task("lab.status", name=name)
+        return NotReady(message, hint=more, details=details)
 
 
 def last_lines(path: Path, size: int = 16_384) -> str:

@@ -14,6 +14,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from korthweb_tasks.errors import LockHeld, SettingsError
+from korthweb_tasks.files import Tree, own_folder
 from korthweb_tasks.lab.api import write_private
 from korthweb_tasks.lab.layout import DEFAULT_SUBNET, Layout
 from korthweb_tasks.paths import lab_dir, state_dir
@@ -46,7 +47,7 @@ def checked(name: str) -> str:
     """Return a lab's name. Raises SettingsError where it can't be one of a context, an interface and a folder."""
     if not _NAME.fullmatch(name):
         raise SettingsError(
-            f"'{name}' is no name for a lab", hint="lower-case letters, digits and dashes, 30 at the most"
+            f"'{name}' is not a valid lab name", hint="lower-case letters, digits and dashes, 30 at the most"
         )
     return name
 
@@ -78,6 +79,7 @@ def create(name: str, index: int, *, subnet: IPv4Network = DEFAULT_SUBNET, simul
     root = lab_dir(checked(name))
     root.mkdir(parents=True, exist_ok=True)
     root.chmod(0o700)
+    own_folder(root)
     lab = Lab(Layout(name, root, index, subnet, simulated), time.time())
     lab.save()
     return lab
@@ -92,7 +94,7 @@ def locked(what: str, *, wait: float = 0.0) -> Iterator[None]:
     path = state_dir() / "labs" / f".{what}.lock"
     deadline = time.monotonic() + wait
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        Tree(state_dir()).make(path.parent.name)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

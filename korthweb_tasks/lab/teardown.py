@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from korthweb_tasks.core import hints
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.errors import LabImpossible
 from korthweb_tasks.lab import cgroups, namespaces, process
@@ -24,7 +25,8 @@ def remove(layout: Layout, runner: Runner, note: Note) -> list[str]:
     Raises LabImpossible where a real lab is to be removed without root.
     """
     if not layout.simulated and os.geteuid() != 0:
-        raise LabImpossible(f"the lab '{layout.name}' was made by root, and only root can remove it", hint="sudo")
+        hint = f"sudo {hints.task('lab.down', name=layout.name)}"
+        raise LabImpossible(f"the lab '{layout.name}' was made by root, and only root can remove it", hint=hint)
     note("ending processes")
     end_processes(layout)
     strangers = [] if layout.simulated else namespaces.members(layout.netns)

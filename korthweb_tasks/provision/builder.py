@@ -21,10 +21,11 @@ from korthweb_tasks.provision.building import (
     check_space,
     fetch,
     folder,
+    forecast,
     missing,
 )
 
-__all__ = ["binary", "build", "build_all", "built", "check_space", "fetch", "folder", "missing"]
+__all__ = ["binary", "build", "build_all", "built", "check_space", "fetch", "folder", "forecast", "missing"]
 
 Progress = Callable[[str, str], None]
 
@@ -36,10 +37,12 @@ def build_all(
     jobs: int = 2,
     keep_caches: bool = False,
     stop: threading.Event | None = None,
+    begun: Callable[[str], None] | None = None,
 ) -> dict[str, Path]:
     """Return the folder of each component, building those that are missing, ``jobs`` at a time.
 
-    ``progress`` is given the component's name and one line. When all of them are there the module and build
+    ``progress`` is given the component's name and one line, ``begun`` the name when its turn to compile has come.
+    When all of them are there the module and build
     caches are removed, unless ``keep_caches``. The first failure stops the rest, and so does ``stop``, which may be
     set by another thread; what is compiled by then is kept for the next run.
     Raises BuildFailed, NoSpace, ToolMissing and Interrupted.
@@ -48,7 +51,9 @@ def build_all(
     if todo:
         check_space(todo)
         with prune.build_caches_in_use():
-            _Builds(todo, progress or (lambda _name, _line: None), stop or threading.Event()).run(jobs)
+            silent: Progress = lambda _name, _line: None  # noqa: E731
+            builds = _Builds(todo, progress or silent, stop or threading.Event(), begun or (lambda _name: None))
+            builds.run(jobs)
         if not keep_caches:
             prune.prune_build_caches()
     return {name: folder(name) for name in components}
@@ -57,8 +62,11 @@ def build_all(
 class _Builds:
     """The queue of one run: components become ready to compile in order, the moment their modules are there."""
 
-    def __init__(self, names: Sequence[str], progress: Progress, stop: threading.Event) -> None:
+    def __init__(
+        self, names: Sequence[str], progress: Progress, stop: threading.Event, begun: Callable[[str], None]
+    ) -> None:
         self.names = names
+        self.begun = begun
         self.progress = progress
         self.stop = stop
         self.ready: queue.Queue[str | None] = queue.Queue()
@@ -93,6 +101,7 @@ class _Builds:
 
     def _compile(self) -> None:
         while (name := self.ready.get()) is not None and not self.stop.is_set():
+            self.begun(name)
             build(name, progress=partial(self.progress, name), stop=self.stop)
             self.progress(name, "built")
 

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from korthweb_tasks import paths
+from korthweb_tasks.core.durations import about
 from korthweb_tasks.errors import BuildFailed, Interrupted, NoSpace
 from korthweb_tasks.provision import compiling, gotool, patching, prune
-from korthweb_tasks.provision.estimates import clock, estimate, remember
+from korthweb_tasks.provision.estimates import compiling_line, of_all, remember
 from korthweb_tasks.provision.locks import alone
 from korthweb_tasks.provision.recipes import Recipe, recipe, recipes
 
@@ -84,6 +85,19 @@ def check_space(components: Iterable[str]) -> None:
     _check_space([recipe(name) for name in missing(components)])
 
 
+def forecast(components: Iterable[str]) -> str:
+    """Return how many programs are built first, how long that will take, and how much disk; nothing where none is."""
+    names = missing(components)
+    if not names:
+        return ""
+    disk = sum(recipe(name).disk for name in names) + RESERVE
+    what = "1 program is" if len(names) == 1 else f"{len(names)} programs are"
+    return (
+        f"{what} built first ({', '.join(names)}): {about(of_all(names))},"
+        f" up to {disk:.0f} GB in {paths.cache_dir()} meanwhile"
+    )
+
+
 def _make(wanted: Recipe, go: gotool.Go, target: Path, progress: Progress, stop: threading.Event) -> None:
     began = time.monotonic()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +106,7 @@ def _make(wanted: Recipe, go: gotool.Go, target: Path, progress: Progress, stop:
     try:
         with _work_folder(wanted) as work:
             patching.patch(wanted, go, work, stop)
-            packages = compiling.compiled(wanted, go, work, _reporter(wanted.name, began, progress), stop)
+            packages = compiling.compiled(wanted, go, work, _reporter(wanted.name, progress), stop)
             out = work / "out"
             compiling.copy_extras(wanted, go, work, out / "share", stop)
             absent = [name for name in wanted.binaries if not (out / name).is_file()]
@@ -106,10 +120,9 @@ def _make(wanted: Recipe, go: gotool.Go, target: Path, progress: Progress, stop:
     remember(wanted.name, time.monotonic() - began, packages)
 
 
-def _reporter(name: str, began: float, progress: Progress) -> Progress:
-    usual = estimate(name)
-    about = f" of about {clock(usual)}" if usual else ""
-    return lambda text: progress(f"{text}, {clock(time.monotonic() - began)}{about}")
+def _reporter(name: str, progress: Progress) -> Callable[[int], None]:
+    began = time.monotonic()
+    return lambda packages: progress(compiling_line(name, packages, time.monotonic() - began))
 
 
 @contextmanager

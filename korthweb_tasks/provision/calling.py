@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from korthweb_tasks.core.durations import limit
 from korthweb_tasks.errors import BuildFailed, Interrupted, tail
 
 #: seconds between two looks at a running command
@@ -43,7 +44,7 @@ def captured(
                 out, err = child.communicate(timeout=PAUSE)
                 return subprocess.CompletedProcess(list(argv), child.returncode, out, err)
             if time.monotonic() > deadline:
-                raise BuildFailed(f"`{_short(argv)}` had no end after {seconds:g} s")
+                raise BuildFailed(f"`{_short(argv)}` timed out after {limit(seconds)}")
     finally:
         end(child)
         for pipe in (child.stdout, child.stderr):

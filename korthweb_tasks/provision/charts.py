@@ -14,6 +14,7 @@ from korthweb_tasks import paths
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.render import as_yaml, digest
 from korthweb_tasks.errors import UsageError
+from korthweb_tasks.files import check_trusted
 from korthweb_tasks.settings.merge import deep_merge
 from korthweb_tasks.tools.helm import pull
 
@@ -108,6 +109,7 @@ def _bring(one: Dependency, folder: Path, run: Run) -> None:
         run(pull(one.source, one.version, str(folder), chart=one.name, ca_file=one.ca_file))
         return
     path = Path(one.source)
+    check_trusted(path)
     if path.is_dir() and (path / "Chart.yaml").is_file():
         shutil.copytree(path, folder / one.name)
     elif path.is_file():

@@ -37,8 +37,8 @@ def download(wanted: Recipe, go: gotool.Go, work: Path, stop: threading.Event) -
     run(argv, wanted.name, work, "download", lambda _: None, stop)
 
 
-def compiled(wanted: Recipe, go: gotool.Go, work: Path, progress: Callable[[str], None], stop: threading.Event) -> int:
-    """Compile ``wanted`` into ``work/out`` and return how many packages that took.
+def compiled(wanted: Recipe, go: gotool.Go, work: Path, progress: Callable[[int], None], stop: threading.Event) -> int:
+    """Compile ``wanted`` into ``work/out`` and return how many packages that took; ``progress`` is told it meanwhile.
 
     Raises BuildFailed, NoSpace or Interrupted.
     """
@@ -87,23 +87,18 @@ def escaped(path: str) -> str:
 
 
 class _Count:
-    """Turns the lines of ``go build -v`` into one line of progress."""
+    """Counts the packages among the lines of ``go build -v``."""
 
-    def __init__(self, progress: Callable[[str], None]) -> None:
+    def __init__(self, progress: Callable[[int], None]) -> None:
         self.progress = progress
         self.packages = 0
-        self.fetching = ""
 
     def line(self, text: str) -> None:
-        if text.startswith("go: downloading "):
-            self.fetching = text.split()[2]
-        elif text and not text.startswith(("#", "go: ", " ", "\t")):
+        if text and not text.startswith(("#", "go: ", " ", "\t")):
             self.packages += 1
-            self.fetching = ""
 
     def tick(self) -> None:
-        doing = f"downloading {self.fetching}" if self.fetching else f"compiling, {self.packages} packages"
-        self.progress(doing)
+        self.progress(self.packages)
 
 
 def run(

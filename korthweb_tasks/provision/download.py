@@ -65,7 +65,7 @@ def verified(
 def checksum(text: str, name: str) -> str | None:
     """Return the SHA-256 of ``name`` from a checksum file: one bare digest, or lines of ``digest  name``."""
     for line in text.splitlines():
-        match = re.match(r"^([0-9a-fA-F]{64})(?:\s+\*?(\S+))?\s*$", line)
+        match = re.fullmatch(r"([0-9a-fA-F]{64})(?:\s+\*?(\S+))?\s*", line)
         if match and (match[2] is None or match[2].rsplit("/", 1)[-1] == name):
             return match[1].lower()
     return None

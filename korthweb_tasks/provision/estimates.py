@@ -1,47 +1,84 @@
-"""How long each build took the last time on this machine, and how it is told."""
+"""How long each build took the last time on this machine, and what that says about one that runs or is to begin."""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
+from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from korthweb_tasks import paths
+from korthweb_tasks.core.durations import about, duration
+
+#: component -> (seconds, packages) where this machine has built none yet: measured on two cores, in the order of the
+#: recipes, two at a time
+USUAL = Path(__file__).with_name("usual.json")
+#: builds that run side by side share the cores
+SIDE_BY_SIDE = 2
+#: the share of the packages from which on the pace of a build says something
+PACE = 0.1
 
 
 def estimate(component: str) -> float | None:
-    """Return the seconds that a whole build of ``component`` took on this machine, if it is known."""
-    return _all().get(component, (None, 0))[0]
+    """Return the seconds that a whole build of ``component`` took on this machine, or usually, if it is known."""
+    return _known().get(component, (None, 0))[0]
+
+
+def of_all(components: Iterable[str]) -> float:
+    """Return the seconds that building all of ``components`` will take, as far as they are known."""
+    found = [estimate(name) or 60.0 for name in components]
+    return max([sum(found) / SIDE_BY_SIDE, *found], default=0.0)
+
+
+def compiling_line(component: str, packages: int, elapsed: float) -> str:
+    """Return how far a build is: ``compiling, 412 of about 980 packages, about 3 min left``."""
+    seconds, total = _known().get(component, (0.0, 0))
+    if packages >= total:
+        return f"compiling, {packages} packages, {duration(round(elapsed))}"
+    share = packages / total
+    left = max(seconds - elapsed, 0.0)
+    if share >= PACE:  # this machine's own pace counts as much as what was measured before
+        left = (left + elapsed * (1 - share) / share) / 2
+    return f"compiling, {packages} of about {total} packages, {about(left)} left"
 
 
 def remember(component: str, seconds: float, packages: int) -> None:
     """Note that building ``component`` took ``seconds`` for ``packages``; a build that only went on says little."""
-    if packages < _all().get(component, (0, 0))[1] / 2:
+    if packages < _noted().get(component, (0, 0))[1] / 2:
         return
     locks = paths.cache_dir() / "locks"
     locks.mkdir(parents=True, exist_ok=True)
     with (locks / "estimates").open("w") as handle:
         fcntl.flock(handle.fileno(), fcntl.LOCK_EX)
-        known = {**_all(), component: (round(seconds, 1), packages)}
+        known = {**_noted(), component: (round(seconds, 1), packages)}
         fresh = _file().with_name(f".estimates-{os.getpid()}")
         fresh.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         fresh.replace(_file())
-
-
-def clock(seconds: float) -> str:
-    """Return ``seconds`` as a person says them."""
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
 
 
 def _file() -> Path:
     return paths.cache_dir() / "estimates.json"
 
 
-def _all() -> dict[str, tuple[float, int]]:
+def _known() -> dict[str, tuple[float, int]]:
+    return {**_usual(), **_noted()}
+
+
+@lru_cache(maxsize=1)
+def _usual() -> dict[str, tuple[float, int]]:
+    return _read(USUAL)
+
+
+def _noted() -> dict[str, tuple[float, int]]:
+    return _read(_file())
+
+
+def _read(file: Path) -> dict[str, tuple[float, int]]:
     """Return component → (seconds, packages); a note of another shape is as good as none."""
     try:
-        noted = json.loads(_file().read_text(encoding="utf-8"))
+        noted = json.loads(file.read_text(encoding="utf-8"))
         return {name: (float(seconds), int(packages)) for name, (seconds, packages) in noted.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}

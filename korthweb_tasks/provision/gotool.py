@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from korthweb_tasks import paths
+from korthweb_tasks.core.environment import for_build
 from korthweb_tasks.errors import ToolMissing, tail
 from korthweb_tasks.provision.calling import captured
 from korthweb_tasks.provision.locks import alone
@@ -78,14 +79,14 @@ def inspect(program: Path) -> Go | None:
         text = (program.resolve(strict=True).parent.parent / "VERSION").read_text(encoding="utf-8")
     except OSError:
         text = _asked(program)
-    match = re.match(r"go(\d+(?:\.\d+)*)", text)
+    match = re.match(r"go([0-9]+(?:\.[0-9]+)*)", text)
     origin = "cache" if _home() in program.parents else str(program.parent)
     return Go(program, match[1], origin) if match else None
 
 
 def number(version: str) -> tuple[int, ...]:
     """Return "1.26.8" as (1, 26, 8); release candidates count as their release."""
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+    return tuple(int(part) for part in re.findall(r"[0-9]+", version)[:3])
 
 
 def environment() -> dict[str, str]:
@@ -100,7 +101,7 @@ def environment() -> dict[str, str]:
         # Memory for time: the compilers are short-lived, and half of their work would be collecting garbage.
         "GOGC": os.environ.get("GOGC", "400"),
     }
-    return {**{name: value for name, value in os.environ.items() if name not in NOT_PASSED_ON}, **own}
+    return {**{name: value for name, value in for_build(os.environ).items() if name not in NOT_PASSED_ON}, **own}
 
 
 def _found() -> list[Go]:

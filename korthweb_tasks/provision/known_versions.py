@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from korthweb_tasks import paths
+from korthweb_tasks.core.environment import for_build
 
 #: seconds that a program may take to say its version
 PATIENCE = 30.0
@@ -48,7 +49,7 @@ def asked(tool: Asked, program: Path) -> str | None:
     try:
         done = subprocess.run(
             [str(program), *tool.ask], capture_output=True, text=True, check=False, timeout=PATIENCE,
-            stdin=subprocess.DEVNULL, env={**os.environ, **quiet},
+            stdin=subprocess.DEVNULL, env={**for_build(os.environ), **quiet},
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Literal
 
 from korthweb_tasks import paths
+from korthweb_tasks.core import hints
 from korthweb_tasks.errors import ToolMissing
 from korthweb_tasks.provision import building, download, known_versions, prune
 from korthweb_tasks.settings import versions
+from korthweb_tasks.settings.words import unknown
 
 Source = Literal["auto", "path", "download", "build"]
 Progress = Callable[[str], None]
@@ -156,7 +158,7 @@ def locate(
         except ToolMissing as error:
             tried.append(error.message)
     hint = (
-        f"install {name} {tool.accepted}, or: korthweb tools.install {name}"
+        f"install {name} {tool.accepted}, or `{hints.task('tools.install', name)}`"
         if source == "path"
         else f"install {name} {tool.accepted}"
     )
@@ -212,9 +214,9 @@ def install(
 
 
 def tool_of(name: str) -> Tool:
-    """Return the tool called ``name``. Raises ToolMissing for one that korthweb does not know."""
+    """Return the tool called ``name``. Raises UsageError for one that korthweb does not know."""
     if name not in TOOLS:
-        raise ToolMissing(f"korthweb knows no tool '{name}'", hint=f"known: {', '.join(TOOLS)}")
+        raise unknown("tool", name, TOOLS)
     return TOOLS[name]
 
 

@@ -7,20 +7,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from korthweb_tasks.core.durations import duration, milliseconds
 from korthweb_tasks.report.matrix import MARKS, matrix
 from korthweb_tasks.report.model import Report, RungRecord
-from korthweb_tasks.report.timeline import LABEL, PLOT, ROW, Timeline, milliseconds, spoken, timeline
+from korthweb_tasks.report.timeline import LABEL, PLOT, ROW, Timeline, timeline
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 #: rung, measure, what it is called, how it is written: the numbers that people ask for first
 TILES = (
-    ("tls-https", "days_left", "certificate, days left", "{:.0f}"),
-    ("echo", "echo_ms", "C-ECHO", "{:.0f} ms"),
-    ("store", "images_per_s", "C-STORE, images per second", "{:.0f}"),
-    ("store", "mb_per_s", "C-STORE, throughput", "{:.1f} MB/s"),
-    ("pixels", "mb_per_s", "read back, throughput", "{:.1f} MB/s"),
-    ("replicas", "replicas", "replicas that agree", "{:.0f}"),
-    ("survive", "back_s", "all pods deleted and back", "{:.1f} s"),
+    ("tls-https", "days_left", "certificate, days left", "{:.0f}".format),
+    ("echo", "echo_ms", "C-ECHO", "{:.0f} ms".format),
+    ("store", "images_per_s", "C-STORE, images per second", "{:.0f}".format),
+    ("store", "mb_per_s", "C-STORE, throughput", "{:.1f} MB/s".format),
+    ("pixels", "mb_per_s", "read back, throughput", "{:.1f} MB/s".format),
+    ("replicas", "replicas", "replicas that agree", "{:.0f}".format),
+    ("survive", "back_s", "all pods deleted and back", duration),
 )
 
 
@@ -56,7 +57,7 @@ def render(report: Report) -> str:
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters.update(spoken=spoken, ms=milliseconds, share=share, moment=moment)
+    environment.filters.update(duration=duration, ms=milliseconds, share=share, moment=moment)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         report=report,
@@ -73,8 +74,14 @@ def render(report: Report) -> str:
 
 def headline(report: Report) -> str:
     """Return the one sentence at the top."""
+    if report.failure:
+        return f"{report.failure.message}."
     if report.outcome == "interrupted":
         return "Interrupted before its end."
+    return _fault(report) or _done(report)
+
+
+def _fault(report: Report) -> str:
     if broken := report.broken:
         return f"The first broken rung: {broken.title} ({broken.tenant})."
     if red := report.red_cells:
@@ -85,6 +92,10 @@ def headline(report: Report) -> str:
         return f"{len(failed)} of {len(report.steps)} steps failed, first: {failed[0].title}."
     if report.outcome == "failed":
         return "Not everything was reached."
+    return ""
+
+
+def _done(report: Report) -> str:
     parts = []
     if report.steps:
         parts.append(f"{len(report.steps)} steps")
@@ -109,7 +120,7 @@ def tiles(rungs: Iterable[RungRecord]) -> tuple[Tile, ...]:
     """Pick the numbers that people ask for first."""
     by_name = {rung.name: rung for rung in rungs}
     found = ((by_name[rung].measures.get(key), label, form) for rung, key, label, form in TILES if rung in by_name)
-    return tuple(Tile(form.format(value), label) for value, label, form in found if value is not None)
+    return tuple(Tile(form(value), label) for value, label, form in found if value is not None)
 
 
 def moment(iso: str) -> str:

@@ -6,26 +6,34 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from korthweb_tasks.report.model import Report, RungRecord, StepRecord
+from korthweb_tasks.report.model import Failure, Report, RungRecord, StepRecord, outcome_of
 
 SCHEMA = "korthweb.report/1"
 
 
 def as_data(report: Report) -> dict[str, Any]:
     """Return the report as plain data."""
+    ended = failure_data(report.failure) if report.failure else {}
     return {
         "schema": SCHEMA,
         "title": report.title,
         "outcome": report.outcome,
         "context": report.context,
         "server": report.server,
+        "settings": report.settings,
         "started": report.started,
         "seconds": round(report.seconds, 3),
         "steps": [_step(step) for step in report.steps],
         "rungs": [_rung(rung) for rung in report.rungs],
         "tenants": [asdict(tenant) for tenant in report.tenants],
         "cells": [asdict(cell) for cell in report.cells],
+        **ended,
     }
+
+
+def failure_data(failure: Failure) -> dict[str, Any]:
+    """Return what --output json says of every failure."""
+    return {**asdict(failure), "outcome": outcome_of(failure)}
 
 
 def render(report: Report) -> str:
@@ -56,4 +64,5 @@ def _rung(rung: RungRecord) -> dict[str, Any]:
         "detail": rung.detail,
         "hint": rung.hint,
         "measures": dict(rung.measures),
+        "notes": list(rung.notes),
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree
 
-from korthweb_tasks.report.model import CellRecord, Report, RungRecord, StepRecord
+from korthweb_tasks.report.model import CellRecord, Failure, Report, RungRecord, StepRecord
 
 #: characters that XML 1.0 has no way to write
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -28,6 +28,8 @@ class _Case:
 def render(report: Report) -> str:
     """Return the report as XML text."""
     suites = []
+    if report.failure:
+        suites.append(_suite("korthweb", report.started, [_failure(report.failure)]))
     if report.steps:
         suites.append(_suite("steps", report.started, map(_step, report.steps)))
     for tenant in dict.fromkeys(rung.tenant for rung in report.rungs):
@@ -54,13 +56,23 @@ def _suite(name: str, started: str, cases: Iterable[_Case]) -> ElementTree.Eleme
     suite.set("skipped", str(sum(case.kind == "skipped" for case in found)))
     suite.set("time", f"{sum(case.seconds for case in found):.3f}")
     for case in found:
-        attributes = {"classname": f"korthweb.{name}", "name": case.title, "time": f"{case.seconds:.3f}"}
+        attributes = {
+            "classname": name if name == "korthweb" else f"korthweb.{name}",
+            "name": case.title,
+            "time": f"{case.seconds:.3f}",
+        }
         element = ElementTree.SubElement(suite, "testcase", {key: _clean(text) for key, text in attributes.items()})
         if case.kind != "passed":
             ElementTree.SubElement(element, case.kind, {"message": _clean(case.message)}).text = _clean(case.text)
         elif case.text:
             ElementTree.SubElement(element, "system-out").text = _clean(case.text)
     return suite
+
+
+def _failure(failure: Failure) -> _Case:
+    text = "\n".join(filter(None, (failure.details, f"Next: {failure.next}" if failure.next else "")))
+    message = f"{failure.message} (exit code {failure.code})"
+    return _Case(failure.task, failure.task, 0.0, "failure", message, text or failure.message)
 
 
 def _step(step: StepRecord) -> _Case:
@@ -72,7 +84,7 @@ def _step(step: StepRecord) -> _Case:
 def _rung(rung: RungRecord) -> _Case:
     kinds: dict[str, Kind] = {"passed": "passed", "broken": "failure"}
     kind = kinds.get(rung.status, "skipped")
-    text = f"{rung.detail}\n{rung.hint}".strip()
+    text = "\n".join(filter(None, (rung.detail, rung.hint, *rung.notes)))
     return _Case(rung.name, rung.title, rung.ms / 1000, kind, rung.detail or rung.status, text)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from korthweb_tasks.core.durations import duration
 from korthweb_tasks.core.record import StepRecord
 
 #: in the units of the picture, which are pixels at its natural size
@@ -29,7 +30,7 @@ class Bar:
     @property
     def took(self) -> str:
         """Return the duration for a person."""
-        return spoken(self.step.seconds)
+        return duration(self.step.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def timeline(steps: Sequence[StepRecord]) -> Timeline:
     )
     stride = next((s for s in STRIDES if whole / s <= TICKS), whole / TICKS)
     ticks = tuple(
-        Tick(LABEL + PLOT * n * stride / whole, spoken(n * stride)) for n in range(int(whole / stride + 1e-9) + 1)
+        Tick(LABEL + PLOT * n * stride / whole, duration(n * stride)) for n in range(int(whole / stride + 1e-9) + 1)
     )
     return Timeline(bars, ticks, LABEL + PLOT + TAIL, HEAD + ROW * len(bars) + FOOT)
 
@@ -85,21 +86,3 @@ def critical_path(steps: Sequence[StepRecord]) -> frozenset[str]:
         before = [other for other in ran if other.end <= step.start + AT_ONCE and other.start < step.start]
         step = max(needed or before, key=lambda need: need.end, default=None)
     return frozenset(path)
-
-
-def spoken(seconds: float) -> str:
-    """Return a duration as a person says it."""
-    if seconds < 9.95:
-        return "0 s" if seconds == 0 else f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
-def milliseconds(ms: float) -> str:
-    """Return a latency for a person."""
-    return f"{ms:.1f} ms" if ms < 10 else f"{ms:.0f} ms" if ms < 10_000 else spoken(ms / 1000)

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from korthweb_tasks.core import hints
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.errors import ClusterUnreachable, Interrupted
 from korthweb_tasks.run.runner import Runner
@@ -126,4 +127,4 @@ class Api:
                 probe.connect(self.path)
                 return
             time.sleep(0.02)
-        raise ClusterUnreachable(f"`{self.proxy(self.path)}` does not start", hint="inv context.list")
+        raise ClusterUnreachable(f"`{self.proxy(self.path)}` does not start", hint=hints.task("context.list"))

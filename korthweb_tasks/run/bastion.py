@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import ClusterUnreachable, KorthwebError
+from korthweb_tasks.files import check_trusted, write_private
 
 CONNECT_SECONDS = 15
 
@@ -78,6 +79,8 @@ def _connection(door: Door) -> Iterator[Any]:
     from fabric import Connection
     from paramiko import RejectPolicy, SSHException
 
+    if door.identity:
+        check_trusted(Path(door.identity).expanduser())
     keys = {"key_filename": door.identity} if door.identity else {}
     connection = Connection(
         door.host, user=door.user, port=door.port, connect_kwargs=keys, connect_timeout=CONNECT_SECONDS
@@ -104,11 +107,8 @@ def _flat(target: Target, run: Callable[[Command], Result]) -> dict[str, Any]:
 
 
 def _write(folder: Path, config: Mapping[str, Any]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / f"bastion-{os.getpid()}.kubeconfig"
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        json.dump(config, file)
+    write_private(path, json.dumps(config))
     return path
 
 

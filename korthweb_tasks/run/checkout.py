@@ -13,6 +13,7 @@ from pathlib import Path
 
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.errors import LockHeld, StepFailed
+from korthweb_tasks.files import Tree, located
 from korthweb_tasks.run import retry
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.tools import git_faults as faults
@@ -70,7 +71,7 @@ class Checkout:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep other processes out of the folder while the block runs; raises LockHeld after a minute."""
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._made(self.root)
         with (self.root / f"{self.folder.name}.lock").open("w") as file:
             for _ in range(int(LOCK_SECONDS / 0.5)):
                 with suppress(BlockingIOError):
@@ -107,18 +108,18 @@ class Checkout:
 
     def read(self, path: str) -> str | None:
         """Return the text of a file of the commit, or None."""
-        file = self.folder / path
-        return file.read_text(encoding="utf-8") if file.is_file() else None
+        try:
+            return self._tree.read(path)
+        except (FileNotFoundError, IsADirectoryError):
+            return None
 
     def put(self, render: Render) -> Changes:
         """Write what ``render`` makes over the commit, and return what that changes."""
         files, stale = render(self.paths())
         for path in stale:
-            (self.folder / path).unlink(missing_ok=True)
+            self._tree.remove(path)
         for path, text in files.items():
-            place = self.folder / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(text, encoding="utf-8")
+            self._tree.write(path, text)
         self._done(self.git.add())
         found = statuses(self._done(self.git.changed()))
         if not found:
@@ -155,6 +156,16 @@ class Checkout:
         if self.base:
             self._asked(self.git.push(self.target, dry_run=True))
 
+    @property
+    def _tree(self) -> Tree:
+        """Return the folder to write into: a link that somebody committed does not lead out of it."""
+        return Tree(self.folder, private=False)
+
+    @staticmethod
+    def _made(folder: Path) -> None:
+        tree, name = located(folder)
+        tree.make(name)
+
     def _branch(self) -> str:
         """Return the branch to begin with, or nothing for an empty repository."""
         if self.onto and self.onto in self._heads:
@@ -167,7 +178,7 @@ class Checkout:
 
     def _refreshed(self, branch: str) -> str:
         git = self.git
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._made(self.folder)
         (self.folder / ".git" / "index.lock").unlink(missing_ok=True)
         self._done(git.init())
         if not branch:
@@ -187,11 +198,8 @@ class Checkout:
         with suppress(OSError):
             if path.read_text(encoding="utf-8") == ASKPASS and os.access(path, os.X_OK):
                 return
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part = path.with_name(f"askpass.{os.getpid()}")
-        part.write_text(ASKPASS, encoding="utf-8")
-        part.chmod(0o700)
-        part.replace(path)
+        tree, name = located(path)
+        tree.write(name, ASKPASS, mode=0o700)
 
     def _asked(self, command: Command) -> Result:
         """Run a command that speaks to the server; raises GitFailed, which says what its complaint means."""

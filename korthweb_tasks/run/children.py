@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from korthweb_tasks.core.environment import for_build
 from korthweb_tasks.errors import Interrupted, ToolMissing
 
 #: seconds between two looks at the child and at the wish to stop
@@ -41,7 +42,7 @@ def watched(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=cwd,
-            env={**os.environ, **(env or {})},
+            env={**for_build(os.environ), **(env or {})},
             start_new_session=True,
         )
     except FileNotFoundError as error:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from korthweb_tasks.core import hints
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.tree import Ref, Watched
 from korthweb_tasks.errors import ClusterUnreachable
@@ -82,7 +83,7 @@ class Feed:
             while not watch and not self.listed():
                 self.news(0.1)
                 if time.monotonic() > end:
-                    raise ClusterUnreachable("the API server gives no answer", hint="inv context.list")
+                    raise ClusterUnreachable("the API server gives no answer", hint=hints.task("context.list"))
             yield self
 
     def listed(self, *kinds: str) -> bool:

@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from korthweb_tasks.core import hints
+from korthweb_tasks.core.durations import duration, limit
 from korthweb_tasks.core.record import StepRecord, Verdict
 from korthweb_tasks.core.tree import Cause, Nudge, Object, Ref, Step, Tree
 from korthweb_tasks.errors import Interrupted, NotReady
@@ -19,7 +21,6 @@ TICK = 0.5
 FORGOTTEN = 15.0
 #: a fault that passes: the first pause in seconds, which doubles, its limit, and how often it is worth a nudge
 FIRST_PAUSE, LONGEST_PAUSE, NUDGES = 1.0, 15.0, 8
-STATUS = "inv gitops.status"
 #: what the text of a request begins with; the time follows, so that later ones sort later
 REQUEST = "korthweb-"
 #: what the objects mean: the tree, and who should look again
@@ -62,7 +63,7 @@ class Nudger:
             if self._give(one):
                 return self.tokens[ref]
             self.feed.news(0.5)
-        raise NotReady(f"{ref} can not be asked to look again", hint=STATUS)
+        raise NotReady(f"{ref} can not be asked to look again", hint=hints.task("gitops.status"))
 
     def _was(self, one: Nudge) -> bool:
         return (one.ref, one.cause) in self.given
@@ -172,7 +173,9 @@ class Follow:
                     raise self._late(seconds)
         except (KeyboardInterrupt, Interrupted):
             self.interrupted = True
-            raise Interrupted("interrupted; what Flux has begun goes on in the cluster", hint=STATUS) from None
+            raise Interrupted(
+                "interrupted; what Flux has begun goes on in the cluster", hint=hints.task("gitops.status")
+            ) from None
         return self.records()
 
     def look(self) -> bool:
@@ -230,22 +233,27 @@ class Follow:
         causes = [(ref, cause) for ref, cause in self.tree.causes.items() if ref in wanted]
         if causes:
             return fault(*causes[0], self.tree, late=seconds)
+        status = hints.task("gitops.status")
         if missing := self.goal.missing(self.tree):
-            return NotReady(f"there is no {', '.join(missing)} after {seconds:.0f} s", hint=STATUS)
+            return NotReady(f"there is no {', '.join(missing)} after {limit(seconds)}", hint=status)
         if self.feed.silent:
-            return NotReady(f"the API server gave no answer at the end of {seconds:.0f} s", hint=STATUS)
+            return NotReady(f"the API server gave no answer at the end of {limit(seconds)}", hint=status)
         what = f"no source has revision {self.goal.revision[:12]}" if not self.goal.offered else "nothing is there"
-        return NotReady(f"{what} after {seconds:.0f} s", hint=STATUS)
+        return NotReady(f"{what} after {limit(seconds)}", hint=status)
 
 
 def fault(ref: Ref, cause: Cause, tree: Tree, *, late: float = 0.0) -> NotReady:
     """Return the error for something that is not ready: deepest cause first, the way to it, then the other causes."""
-    suffix = f" (after {late:.0f} s)" if late else ""
+    suffix = f" (after {duration(late)})" if late else ""
     way = " > ".join(str(one) for one in cause.chain)
     others = [one for at, one in tree.causes.items() if at != ref and one.ref != cause.ref]
     lines = [f"way: {way}"] if len(cause.chain) > 1 else []
     lines += list(dict.fromkeys(f"also: {one.ref}: {one.message}" for one in others))[:8]
-    return NotReady(f"{cause.ref}: {cause.message}{suffix}", hint=cause.hint or STATUS, details="\n".join(lines))
+    return NotReady(
+        f"{cause.ref}: {cause.message}{suffix}",
+        hint=cause.hint or hints.task("gitops.status"),
+        details="\n".join(lines),
+    )
 
 
 def _reached(handled: str, asked: str) -> bool:

@@ -10,14 +10,20 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from korthweb_tasks import paths
+from korthweb_tasks.core import hints
 from korthweb_tasks.core.command import Command, Result
-from korthweb_tasks.errors import CommandFailed, GuardRefused
-from korthweb_tasks.settings.choice import LAB_PREFIX, write_private
-from korthweb_tasks.settings.contexts import ClusterRef
+from korthweb_tasks.errors import GuardRefused, SettingsError
+from korthweb_tasks.files import read_private, write_private
+from korthweb_tasks.run.console import say
+from korthweb_tasks.settings.choice import LAB_PREFIX
+from korthweb_tasks.settings.contexts import ClusterRef, server_now
 from korthweb_tasks.settings.kubeconfig import authority, lab_file
 from korthweb_tasks.tools.kubectl import Kubectl
+from korthweb_tasks.tools.kubectl_faults import foreign, uid_of
 
 Run = Callable[[Command], Result]
+#: what every cluster has, with a UID of its own
+IDENTITY = "/api/v1/namespaces/kube-system"
 _PORTS = {"https": 443, "http": 80}
 
 
@@ -30,14 +36,15 @@ class Identity:
 
 
 def ask(ref: ClusterRef, run: Run) -> Identity:
-    """Return the identity of the cluster as it is now; raises ClusterUnreachable, CommandFailed."""
-    uid = ("get", "namespace", "kube-system", "--output=jsonpath={.metadata.uid}")
-    try:
-        found = run(Kubectl(ref.target).command(*uid, repeatable=True)).stdout.strip()
-    except CommandFailed as error:
-        error.hint = error.hint or "korthweb must be allowed to get the namespace kube-system"
-        raise
-    return Identity(ref.server, found)
+    """Return the identity of the cluster as it is now; raises ClusterUnreachable, CommandFailed, ToolMissing.
+
+    It is asked for by its path: one request, where kubectl asks five times for all kinds before it gets one by name.
+    """
+    answer = run(Kubectl(ref.target).command("get", "--raw", IDENTITY, repeatable=True)).stdout
+    uid = uid_of(answer)
+    if uid is None:
+        raise foreign(answer, ref.way)
+    return Identity(ref.server, uid)
 
 
 def check(ref: ClusterRef, run: Run) -> Identity:
@@ -72,8 +79,19 @@ def allow(
     """
     if ref.settings.production and not yes:
         _ask_for_name(ref, sys.stdin.isatty() if terminal is None else terminal, answer or _answer)
+    refuse_moved(ref)
     if seen is not None and recorded(ref) is None:
         record(ref, seen)
+
+
+def refuse_moved(ref: ClusterRef) -> None:
+    """Raise GuardRefused where the kubeconfig was edited since it was read, so that ``ref`` is another server now."""
+    if now := server_now(ref):
+        raise GuardRefused(
+            f"the kubeconfig was edited meanwhile: {ref.name} (context {ref.target.context}) is not what was shown",
+            hint=f"`{hints.task('context.show')}`, then the same command again",
+            details=f"server: shown {ref.server}, now {now}",
+        )
 
 
 def recorded(ref: ClusterRef) -> Identity | None:
@@ -119,11 +137,11 @@ def _plain(server: str) -> tuple[str, str | None, int | None, str]:
 def _refusal(ref: ClusterRef, rows: list[tuple[str, str]]) -> GuardRefused:
     pinned = any(by == "pinned" for by, _ in rows)
     how = "pinned in the settings" if pinned else "recorded at the first deployment"
-    accept = f"inv context.use {ref.name} --accept"
+    accept = hints.task("context.use", ref.name, accept=True)
     change = f"the kubeconfig is wrong, or clusters.{ref.name} of the settings is out of date"
     return GuardRefused(
         f"{ref.name} (context {ref.target.context}) is not the cluster that was {how}",
-        hint=change if pinned else f"{accept}   (only if you know why it changed)",
+        hint=change if pinned else f"`{accept}`, only if you know why it changed",
         details="\n".join(text for _, text in rows),
     )
 
@@ -137,7 +155,7 @@ def _ask_for_name(ref: ClusterRef, terminal: bool, answer: Callable[[str], str])
 
 
 def _answer(question: str) -> str:
-    print(question, end="", file=sys.stderr, flush=True)
+    say(question, end="", to=sys.stderr)
     return sys.stdin.readline()
 
 
@@ -148,14 +166,17 @@ def _file() -> Path:
 def _all() -> dict[str, dict[str, str]]:
     path = _file()
     try:
-        data = json.loads(path.read_text("utf-8"))
+        data = json.loads(read_private(path))
         return {str(name): {"server": str(body["server"]), "uid": str(body["uid"])} for name, body in data.items()}
     except FileNotFoundError:
         return {}
+    except NotADirectoryError:
+        fix = hints.shell("mv", path.parent, f"{path.parent}.old")
+        raise SettingsError(f"{path.parent} is not a folder: what korthweb records is kept there", hint=fix) from None
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         # unknown is never absent: without the record nothing may be taken for the first deployment
         raise GuardRefused(
             f"{path} can't be read, so it is not known which cluster is right",
-            hint=f"look at it, and remove it if the cluster is right: rm {path}",
+            hint=f"look at it, and remove it if the cluster is right: `{hints.shell('rm', path)}`",
             details=str(error),
         ) from error

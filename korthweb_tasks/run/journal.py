@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import shutil
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from korthweb_tasks.core.command import Result, masked
-from korthweb_tasks.errors import KorthwebError, NoSpace, tail
+from korthweb_tasks.errors import tail
+from korthweb_tasks.files import located, write_private
 
 #: runs kept; older ones are removed when a new one begins
 KEPT = 50
+#: what a run's folder is called; nothing else is ever removed
+RUN = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}")
 
 
 @dataclass
@@ -25,33 +26,27 @@ class Journal:
     """One JSON object a line in ``journal.jsonl``; reports of the run lie beside it."""
 
     folder: Path
+    masks: tuple[str, ...] = field(default=(), repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @classmethod
-    def begin(cls, root: Path, title: str) -> Journal:
-        """Make the folder of a new run below ``root``; raises NoSpace on a full disk, KorthwebError elsewise."""
+    def begin(cls, root: Path, title: str, masks: tuple[str, ...] = ()) -> Journal:
+        """Make the folder of a new run below ``root``."""
         stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S-%f")
         folder = root / stamp
-        try:
-            folder.mkdir(parents=True, mode=0o700)
-            journal = cls(folder)
-            journal.note("run", title=title, began=datetime.now(timezone.utc).isoformat())
-        except OSError as error:
-            what = f"can not write the journal {folder}: {error.strerror}"
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise NoSpace(what, hint="df -h .") from error
-            raise KorthwebError(what, hint=f"ls -ld {root.parent}") from error
-        for old in sorted(path for path in root.iterdir() if path.is_dir())[:-KEPT]:
-            shutil.rmtree(old, ignore_errors=True)
+        tree, name = located(root)
+        tree.make(f"{name}/{stamp}")
+        journal = cls(folder, masks)
+        journal.note("run", title=title, began=datetime.now(timezone.utc).isoformat())
+        tree.prune(name, RUN, KEPT)
         return journal
 
     def note(self, event: str, **data: Any) -> None:
         """Append one event."""
-        line = json.dumps({"event": event, **data}, default=str) + "\n"
+        line = masked(json.dumps({"event": event, **data}, default=str), self.masks) + "\n"
         with self._lock:
-            descriptor = os.open(self.folder / "journal.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            with os.fdopen(descriptor, "a", encoding="utf-8") as file:
-                file.write(line)
+            tree, name = located(self.folder / "journal.jsonl")
+            tree.append(name, line)
 
     def command(self, result: Result) -> None:
         """Append what a command did: never its stdin, never its stdout."""
@@ -68,11 +63,7 @@ class Journal:
     def write(self, name: str, text: str) -> Path:
         """Write a file of the run at once or not at all."""
         path = self.folder / name
-        part = path.with_suffix(path.suffix + ".part")
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        part.replace(path)
+        write_private(path, masked(text, self.masks))
         return path
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -147,7 +148,13 @@ class Lock:
 
     def _own_runner(self) -> Runner:
         """Return a runner that works after an interrupt too, and never for long."""
-        return Runner(programs=self.runner.programs, patience=0, default_timeout=HEARTBEAT)
+        return Runner(
+            programs=self.runner.programs,
+            patience=0,
+            default_timeout=HEARTBEAT,
+            masks=self.runner.masks,
+            passes=self.runner.passes,
+        )
 
 
 def identity() -> str:
@@ -158,7 +165,7 @@ def identity() -> str:
 def alive(holder: str) -> bool | None:
     """Say whether a holder lives; None when it is not on this machine, so nobody knows."""
     parts = holder.split("/")
-    if len(parts) != 3 or parts[0] != socket.gethostname() or not parts[1].isdigit():
+    if len(parts) != 3 or parts[0] != socket.gethostname() or not re.fullmatch(r"[0-9]+", parts[1]):
         return None
     started = _started(int(parts[1]))
     return bool(started) and started == parts[2]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 from korthweb_tasks.core.command import TIMED_OUT, Result
+from korthweb_tasks.core.webhooks import GRACE, unreached
 
 #: what stderr says -> the name of the fault; the first match counts
 TRANSIENT: tuple[tuple[str, str], ...] = (
@@ -27,6 +28,11 @@ TRANSIENT: tuple[tuple[str, str], ...] = (
 NO_ANSWER = {"connection refused", "connection cut", "TLS handshake timeout", "time-out"}
 #: what a name server or router says of a server that is not there; trying again is no use
 DEAD = re.compile(r"no such host|no route to host|network is unreachable|server misbehaving", re.IGNORECASE)
+#: whose silence a program tells of: a registry's or a chart repository's, not the cluster's
+ELSEWHERE = re.compile(
+    r"FetchReference|failed to (download|do request|fetch)|is not a valid chart repository|Head \"https?://",
+    re.IGNORECASE,
+)
 _PATTERNS = tuple((re.compile(pattern, re.IGNORECASE), name) for pattern, name in TRANSIENT)
 
 
@@ -36,8 +42,9 @@ def transient(stderr: str) -> str:
 
 
 def unanswered(stderr: str) -> bool:
-    """Say whether ``stderr`` tells of a server that gave no answer at all."""
-    return bool(DEAD.search(stderr)) or transient(stderr) in NO_ANSWER
+    """Return True if ``stderr`` tells of an API server that gave no answer at all."""
+    silent = bool(DEAD.search(stderr)) or transient(stderr) in NO_ANSWER
+    return silent and not ELSEWHERE.search(stderr)
 
 
 def retried(attempt: Callable[[int], Result], *, seconds: float, waiting: Callable[[str, int, float], None]) -> Result:
@@ -60,9 +67,14 @@ def retried(attempt: Callable[[int], Result], *, seconds: float, waiting: Callab
         result: Result = state.outcome.result()
         return result
 
+    def over(state: tenacity.RetryCallState) -> bool:
+        """Return True if the time is over; earlier for a webhook that is not reached, which waiting does not heal."""
+        hopeless = GRACE if unreached(last(state).stderr) else seconds
+        return (state.seconds_since_start or 0.0) >= min(seconds, hopeless)
+
     # the pause happens in `waiting`, where it can be interrupted
     retrying = tenacity.Retrying(
-        stop=tenacity.stop_after_delay(seconds),
+        stop=over,
         wait=tenacity.wait_exponential_jitter(multiplier=0.2, max=5.0, jitter=0.3),
         retry=tenacity.retry_if_result(failed),
         before_sleep=tell,

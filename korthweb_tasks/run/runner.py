@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +14,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
+from korthweb_tasks.core import hints
 from korthweb_tasks.core.command import TIMED_OUT, Command, Result, masked
+from korthweb_tasks.core.durations import duration, limit
+from korthweb_tasks.core.environment import for_program
+from korthweb_tasks.core.way import Way
+from korthweb_tasks.core.webhooks import Unreached, unreached
 from korthweb_tasks.errors import (
     ClusterUnreachable,
     CommandFailed,
@@ -24,9 +30,13 @@ from korthweb_tasks.errors import (
     tail,
 )
 from korthweb_tasks.run import retry
+from korthweb_tasks.run.listener import Listener, descendants
+from korthweb_tasks.tools.kubectl_faults import explained
 
 #: seconds given to a child for its own clean-up after SIGINT, and after SIGTERM
 GRACE = (20.0, 5.0)
+#: exit code of a shell for a program that was ended by signal N: this + N
+SIGNALLED = 128
 
 
 @dataclass(eq=False)
@@ -55,7 +65,10 @@ class Runner:
     ``patience`` is how many seconds a transient failure of a repeatable command is tried again.
     ``default_timeout`` (seconds) bounds a command that has no bound of its own, ``command_timeout`` every one.
     ``echo`` is shown each command, masked; ``record`` is given each result, for the journal.
+    ``masks`` are secrets that no stderr and no echo may show, whatever command they come from.
+    ``passes`` are names of environment variables that every program gets, beside those it is known to need.
     ``stopping`` is set by stop(): for work beside the commands that has to end with them, such as a build.
+    ``heard`` is given what a program writes to stderr as it comes; ``terminal``: a program may ask the person at ours.
     """
 
     programs: Mapping[str, str] = field(default_factory=dict)
@@ -65,20 +78,25 @@ class Runner:
     echo: Callable[[str], None] | None = None
     record: Callable[[Result], None] | None = None
     notice: Callable[[str], None] | None = None
+    masks: tuple[str, ...] = field(default=(), repr=False)
+    passes: tuple[str, ...] = ()
     stopping: threading.Event = field(default_factory=threading.Event, repr=False)
+    heard: Callable[[str], None] | None = None
+    terminal: bool = False
     _children: set[subprocess.Popen[str]] = field(default_factory=set, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def run(self, command: Command) -> Result:
-        """Run ``command`` and return its result, which is an answer: ``command.ok`` or ``command.final``.
+        """Run ``command``, and what follows from it, and return the last result, which is an answer.
 
         Raises CommandFailed for any other end, ClusterUnreachable where no server answered,
         NoSpace for a full disk, ToolMissing and Interrupted.
         """
         result = self.check(command)
-        if result.answered:
-            return result
-        raise failure(result)
+        if not result.answered:
+            raise failure(result)
+        following = command.follow(result) if command.follow else None
+        return self.run(following.with_timeout(command.timeout)) if following else result
 
     def check(self, command: Command) -> Result:
         """Run ``command`` (again after transient failures, if it is repeatable) and return the last result."""
@@ -101,6 +119,16 @@ class Runner:
             self._end(child, (0.0, 2.0))
             if child.stdout:
                 child.stdout.close()
+
+    def attach(self, command: Command) -> int:
+        """Run ``command`` with our own stdin, stdout, stderr and terminal, as a shell does; return its exit code.
+
+        Ctrl-C reaches it by the terminal and is its own affair; SIGTERM and SIGHUP are handed on to it.
+        """
+        sys.stdout.flush()
+        with _handing_on() as hand_on:
+            code = hand_on(self._popen(command, None, None, None)).wait()
+        return code if code >= 0 else SIGNALLED - code
 
     def stop(self) -> None:
         """End every child: SIGINT first, and time to clean up; later commands raise Interrupted."""
@@ -125,7 +153,7 @@ class Runner:
 
     def _pause(self, fault: str, attempt: int, seconds: float) -> None:
         if self.notice:
-            self.notice(f"{fault}; attempt {attempt + 1} in {seconds:.1f} s")
+            self.notice(f"{fault}; attempt {attempt + 1} in {duration(seconds)}")
         self.sleep(seconds)
 
     def _once(self, command: Command) -> Result:
@@ -134,6 +162,7 @@ class Runner:
         command = command.with_timeout(self.command_timeout)
         began = time.monotonic()
         child = self._start(command, stderr=subprocess.PIPE)
+        listener = Listener.on(child, self.heard) if self.heard else None
         try:
             stdout, stderr = child.communicate(command.stdin, timeout=command.timeout)
             code = child.returncode
@@ -142,38 +171,18 @@ class Runner:
             stdout, stderr, code = "", _said(child), TIMED_OUT
         finally:
             self._end(child, (0.0, 1.0))
+        if listener:
+            stderr = listener.text()
         if self.stopped and code not in command.ok:
             raise Interrupted("interrupted")
-        result = Result(command, code, stdout, masked(stderr, command.masks), time.monotonic() - began)
+        result = Result(command, code, stdout, masked(stderr, (*command.masks, *self.masks)), time.monotonic() - began)
         if self.record:
             self.record(result)
         return result
 
     def _start(self, command: Command, *, stderr: int) -> subprocess.Popen[str]:
-        if self.stopped:
-            raise Interrupted("interrupted")
-        if self.echo:
-            self.echo(str(command))
-        program = self.programs.get(command.argv[0], command.argv[0])
-        try:
-            child = subprocess.Popen(
-                (program, *command.argv[1:]),
-                stdin=subprocess.DEVNULL if command.stdin is None else subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                env={**os.environ, **command.env} if command.env else None,
-                cwd=command.cwd,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                start_new_session=True,  # Ctrl-C reaches the children through stop(), in order
-            )
-        except (FileNotFoundError, PermissionError) as error:
-            raise self._missing(command, error) from error
-        except OSError as error:
-            if error.errno == errno.ENOEXEC:  # made for another kind of machine
-                raise self._missing(command, error) from error
-            raise
+        stdin = subprocess.PIPE if command.stdin is not None else None if self.terminal else subprocess.DEVNULL
+        child = self._popen(command, stdin, subprocess.PIPE, stderr, alone=not self.terminal)
         with self._lock:
             self._children.add(child)
         if self.stopping.is_set():  # stop() may have looked at the children just before this one was among them
@@ -181,13 +190,46 @@ class Runner:
             raise Interrupted("interrupted")
         return child
 
+    def _popen(
+        self, command: Command, stdin: int | None, stdout: int | None, stderr: int | None, *, alone: bool = False
+    ) -> subprocess.Popen[str]:
+        """Start a process; ``alone``: in a session of its own, so that Ctrl-C reaches it through stop(), in order."""
+        if self.stopped:
+            raise Interrupted("interrupted")
+        if self.echo:
+            self.echo(masked(str(command), self.masks))
+        program = self.programs.get(command.argv[0], command.argv[0])
+        try:
+            return subprocess.Popen(
+                (program, *command.argv[1:]),
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                env={**for_program(command.argv[0], os.environ, self.passes), **command.env},
+                cwd=command.cwd,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=alone,
+            )
+        except (FileNotFoundError, PermissionError) as error:
+            raise self._missing(command, error) from error
+        except OSError as error:
+            if error.errno == errno.ENOEXEC:  # made for another kind of machine
+                raise self._missing(command, error) from error
+            raise
+
     def _missing(self, command: Command, error: OSError) -> ToolMissing:
         """Return the error for a program that is not there, or can't be run."""
         name = command.argv[0]
-        ours = f"inv tools.install {name}" if name in tuple(self.programs) else f"install the package that has {name}"
+        ours = f"install the package that has {name}"
+        if name in tuple(self.programs):
+            ours = hints.task("tools.install", name)
         if isinstance(error, FileNotFoundError):
             return ToolMissing(f"{name} is not installed ({error.strerror})", hint=ours)
-        return ToolMissing(f"{name} can not be run ({error.strerror})", hint="inv tools.list shows which one is used")
+        return ToolMissing(
+            f"{name} can not be run ({error.strerror})", hint=f"`{hints.task('tools.list')}` shows which one is used"
+        )
 
     def _end(self, child: subprocess.Popen[str], grace: tuple[float, float]) -> None:
         """End the child's whole group: SIGINT, SIGTERM, SIGKILL."""
@@ -197,15 +239,51 @@ class Runner:
         for number, seconds in zip(signals, waits, strict=True):
             if child.poll() is not None:
                 break
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, number)
+            self._signal(child, number)
             with suppress(subprocess.TimeoutExpired):
                 child.wait(seconds)
-        if forced:  # what the child started itself and left behind
+        if forced and not self.terminal:  # what the child started itself and left behind
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
         with self._lock:
             self._children.discard(child)
+
+    def _signal(self, child: subprocess.Popen[str], number: int) -> None:
+        """Send a signal to the child's group; at our terminal it is in ours, so to it and to what it started."""
+        with suppress(ProcessLookupError):
+            if not self.terminal:
+                os.killpg(child.pid, number)
+                return
+            for pid in (*descendants(child.pid), child.pid):
+                os.kill(pid, number)
+
+
+@contextmanager
+def _handing_on() -> Iterator[Callable[[subprocess.Popen[str]], subprocess.Popen[str]]]:
+    """Leave Ctrl-C inside the block to the child that is given to what this gives; hand on to it what else ends us."""
+    children: list[subprocess.Popen[str]] = []
+    heard: list[int] = []
+
+    def hear(number: int, _: object) -> None:
+        if number != signal.SIGINT:
+            heard.append(number)
+            for child in children:
+                child.send_signal(number)
+
+    def hand_on(child: subprocess.Popen[str]) -> subprocess.Popen[str]:
+        children.append(child)
+        for number in heard:
+            child.send_signal(number)
+        return child
+
+    main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if main else ()
+    before = {n: signal.signal(n, hear) for n in numbers if signal.getsignal(n) is not signal.SIG_IGN}
+    try:
+        yield hand_on
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _said(child: subprocess.Popen[str]) -> str:
@@ -221,18 +299,39 @@ def failure(result: Result) -> KorthwebError:
     command, stderr = result.command, result.stderr
     if "no space left on device" in stderr.lower():
         return NoSpace(f"no space left on the disk while running `{command}`", hint="df -h")
-    if retry.unanswered(stderr):
+    if hook := unreached(stderr):
+        return _no_webhook(hook, result)
+    context = _context(command)
+    if context and (found := explained(stderr, Way(context), attempts=result.attempts)):
+        return found
+    if context and retry.unanswered(stderr):
         tries = f" ({result.attempts} attempts)" if result.attempts > 1 else ""
         return ClusterUnreachable(
-            f"no answer from the server of context {_context(command)}{tries}",
-            hint="inv context.list shows which clusters answer",
+            f"no answer from the server of context {context}{tries}",
+            hint=f"`{hints.task('context.list')}` shows which clusters answer",
             details=tail(stderr, 1),
         )
-    how = f"had no end after {command.timeout:g} s" if result.code == TIMED_OUT else f"ended with code {result.code}"
-    return CommandFailed(f"`{command}` {how}", code=result.code, stderr=stderr)
+    how = (
+        f"timed out after {limit(command.timeout or 0)}"
+        if result.code == TIMED_OUT
+        else f"ended with code {result.code}"
+    )
+    far = "is the registry reached from here? charts.*.source and images.registry in korthweb.yaml name a mirror"
+    hint = far if retry.ELSEWHERE.search(stderr) else ""
+    return CommandFailed(f"`{command}` {how}", code=result.code, stderr=stderr, hint=hint)
+
+
+def _no_webhook(hook: Unreached, result: Result) -> CommandFailed:
+    """Return the error for a webhook that the API server can't reach; it is the same for every object."""
+    behind = hints.kubectl("get", "endpointslices", "--output=wide", namespace=hook.namespace or None)
+    hint = (
+        f"mostly a firewall between the control plane and the nodes: let it through to the address and port that "
+        f"`{behind}` shows, or remove the webhook's configuration if nothing needs it"
+    )
+    return CommandFailed(str(hook), code=result.code, stderr=result.stderr, hint=hint, details=tail(result.stderr, 1))
 
 
 def _context(command: Command) -> str:
-    """Return the context that a command names: whatever its program calls that flag."""
+    """Return the context that a command names, whatever its program calls that flag; "" where it asks no cluster."""
     flags = [value for flag, value in pairwise(command.argv) if flag in ("--context", "--kube-context")]
-    return flags[0] if flags else command.argv[0]
+    return flags[0] if flags else ""

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from korthweb_tasks.core.durations import duration
 from korthweb_tasks.core.tree import Ref, State, Tree, lines_of
+from korthweb_tasks.run.console import BEAT
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -38,6 +40,7 @@ class TreeView:
     _ready: set[str] = field(default_factory=set, init=False)
     _told: set[tuple[Ref, str]] = field(default_factory=set, init=False)
     _since: dict[tuple[Ref, str], float] = field(default_factory=dict, init=False)
+    _signed: float = field(default=0.0, init=False)
 
     @contextmanager
     def opened(self, title: str) -> Iterator[None]:
@@ -65,11 +68,14 @@ class TreeView:
         for step in tree.steps:
             ready = step.state == "ready" and step.ref not in tree.causes
             if ready and step.name not in self._ready:
-                self.console.line(f"  ✓ {step.title}: ready ({seconds:.1f} s)")
+                self.console.line(f"  ✓ {step.title}: ready ({duration(seconds)})")
             if ready:
                 self._ready.add(step.name)
             elif not ((cause := tree.causes.get(step.ref)) and cause.busy):  # to be looked at again is no news
                 self._ready.discard(step.name)
+        if tree.steps and seconds - self._signed >= BEAT:
+            self._signed = seconds
+            self.console.line(f"  … {len(self._ready)} of {len(tree.steps)} ready ({duration(round(seconds))})")
         causes = {(cause.ref, cause.message): cause for cause in tree.causes.values() if not cause.busy}
         self._since = {what: self._since.get(what, seconds) for what in causes}
         for what, cause in causes.items():
@@ -83,13 +89,13 @@ class TreeView:
 
         size = shutil.get_terminal_size()
         text = Text(no_wrap=True, overflow="ellipsis")
-        text.append(f"{self._title}  {self._seconds:.0f} s\n", style="bold")
+        text.append(f"{self.console.clean(self._title)}  {duration(round(self._seconds))}\n", style="bold")
         lines = list(lines_of(self._tree))
         room = max(size.lines - 3, 5)
         if len(lines) > room:  # what is not ready matters more than what is
             lines = [line for line in lines if line[1] != "ready"][:room] or lines[:room]
         for indent, state, words, why in lines:
             mark, colour = MARKS[state]
-            text.append(f"{'  ' * indent}{mark} {words}", style=colour)
-            text.append(f"  {why}\n" if why else "\n", style="dim")
+            text.append(f"{'  ' * indent}{mark} {self.console.clean(words)}", style=colour)
+            text.append(f"  {self.console.clean(why)}\n" if why else "\n", style="dim")
         return text

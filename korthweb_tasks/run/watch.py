@@ -12,12 +12,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
-from korthweb_tasks.core import kstatus
+from korthweb_tasks.core import hints, kstatus
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.documents import Documents, items
+from korthweb_tasks.core.image_pulls import PULL_GRACE
 from korthweb_tasks.core.plan import Condition, Gone, Ready, Serving
+from korthweb_tasks.core.webhooks import unreached
 from korthweb_tasks.errors import Interrupted, NotReady, last_line, tail
-from korthweb_tasks.run.runner import Runner
+from korthweb_tasks.run.runner import Runner, failure
 
 #: seconds between two tries of a gate, where nothing can be watched, and after a watch that broke off
 PAUSE = 0.4
@@ -69,7 +71,9 @@ class Waiter:
             here = [condition for condition in wanted if condition.namespace == namespace]
             result = self.runner.check(self.observe.get_these([(c.kind, c.name) for c in here], namespace=namespace))
             seen = items(result) if result.code == 0 else []
-            found = [kstatus.status(obj).state == "current" for obj in seen]
+            # the answer has its own names of kinds: crd is customresourcedefinition
+            named = {condition.name: condition for condition in sorted(here, key=lambda one: one.pods)}
+            found = [named[obj["metadata"]["name"]].status(obj).state == "current" for obj in seen]
             if len(found) < len(here) or not all(found):
                 yield from here
 
@@ -102,7 +106,8 @@ class _Wait:
         command = self.observe.gone(condition.kind, condition.name, namespace=condition.namespace)
         self.say(f"{condition}: is being deleted")
         while not self.runner.check(command).answered:
-            hint = f"kubectl get {condition.kind} {condition.name} --output=yaml   (look at its finalizers)"
+            words = ("get", condition.kind, condition.name, "--output=yaml")
+            hint = f"`{hints.kubectl(*words, namespace=condition.namespace)}`: look at its finalizers"
             self._go_on(partial(NotReady, f"{condition} is still there", hint=hint))
 
     def _resource(self, condition: Ready) -> None:
@@ -148,9 +153,12 @@ class _Wait:
             row = row + 1 if result.code in gate.command.ok else 0
             if row:
                 continue
+            if unreached(result.stderr):  # it was tried long enough
+                raise failure(result)
             why = last_line(result.stderr)
             self.say(f"{gate}: {why}")
-            self._go_on(partial(NotReady, f"{gate} does not serve: {why}", hint=str(gate.command)))
+            look = hints.kubectl("get", "pods,endpointslices", "--all-namespaces")
+            self._go_on(partial(NotReady, f"{gate} does not serve: {why}", hint=f"`{look}`: does what serves it run?"))
             self.runner.sleep(PAUSE)
 
     def _go_on(self, late: Callable[[], NotReady]) -> None:
@@ -167,9 +175,9 @@ class _Seen:
         self.condition, self.say = condition, say
         self.message = "it does not exist"
         self.labels: Mapping[str, str] = {}
-        self.faults: dict[str, tuple[Mapping[str, str], str, float]] = {}
-        place = f" --namespace {condition.namespace}" if condition.namespace else ""
-        self.hint = f"kubectl describe {condition.kind} {condition.name}{place}"
+        self.faults: dict[str, tuple[Mapping[str, str], kstatus.Fault, float]] = {}
+        self.troubles: dict[str, None] = {}
+        self.hint = hints.kubectl("describe", condition.kind, condition.name, namespace=condition.namespace)
 
     def settles(self, obj: Mapping[str, Any]) -> bool:
         """Take in a change; True if it may settle the condition. Raises NotReady if it never will hold."""
@@ -177,9 +185,10 @@ class _Seen:
             self._look_at_pod(obj)
             return False
         self.labels = obj.get("spec", {}).get("selector", {}).get("matchLabels", {}) if "spec" in obj else {}
-        found = kstatus.status(obj)
+        found = self.condition.status(obj)
         if found.state == "failed":
-            raise NotReady(f"{self.condition} failed: {found.message}", hint=self.hint)
+            hook = unreached(found.message)
+            raise NotReady(str(hook) if hook else f"{self.condition} failed: {found.message}", hint=self.hint)
         self.told(found.message)
         return found.state == "current"
 
@@ -191,19 +200,30 @@ class _Seen:
 
     def late(self) -> NotReady:
         """Return the error for a deadline that has passed."""
-        return NotReady(f"{self.condition} was not ready in time: {self.message}", hint=self.hint)
+        reason = next((fault.text for _, fault, _ in self.faults.values()), self.message)
+        return NotReady(f"{self.condition} was not ready in time: {reason}", hint=self.hint)
 
     def refuse_faults(self) -> None:
         """Raise NotReady for a pod whose fault has stayed a while: pods of an older kind go away in that time."""
         for labels, fault, since in self.faults.values():
             mine = self.labels and all(labels.get(key) == value for key, value in self.labels.items())
-            if mine and time.monotonic() - since > FAULT_STAYS:
-                raise NotReady(f"{self.condition} can not get ready: {fault}", hint=self.hint)
+            if mine and fault.passing:
+                self._tell_of(fault)
+            if mine and time.monotonic() - since > (PULL_GRACE if fault.passing else FAULT_STAYS):
+                raise NotReady(f"{self.condition} can not get ready: {fault.text}", hint=self.hint)
+
+    def _tell_of(self, fault: kstatus.Fault) -> None:
+        """Say once what is tried again, and keep it for the end."""
+        if fault.text not in self.troubles:
+            self.troubles[fault.text] = None
+            self.say(f"{self.condition}: {fault.text}")
 
     def _look_at_pod(self, pod: Mapping[str, Any]) -> None:
         meta = pod["metadata"]
-        fault = "" if meta.get("deletionTimestamp") else kstatus.pod_fault(pod)
-        if fault:
-            self.faults.setdefault(meta["name"], (meta.get("labels", {}), fault, time.monotonic()))
-        else:
+        fault = None if meta.get("deletionTimestamp") else kstatus.fault_of(pod)
+        if fault is None:
             self.faults.pop(meta["name"], None)
+            return
+        _, before, since = self.faults.get(meta["name"], ({}, fault, time.monotonic()))
+        since = since if before.passing == fault.passing else time.monotonic()
+        self.faults[meta["name"]] = (meta.get("labels", {}), fault, since)

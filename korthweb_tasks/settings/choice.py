@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 from korthweb_tasks import paths
+from korthweb_tasks.core import hints
 from korthweb_tasks.errors import SettingsError
+from korthweb_tasks.files import located, read_private, write_private
+from korthweb_tasks.settings.snapshot import forget, once
 
 LAB_PREFIX = "korthweb-"
 
 
 def chosen_context(project: Path | None = None) -> str | None:
     """Return the name given to ``context.use``, or None; raises SettingsError if the file can't be read."""
-    path = _file(project)
+    return once(_chosen, _file(project))
+
+
+def _chosen(path: Path) -> str | None:
     try:
-        return path.read_text("utf-8").strip() or None
+        name = read_private(path).strip()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} can't be read ({error})", hint="inv context.use NAME") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is not UTF-8 text", hint=hints.task("context.use", "NAME")) from error
+    if not name:
+        raise SettingsError(f"{path} is empty", hint=hints.task("context.use", "NAME"))
+    return name
 
 
 def choose_context(name: str, project: Path | None = None) -> None:
     """Make ``name`` the project's choice."""
     write_private(_file(project), f"{name}\n")
+    forget(_file(project))
 
 
 def forget_context(name: str, project: Path | None = None) -> None:
     """Undo the choice of ``name``, if it is the choice: ``lab.down`` calls this."""
     if chosen_context(project) == name:
-        _file(project).unlink(missing_ok=True)
+        tree, file = located(_file(project))
+        tree.remove(file)
+        forget(_file(project))
 
 
 def lab_of(context: str) -> str | None:
@@ -39,19 +49,6 @@ def lab_of(context: str) -> str | None:
     name = context.removeprefix(LAB_PREFIX)
     is_lab = context.startswith(LAB_PREFIX) and name not in ("", ".", "..") and "/" not in name
     return name if is_lab and paths.lab_dir(name).is_dir() else None
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file of mode 0600 in one go: readers see the old text or the new, never half of it."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _file(project: Path | None) -> Path:

@@ -7,15 +7,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from korthweb_tasks.settings.layers import Stack, describe
-from korthweb_tasks.settings.schema import Path, dotted, nearest
+from korthweb_tasks.settings.layers import Stack
+from korthweb_tasks.settings.schema import Path, dotted
+from korthweb_tasks.settings.words import describe, nearest
 
 Details = dict[str, Any]
 
 
 def complaints(error: ValidationError, stack: Stack) -> list[str]:
     """Return one line for each fault, each beginning with who set the value (``korthweb.yaml:14``)."""
-    details = [dict(detail) for detail in error.errors(include_url=False)]
+    details = [dict(d) for d in error.errors(include_url=False) if _path(d["loc"]) not in stack.empties]
     locations: list[tuple[str | int, ...]] = [detail["loc"] for detail in error.errors(include_url=False)]
     inner = {location[:depth] for location in locations for depth in range(len(location))}
     # a list counts as too short when its only element is wrong: the element says enough
@@ -26,11 +27,16 @@ def complaints(error: ValidationError, stack: Stack) -> list[str]:
 
 
 def _complaint(detail: Details, stack: Stack) -> str:
-    path = _path(detail["loc"])
+    path = (*_path(detail["loc"]), *_inner_key(detail))
     place = dotted(path, stack.names())
     if detail["type"] == "missing":
         return f"{stack.origin(path[:-1])}: {dotted(path[:-1], stack.names())} needs {path[-1]!r}"
     return f"{stack.origin(path)}: {place}{_text(detail, stack.written.get(path))}"
+
+
+def _inner_key(detail: Details) -> Path:
+    """Return the key inside of a table that its check says is wrong."""
+    return tuple(getattr(detail.get("ctx", {}).get("error"), "key", ()))
 
 
 def _path(location: tuple[str | int, ...]) -> Path:

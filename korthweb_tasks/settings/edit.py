@@ -9,9 +9,13 @@ from typing import Any
 
 import yaml
 
+from korthweb_tasks.core import hints
 from korthweb_tasks.errors import SettingsError, UsageError
+from korthweb_tasks.files import Tree, check_trusted
 from korthweb_tasks.settings.model import DEFAULT_TENANTS
+from korthweb_tasks.settings.snapshot import forget
 from korthweb_tasks.settings.source import read_yaml
+from korthweb_tasks.settings.words import unknown
 
 FILE = "korthweb.yaml"
 #: a comment that stands for a key of the entry above it, as korthweb.example.yaml has them, or that is indented
@@ -47,11 +51,11 @@ def without_tenant(text: str, name: str, cluster: str = "") -> str:
     names = tenant_names(text)
     there = next((one for one in names if one.lower() == name.lower()), None)
     if there is None:
-        raise UsageError(f"{FILE} has no tenant {name}", hint=f"there are: {', '.join(names)}")
+        raise unknown(f"tenant in {FILE} called", name, names)
     elsewhere = [key for key in clusters if key != cluster and there in (cluster_names(text, key) or names)]
     listed = cluster_names(text, cluster)
     if [one for one in (names if listed is None else listed) if one != there] == []:
-        raise UsageError(f"{there} is the last tenant", hint="inv gitops.destroy removes everything")
+        raise UsageError(f"{there} is the last tenant", hint=f"`{hints.task('gitops.destroy')}` removes everything")
     made = text if data.get("tenants") else _defaults_written(text)
     if listed is not None and there in listed:
         made = _removed(made, ("clusters", cluster, "tenants"), lambda one: one == there)
@@ -82,11 +86,11 @@ def cluster_names(text: str, cluster: str) -> list[str] | None:
 
 def save(path: Path, text: str) -> None:
     """Write ``text`` whole or not at all; a file that is there keeps its mode."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    if path.exists():
-        part.chmod(path.stat().st_mode & 0o777)
-    part.replace(path.resolve() if path.is_symlink() else path)
+    check_trusted(path)
+    whole = path.resolve()  # a korthweb.yaml that is a link of its owner's stays one
+    mode = whole.stat().st_mode & 0o777 if whole.exists() else None
+    Tree(whole.parent, private=False).write(whole.name, text, mode=mode)
+    forget(path)
 
 
 def _data(text: str) -> dict[str, Any]:

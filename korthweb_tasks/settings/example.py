@@ -13,8 +13,9 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from korthweb_tasks.settings.fields import Model
+from korthweb_tasks.settings.guarded import guarded_table
 from korthweb_tasks.settings.model import DEFAULT_TENANTS, Settings
-from korthweb_tasks.settings.parts import BastionSettings, ClusterSettings, Replicas, Tenant
+from korthweb_tasks.settings.parts import BastionSettings, ClusterSettings, Tenant
 from korthweb_tasks.settings.secrets import GIT_PASSWORD, secret_names
 from korthweb_tasks.settings.supply import Chart
 from korthweb_tasks.settings.versions import PINS
@@ -26,7 +27,8 @@ _HEAD = """\
 # A profile (production, lab) lies below this file; above it lie the environment (KORTHWEB__ORTHANC__CONNECTIONS=8,
 # KORTHWEB__TENANTS__BHC__STORAGE=50Gi) and flags. Passwords belong into .env, not here.
 """
-_BEGIN, _END = "<!-- keys: begin -->", "<!-- keys: end -->"
+_KEYS = "<!-- keys: begin -->", "<!-- keys: end -->"
+_GUARDED = "<!-- guarded: begin -->", "<!-- guarded: end -->"
 #: what can't be guessed from a default
 _EXAMPLES: dict[type[Model], dict[str, Any]] = {
     ClusterSettings: {"context": "admin@hospital-a"},
@@ -83,10 +85,23 @@ def reference() -> str:
 
 
 def with_reference(page: str) -> str:
-    """Return a page of documentation with the table of keys renewed between its two marks."""
-    before, _, rest = page.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    return f"{before}{_BEGIN}\n{reference()}\n{_END}{after}"
+    """Return a page of documentation with its tables renewed, each between its two marks."""
+    for (begin, end), table in ((_KEYS, reference()), (_GUARDED, guarded_reference())):
+        before, _, rest = page.partition(begin)
+        _, _, after = rest.partition(end)
+        page = f"{before}{begin}\n{table}\n{end}{after}"
+    return page
+
+
+def guarded_reference() -> str:
+    """Return the table of what the deployment relies on, for docs/settings.md."""
+    table = guarded_table()
+    lines = ["| name | why | may be accepted |", "|---|---|---|"]
+    lines += [f"| `{risk.name}` | {risk.why} | yes |" for risk in table.risks]
+    for row in table.keys:
+        instead = f"; instead: {row.instead}" if row.instead else ""
+        lines.append(f"| `{row.key}` | {row.why}{instead} | {'yes' if row.accept else 'no'} |")
+    return "\n".join(lines)
 
 
 def _top(name: str, info: FieldInfo, value: Any) -> Iterator[str]:
@@ -101,6 +116,10 @@ def _top(name: str, info: FieldInfo, value: Any) -> Iterator[str]:
         for number, (chart, body) in enumerate(value.items()):
             yield f"#  {chart}:"
             yield from _section(Chart, 2, body) if number == 0 else _bare(body, 2)
+    elif name == "components":
+        yield f"#components:  # {info.description}"
+        for component, choice in value.items():
+            yield f"#  {component}: {choice}"
     elif name == "versions":
         yield f"#versions:  # {info.description}"
         for component, version in value.items():
@@ -121,16 +140,20 @@ def _tenants(info: FieldInfo) -> Iterator[str]:
             value, mark = getattr(tenant, key), "- " if key == "name" else "  "
             note = f"  # {field.description}" if index == 0 else ""
             live = "" if key in given else "#"
-            if isinstance(value, Replicas):
+            if isinstance(value, Model):
                 yield f"{live}  {key}:{note}"
-                yield from _section(Replicas, 2, value) if index == 0 else _bare(value, 2)
+                yield from _section(type(value), 2, value) if index == 0 else _bare(value, 2)
             else:
                 yield f"{live}{mark}{key}: {_scalar(value)}{note}"
 
 
 def _bare(value: Model, depth: int) -> Iterator[str]:
     for key, inner in value:
-        yield f"#{'  ' * depth}{key}: {_scalar(inner)}"
+        if isinstance(inner, Model):
+            yield f"#{'  ' * depth}{key}:"
+            yield from _bare(inner, depth + 1)
+        else:
+            yield f"#{'  ' * depth}{key}: {_scalar(inner)}"
 
 
 def _section(model: type[Model], depth: int, value: Model | None = None) -> Iterator[str]:
@@ -170,6 +193,11 @@ def _scalar(value: Any) -> str:
 def _live(line: str) -> str:
     is_prose = line.startswith("# ") and not line.startswith("#  ")
     return line if not line.startswith("#") or is_prose or line.strip() == "#" else line[1:]
+
+
+def keys() -> list[tuple[str, str, str]]:
+    """Return every key with its default and what it means, without any file."""
+    return [(key, default.strip("`"), text) for key, default, text in _keys(Settings, "", Settings())]
 
 
 def _keys(model: type[Model], prefix: str, value: Model | None) -> Iterator[tuple[str, str, str]]:

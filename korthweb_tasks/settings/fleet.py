@@ -7,14 +7,17 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from korthweb_tasks.core.flux_home import BOOTSTRAPPED
 from korthweb_tasks.settings.fields import DnsName, Model, PlainName
 
 #: the fleet repository of a lab: its own Git server, which `lab.up --with gitops` starts
 LAB = "lab"
-_URL = re.compile(r"^(https?://[^/@\s]+/\S+|ssh://[^\s/]+/\S+)$")
-_SCP = re.compile(r"^[\w.-]+@[\w.-]+:\S+$")
-_INTERVAL = re.compile(r"^\d+(s|m|h)$")
-_BRANCH = re.compile(r"^(?!-)[\w./-]+$")
+#: namespace of korthweb's own sources and Kustomizations beside somebody else's Flux, and the name of the first of each
+OWN_FLUX, OWN_NAME = "korthweb-flux", "korthweb"
+_URL = re.compile(r"(https?://[!-.0-?A-~]+/[!-~]+|ssh://[!-.0-~]+/[!-~]+)")  # of visible ASCII, no login for http
+_SCP = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9_.-]+:\S+")
+_INTERVAL = re.compile(r"[0-9]+(s|m|h)")
+_BRANCH = re.compile(r"(?!-)[A-Za-z0-9_./-]+")
 
 Provider = Literal["git", "github", "gitlab", "gitea"]
 
@@ -41,7 +44,14 @@ class GitOpsSettings(Model):
         None, description="PEM file of the authority that vouches for the registry of charts"
     )
     registry_secret: DnsName | None = Field(
-        None, description="Secret in flux-system with the login for the registry of charts (dockerconfigjson)"
+        None, description="Secret beside the sources with the login for the registry of charts (dockerconfigjson)"
+    )
+    namespace: DnsName = Field(
+        OWN_FLUX,
+        description="where korthweb's sources and Kustomizations are beside another Flux (components.flux: use)",
+    )
+    controllers_namespace: DnsName = Field(
+        BOOTSTRAPPED, description="where the controllers of a Flux that is used are (components.flux: use)"
     )
     interval: str = Field("10m", description="how often Flux looks for changes, and puts back what was changed by hand")
     secrets: Literal["generated", "sops"] = Field(
@@ -53,9 +63,9 @@ class GitOpsSettings(Model):
     @field_validator("url")
     @classmethod
     def _address(cls, url: str | None) -> str | None:
-        if url is None or url == LAB or _URL.match(url):
+        if url is None or url == LAB or _URL.fullmatch(url):
             return url
-        if _SCP.match(url):
+        if _SCP.fullmatch(url):
             host, path = url.split(":", 1)
             raise ValueError(f"{url!r} must be written as a URL: ssh://{host}/{path}")
         if "@" in url and url.startswith("http"):
@@ -65,21 +75,21 @@ class GitOpsSettings(Model):
     @field_validator("interval")
     @classmethod
     def _time(cls, interval: str) -> str:
-        if not _INTERVAL.match(interval):
+        if not _INTERVAL.fullmatch(interval):
             raise ValueError(f"{interval!r} is not a time like 30s, 10m or 1h")
         return interval
 
     @field_validator("branch")
     @classmethod
     def _name(cls, branch: str) -> str:
-        if not _BRANCH.match(branch):
+        if not _BRANCH.fullmatch(branch):
             raise ValueError(f"{branch!r} is not the name of a branch")
         return branch
 
     @field_validator("author")
     @classmethod
     def _person(cls, author: str) -> str:
-        if not re.match(r"^[^<>]+ <[^<>\s]+>$", author):
+        if not re.fullmatch(r"[^<>\n]+ <[^<>\s]+>", author):
             raise ValueError(f"{author!r} is not written like Name <address>")
         return author
 

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import json
 import os
 from base64 import b64decode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from korthweb_tasks import paths
+from korthweb_tasks.core import hints
 from korthweb_tasks.errors import SettingsError
+from korthweb_tasks.settings import login
 from korthweb_tasks.settings.choice import LAB_PREFIX
 
 
 @dataclass(frozen=True, slots=True)
 class KubeContext:
-    """One context: the server its cluster has, the file it is in, and whether kubectl would find it by itself."""
+    """One context: the server its cluster has, the file it is in, and whether kubectl would find it by itself.
+
+    ``unverified``: its cluster says insecure-skip-tls-verify, so that anybody may answer at the server's address.
+    ``fingerprint`` changes with anything that its cluster says. ``plugin`` is the program that logs in, ``proxy`` what
+    the way to the server goes through.
+    """
 
     name: str
     server: str
     file: Path
     searched: bool
+    cluster: str = ""
+    user: str = ""
+    unverified: bool = False
+    fingerprint: str = ""
+    plugin: str = ""
+    proxy: str = ""
 
 
 def search_files(environ: Mapping[str, str] | None = None) -> list[Path]:
@@ -47,7 +61,14 @@ def contexts_in(path: Path, *, searched: bool = False) -> list[KubeContext]:
     data = _read(path)
     servers = {name: str(body.get("server", "")) for name, body in _entries(data, "clusters", "cluster", path)}
     return [
-        KubeContext(name, servers.get(str(body.get("cluster")), ""), path, searched)
+        KubeContext(
+            name,
+            servers.get(str(body.get("cluster")), ""),
+            path,
+            searched,
+            str(body.get("cluster") or ""),
+            str(body.get("user") or ""),
+        )
         for name, body in _entries(data, "contexts", "context", path)
     ]
 
@@ -66,6 +87,63 @@ def known_contexts(environ: Mapping[str, str] | None = None) -> list[KubeContext
         for context in contexts_in(path):
             found.setdefault(context.name, context)
     return list(found.values())
+
+
+def complete(context: KubeContext, *, alone: bool, environ: Mapping[str, str] | None = None) -> KubeContext:
+    """Return ``context`` with its server; raises SettingsError where the cluster or user that it names is nowhere.
+
+    kubectl takes such a context, and speaks to localhost:8080 or as nobody. ``alone``: only the context's own file is
+    asked, as for one that is named by a path; else all that kubectl reads, of which the first with a name counts.
+    """
+    files = _searched(context, alone, environ)
+    clusters, users = _merged(files, "clusters", "cluster"), _merged(files, "users", "user")
+    looked = f"read: {', '.join(map(str, files))}"
+    hint = f"`{hints.task('context.list')}` shows what there is"
+    if not context.cluster:
+        raise SettingsError(f"context {context.name} names no cluster", hint=hint, details=looked)
+    for kind, name, known in (("cluster", context.cluster, clusters), ("user", context.user, users)):
+        if name and name not in known:
+            text = f"context {context.name} names {kind} {name!r}, which no kubeconfig has"
+            raise SettingsError(text, hint=hint, details=looked)
+    body, _ = clusters[context.cluster]
+    server = str(body.get("server") or "")
+    if not server:
+        text = f"context {context.name} names cluster {context.cluster!r}, which has no server"
+        raise SettingsError(text, hint=hint, details=looked)
+    said = sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()
+    return replace(
+        context,
+        server=server,
+        unverified=bool(body.get("insecure-skip-tls-verify")),
+        fingerprint=said,
+        plugin=login.plugin(users[context.user][0]) if context.user else "",
+        proxy=login.proxy(server, body, environ),
+    )
+
+
+def login_ended(context: KubeContext, *, alone: bool, environ: Mapping[str, str] | None = None) -> str:
+    """Return when the login that the kubeconfig holds for ``context`` expired; empty where nobody can tell."""
+    users = _merged(_searched(context, alone, environ), "users", "user")
+    body, file = users.get(context.user, ({}, context.file))
+    return login.ended(body, file.parent)
+
+
+def _searched(context: KubeContext, alone: bool, environ: Mapping[str, str] | None) -> dict[Path, Mapping[str, Any]]:
+    """Return what the kubeconfigs that ``context`` may take its parts from say."""
+    own = alone or not context.searched
+    files = [context.file] if own else [file for file in search_files(environ) if file.exists()]
+    return {path: _read(path) for path in files}
+
+
+def _merged(
+    files: Mapping[Path, Mapping[str, Any]], plural: str, singular: str
+) -> dict[str, tuple[Mapping[str, Any], Path]]:
+    """Return all entries of a kind by name, each with its file, merged as kubectl does: the first of a name counts."""
+    merged: dict[str, tuple[Mapping[str, Any], Path]] = {}
+    for path, data in files.items():
+        for name, body in _entries(data, plural, singular, path):
+            merged.setdefault(name, (body, path))
+    return merged
 
 
 def authority(path: Path, context: str) -> str:
@@ -99,9 +177,13 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        raise SettingsError(f"kubeconfig {path} does not exist", hint="inv context.list shows what there is") from None
+        raise SettingsError(
+            f"kubeconfig {path} does not exist", hint=f"`{hints.task('context.list')}` shows what there is"
+        ) from None
     except OSError as error:
-        raise SettingsError(f"kubeconfig {path} can't be read: {error.strerror}", hint=f"ls -l {path}") from error
+        raise SettingsError(
+            f"kubeconfig {path} can't be read: {error.strerror}", hint=hints.shell("ls", "-l", path)
+        ) from error
     data = read_yaml(decode(raw, str(path)), str(path)).data
     if data is None:
         return {}
@@ -121,4 +203,6 @@ def _entries(data: Mapping[str, Any], plural: str, singular: str, path: Path) ->
 
 
 def _broken(path: Path, why: str) -> SettingsError:
-    return SettingsError(f"{path} is not a kubeconfig: {why}", hint=f"kubectl config view --kubeconfig {path}")
+    return SettingsError(
+        f"{path} is not a kubeconfig: {why}", hint=hints.shell("kubectl", "config", "view", "--kubeconfig", path)
+    )

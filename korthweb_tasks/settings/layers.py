@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
+import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from korthweb_tasks.errors import SettingsError
 from korthweb_tasks.settings.model import DEFAULT_TENANTS
-from korthweb_tasks.settings.schema import Kind, Path, dotted, fold, kind_at, nearest
+from korthweb_tasks.settings.schema import Kind, Path, dotted, kind_at
+from korthweb_tasks.settings.words import describe, fold, nearest
 
 DEFAULT = "default"
+#: keys that name the cluster: left empty they must not mean another one
+WHICH_CLUSTER = ("context", "kubeconfig")
 
 
 @dataclass(slots=True)
@@ -22,6 +28,8 @@ class Stack:
     written: dict[Path, str] = field(default_factory=dict)
     #: complaints about keys, in the order they were met
     faults: list[str] = field(default_factory=list)
+    #: values that a fault says are empty
+    empties: set[Path] = field(default_factory=set)
 
     def lay(self, tree: Any, origin: Callable[[Path], str], written: Mapping[Path, str] | None = None) -> None:
         """Lay a whole tree over what is there. Unknown keys become faults."""
@@ -120,6 +128,12 @@ class Stack:
             holder[key] = {}
             self._mapping(holder[key], value, path, origin, written)
         else:
+            if kind and kind.name == "text" and _is_empty(value, path, self.written.get(path)):
+                self.empties.add(path)
+                self.faults.append(empty(origin(path), dotted(path, self.names())))
+            if kind and kind.name == "free" and (what := _no_json(value)):
+                self.faults.append(f"{origin(path)}: {dotted(path, self.names())} is {what}, which JSON does not have")
+                value = None
             holder[key] = value
 
     def _forget(self, path: Path) -> None:
@@ -156,7 +170,7 @@ class Stack:
         if items is None and path == ("tenants",):
             items = [dict(tenant) for tenant in DEFAULT_TENANTS]
         items = items if isinstance(items, list) else []
-        if word.isdigit() and int(word) < len(items):
+        if re.fullmatch(r"[0-9]{1,6}", word) and int(word) < len(items):
             return int(word)
         names = [fold(str(item.get("name"))) if isinstance(item, Mapping) else "" for item in items]
         return names.index(fold(word)) if fold(word) in names else None
@@ -180,15 +194,39 @@ class Stack:
         return found
 
 
-def describe(value: Any) -> str:
-    """Return ``value`` for a sentence like "must be text, not ..."."""
+def _is_empty(value: Any, path: Path, written: str | None) -> bool:
+    """Return whether a text was written as nothing, or the name of a cluster left out; null is a word."""
     if value is None:
-        return "empty"
-    if isinstance(value, Mapping):
-        return "a section"
-    if isinstance(value, list | tuple):
-        return "a list"
-    return str(value).lower() if isinstance(value, bool) else repr(value)
+        return path[-1] in WHICH_CLUSTER and written == ""
+    return isinstance(value, str) and not value.strip()
+
+
+def _no_json(value: Any) -> str:
+    """Return what a value of YAML is that JSON has no form for, or nothing.
+
+    >>> _no_json(datetime.date(2026, 1, 31))
+    "a date (as text: '2026-01-31')"
+    """
+    if isinstance(value, (datetime.date, datetime.time)):
+        return f"a date (as text: '{value}')"
+    if isinstance(value, (bytes, set)):
+        return "binary data" if isinstance(value, bytes) else "a set (write a list)"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value}"
+    return ""
+
+
+def empty(origin: str, name: str) -> str:
+    """Return the fault of an empty word: it never means "the usual one".
+
+    >>> empty("korthweb.yaml:3", "context")
+    'korthweb.yaml:3: context is empty: give it a value, or take it away'
+    >>> empty("environment KORTHWEB__CONTEXT", "KORTHWEB__CONTEXT")
+    'environment KORTHWEB__CONTEXT is empty: give it a value, or unset KORTHWEB__CONTEXT'
+    """
+    if origin.startswith("environment "):
+        return f"{origin} is empty: give it a value, or unset {name}"
+    return f"{origin}: {name} is empty: give it a value, or take it away"
 
 
 def _allowed(parent: Kind | None, key: str) -> bool:

@@ -12,20 +12,33 @@ from typing import Any
 from pydantic import ValidationError
 
 from korthweb_tasks import paths
+from korthweb_tasks.core import hints
 from korthweb_tasks.errors import SettingsError
+from korthweb_tasks.files import check_trusted
 from korthweb_tasks.settings import secrets as passwords
 from korthweb_tasks.settings.choice import chosen_context, lab_of
 from korthweb_tasks.settings.complaints import complaints
-from korthweb_tasks.settings.layers import DEFAULT, Stack
+from korthweb_tasks.settings.layers import DEFAULT, Stack, empty
 from korthweb_tasks.settings.model import Settings
-from korthweb_tasks.settings.schema import dotted, kind_at, nearest
+from korthweb_tasks.settings.orthanc_options import wrong_options
+from korthweb_tasks.settings.schema import dotted, kind_at
 from korthweb_tasks.settings.secrets import Secrets
+from korthweb_tasks.settings.snapshot import edited, once
 from korthweb_tasks.settings.source import Document, decode, read_yaml
+from korthweb_tasks.settings.words import nearest
 
-FILE = "korthweb.yaml"
+FILE = paths.SETTINGS
 PREFIX = "KORTHWEB__"
-_HINT = "inv config.show lists every key, docs/settings.md explains them"
 PROFILES = ("production", "lab")
+#: variables of korthweb that are no settings; LONG and LAUNCHER are set by korthweb itself
+OWN_VARIABLES = tuple(f"KORTHWEB_{name}" for name in ("CACHE", "STATE", "DEBUG", "TRUST", "PYTHON", "LAUNCHER", "LONG"))
+#: variables that look as if they said what is acted on -> what does
+INSTEAD = {
+    "KORTHWEB_SETTINGS": "--settings FILE names the settings file",
+    "KORTHWEB_CONTEXT": "KORTHWEB__CONTEXT, or --context",
+    "KORTHWEB_TENANT": "--tenant",
+    "KORTHWEB_KUBECONFIG": "KUBECONFIG, or clusters.NAME.kubeconfig in korthweb.yaml",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +56,8 @@ class Loaded:
     warnings: tuple[str, ...] = ()
     #: the same origins by path, also of sections
     stack: Stack = field(default_factory=Stack, repr=False)
+    #: the settings file, None where there is none; an empty one counts as none
+    file: Path | None = None
 
     def origin(self, place: str) -> str:
         """Return who set ``place`` or the nearest section above it."""
@@ -58,6 +73,7 @@ class _Source:
     """What there is to lay over the defaults, already read."""
 
     file: Document
+    name: str
     variables: Mapping[str, str]
     variable_origins: Mapping[str, str]
     overrides: Mapping[str, Any]
@@ -76,26 +92,29 @@ def load(
     is used, unless a profile is named. Raises SettingsError with the line (or variable, or flag) of each fault.
     """
     try:
-        return _load(
-            project or paths.project_dir(), dict(os.environ if environ is None else environ), overrides, context
-        )
+        file = project / FILE if project else paths.settings_file()
+        return _load(file, dict(os.environ if environ is None else environ), overrides, context)
     except SettingsError as error:
-        error.hint = error.hint or _HINT
+        error.hint = error.hint or _hint()
         raise
 
 
-def _load(
-    folder: Path, environment: dict[str, str], overrides: Mapping[str, Any] | None, context: str | None
-) -> Loaded:
-    values, lines, warnings = passwords.read_env(folder / ".env")
+def _load(file: Path, environment: dict[str, str], overrides: Mapping[str, Any] | None, context: str | None) -> Loaded:
+    folder = file.parent
+    env = folder / ".env"
+    values, lines, warnings = once(passwords.read_env, env)
     variables = values | environment
     origins = lines | {name: f"environment {name}" for name in environment}
-    source = _Source(_read(folder), variables, origins, overrides or {})
+    source = _Source(once(_read, file), file.name, variables, origins, overrides or {})
     stack = _stacked(source, _profile(source, folder, context))
     settings = _validated(stack)
     found = passwords.collect(variables, origins)
-    warnings += _stray(found, settings)
-    return Loaded(settings, _all_origins(settings, stack), found, folder, tuple(warnings), stack)
+    warnings = [*warnings, *_stray(found, settings), *_not_read(variables, origins, settings)]
+    warnings += [
+        f"{path.name} was edited: this run goes on with what it has read" for path in (file, env) if edited(path)
+    ]
+    there = None if source.file.data is None else file
+    return Loaded(settings, _all_origins(settings, stack), found, folder, tuple(warnings), stack, there)
 
 
 def leaves(tree: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
@@ -116,17 +135,26 @@ def profile_document(name: str) -> Document:
     return read_yaml(text, f"profile {name}")
 
 
-def _read(folder: Path) -> Document:
-    path = folder / FILE
+def _read(path: Path) -> Document:
+    check_trusted(path)
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        if (folder / "korthweb.yml").exists():
-            raise SettingsError("korthweb.yml is not read", hint=f"mv korthweb.yml {FILE}") from None
+        if path.is_symlink():
+            text = f"{path} is a link to {path.readlink()}, which does not exist"
+            raise SettingsError(text, hint=hints.shell("ls", "-l", path)) from None
+        if path.name != FILE:
+            raise SettingsError(f"there is no settings file {path}", hint="--settings takes the path of one") from None
+        if path.with_suffix(".yml").exists():
+            raise SettingsError(
+                "korthweb.yml is not read", hint=hints.shell("mv", path.with_suffix(".yml"), path)
+            ) from None
         return Document(None)
     except OSError as error:
-        raise SettingsError(f"{FILE} can't be read: {error.strerror}", hint=f"ls -l {path}") from error
-    return read_yaml(decode(raw, FILE), FILE)
+        raise SettingsError(
+            f"{path.name} can't be read: {error.strerror}", hint=hints.shell("ls", "-l", path)
+        ) from error
+    return read_yaml(decode(raw, path.name), path.name)
 
 
 def _stacked(source: _Source, profile: str | None) -> Stack:
@@ -134,7 +162,7 @@ def _stacked(source: _Source, profile: str | None) -> Stack:
     if profile:
         stack.lay(profile_document(profile).data, lambda _: f"profile {profile}")
     lines = source.file.lines
-    stack.lay(source.file.data, lambda path: f"{FILE}:{_line(lines, path)}", source.file.written)
+    stack.lay(source.file.data, lambda path: f"{source.name}:{_line(lines, path)}", source.file.written)
     for name, text in sorted(source.variables.items()):
         if name.startswith(PREFIX):
             _put_variable(stack, name, text, source.variable_origins[name])
@@ -155,10 +183,18 @@ def _put_variable(stack: Stack, name: str, text: str, origin: str) -> None:
     path = stack.resolve(words, origin)
     if path is None:
         return
+    if not text.strip():
+        stack.faults.append(empty(origin, name))
+        return
     kind = kind_at(path)
     # what is text stays as it is typed: KORTHWEB__VERSIONS__HELM=4.3 needs no quotes
-    value = (text or None) if kind and kind.name == "text" else _yaml_value(text, origin)
+    value = _text(text) if kind and kind.name == "text" else _yaml_value(text, origin)
     stack.put(words, value, origin)
+
+
+def _text(text: str) -> str | None:
+    """Return a text as it was typed; null takes away what korthweb.yaml says."""
+    return None if text == "null" else text
 
 
 def _yaml_value(text: str, origin: str) -> Any:
@@ -193,15 +229,37 @@ def _validated(stack: Stack) -> Settings:
         settings = Settings.model_validate(stack.data)
     except ValidationError as error:
         faults += complaints(error, stack)
+    faults += _wrong_options(stack)
     if settings is None or faults:
         raise refusal(faults)
     return settings
 
 
+#: where an orthanc.json is among the settings: that of all approaches, and what the chart lays over it
+ORTHANC_JSON: tuple[tuple[str, ...], ...] = (("orthanc", "config"), ("charts", "orthanc", "values", "config"))
+
+
+def _wrong_options(stack: Stack) -> list[str]:
+    found: list[str] = []
+    for place in ORTHANC_JSON:
+        config: Any = stack.data
+        for key in place:
+            config = config.get(key) if isinstance(config, Mapping) else None
+        if isinstance(config, Mapping):
+            for wrong in wrong_options(config):
+                path = (*place, *wrong.path)
+                found.append(f"{stack.origin(path)}: {dotted(path)}: {wrong.text}")
+    return found
+
+
+def _hint() -> str:
+    return f"`{hints.task('config.keys')}` lists every key, {paths.docs('settings.md')} explains them"
+
+
 def refusal(faults: list[str]) -> SettingsError:
     """Return the error for one or more faults: the first is the message, the others its details."""
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return SettingsError(f"{faults[0]}{more}", hint=_HINT, details="\n".join(faults[1:]))
+    return SettingsError(f"{faults[0]}{more}", hint=_hint(), details="\n".join(faults[1:]))
 
 
 def _all_origins(settings: Settings, stack: Stack) -> dict[str, str]:
@@ -210,6 +268,22 @@ def _all_origins(settings: Settings, stack: Stack) -> dict[str, str]:
     }
     tree = settings.model_dump(mode="json")
     return {dotted(path, names): stack.origins.get(path, DEFAULT) for path, _ in leaves(tree)}
+
+
+def _not_read(variables: Mapping[str, str], origins: Mapping[str, str], settings: Settings) -> list[str]:
+    """Return a warning for each KORTHWEB_ variable that means nothing; raises SettingsError for one of a target."""
+    meant = {name: f"{PREFIX}{name.removeprefix('KORTHWEB_')}" for name in variables}
+    known = [*OWN_VARIABLES, *passwords.secret_names(settings.tenants), passwords.GIT_PASSWORD]
+    found = []
+    for name in sorted(variables):
+        if not name.startswith("KORTHWEB_") or name.startswith((PREFIX, passwords.PREFIX)) or name in OWN_VARIABLES:
+            continue
+        if name in INSTEAD:
+            raise SettingsError(f"{origins[name]}: {name} is not read", hint=f"{INSTEAD[name]}; and `unset {name}`")
+        likely = meant[name] if meant[name].removeprefix(PREFIX).lower() in Settings.model_fields else ""
+        right = f" (did you mean {likely}?)" if likely else nearest(name, known)
+        found.append(f"{origins[name]}: {name} is not read{right}")
+    return found
 
 
 def _stray(found: Secrets, settings: Settings) -> list[str]:

@@ -9,8 +9,11 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from korthweb_tasks.settings.fields import DnsName, Model, PlainName, Seconds
-from korthweb_tasks.settings.fleet import GitOpsSettings
+from korthweb_tasks.core.flux_home import BOOTSTRAPPED, BY_BOOTSTRAP, FluxHome
+from korthweb_tasks.settings.components import Choice, Component, all_installed
+from korthweb_tasks.settings.fields import DATABASE_USER, DnsName, Model, PlainName, Seconds, variable
+from korthweb_tasks.settings.fleet import OWN_FLUX, OWN_NAME, GitOpsSettings
+from korthweb_tasks.settings.guarded import guarded_table
 from korthweb_tasks.settings.merge import deep_merge
 from korthweb_tasks.settings.parts import (
     ClusterSettings,
@@ -18,10 +21,12 @@ from korthweb_tasks.settings.parts import (
     ObservabilitySettings,
     OrthancSettings,
     PostgresSettings,
+    SecuritySettings,
     Tenant,
 )
 from korthweb_tasks.settings.supply import CHARTS, Chart, Images, LabSettings, ToolSettings
 from korthweb_tasks.settings.versions import PINS
+from korthweb_tasks.settings.words import nearest
 
 #: what a project without a korthweb.yaml deploys: two fictitious facilities
 DEFAULT_TENANTS: tuple[dict[str, Any], ...] = (
@@ -48,6 +53,7 @@ class Timeouts(Model):
 
     step: Seconds = Field(600.0, gt=0, description="one step of a plan, its waits included (--timeout)")
     run: Seconds = Field(3600.0, gt=0, description="a whole run")
+    contact: Seconds = Field(15.0, gt=0, description="the first answer of a cluster, a login program's time included")
     command: Seconds = Field(
         120.0, gt=0, description="one question to a cluster; Invoke's --command-timeout bounds every command"
     )
@@ -68,7 +74,15 @@ class Settings(Model):
         default_factory=lambda: tuple(Tenant(**tenant) for tenant in DEFAULT_TENANTS),
         description="healthcare facilities; each has its namespace, database, certificates and host names",
     )
+    components: dict[Component, Choice] = Field(
+        default_factory=all_installed,
+        description="install: korthweb brings it; use: somebody else's that is there, of which nothing is changed",
+    )
+    adopt_namespaces: tuple[DnsName, ...] = Field(
+        (), description="namespaces of others that may hold what tenants share (observability, ...); never deleted"
+    )
     orthanc: OrthancSettings = Field(default_factory=OrthancSettings, description="Orthanc")
+    security: SecuritySettings = Field(default_factory=SecuritySettings, description="what the cluster decides of pods")
     postgres: PostgresSettings = Field(default_factory=PostgresSettings, description="PostgreSQL of each tenant")
     istio: IstioSettings = Field(default_factory=IstioSettings, description="Istio")
     observability: ObservabilitySettings = Field(
@@ -90,6 +104,9 @@ class Settings(Model):
     tools: ToolSettings = Field(
         default_factory=ToolSettings, description="where kubectl, helm, istioctl and flux come from"
     )
+    accept_risks: tuple[str, ...] = Field(
+        (), description="names of risks that are taken knowingly; without its name here, each is refused"
+    )
     lab: LabSettings = Field(
         default_factory=LabSettings, description="the Kubernetes that lab.up makes on this machine"
     )
@@ -101,6 +118,8 @@ class Settings(Model):
         if not isinstance(data, Mapping):
             return data
         filled = dict(data)
+        if isinstance(chosen := filled.get("components", {}), Mapping):
+            filled["components"] = {**all_installed(), **chosen}
         given = filled.get("versions", {})
         if not isinstance(given, Mapping):
             return filled
@@ -111,6 +130,17 @@ class Settings(Model):
         if isinstance(images := filled.get("images", {}), Mapping):
             filled["images"] = _with_tags(images, versions)
         return filled
+
+    @field_validator("accept_risks")
+    @classmethod
+    def _acceptable(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        table = guarded_table()
+        for name in names:
+            if name in (row.key for row in table.keys if not row.accept):
+                raise ValueError(f"{name} can't be accepted: {table.why(name)}")
+            if name not in table.acceptable:
+                raise ValueError(f"there is no risk {name!r}{nearest(name, table.acceptable)}")
+        return names
 
     @field_validator("versions")
     @classmethod
@@ -139,9 +169,68 @@ class Settings(Model):
             counts = Counter(getattr(tenant, field).lower() for tenant in tenants)
             for value, count in counts.items():
                 if count > 1:
-                    names = " and ".join(t.name for t in tenants if getattr(t, field).lower() == value)
-                    raise ValueError(f"tenants {names} have the same {field} {value!r}")
+                    same = [tenant for tenant in tenants if getattr(tenant, field).lower() == value]
+                    names, written = " and ".join(tenant.name for tenant in same), getattr(same[0], field)
+                    raise ValueError(f"tenants {names} have the same {field} {written!r}")
+        holders: dict[str, tuple[str, str]] = {}
+        for tenant in tenants:
+            for user in (*tenant.users, DATABASE_USER):
+                # the variable of a password is made of both names, in which everything but letters becomes _
+                word = variable(f"{tenant.name}_{user}")
+                one = holders.setdefault(word, (tenant.name, user))
+                if one[0] != tenant.name:
+                    who = f"user {one[1]!r} of tenant {one[0]} and user {user!r} of tenant {tenant.name}"
+                    raise ValueError(f"{who} would share one password variable (KORTHWEB_SECRET_{word}_PASSWORD)")
         return tenants
+
+    @model_validator(mode="after")
+    def _mesh(self) -> Settings:
+        """Refuse a place of the mesh that would mean nothing: korthweb's own is always in istio-system."""
+        if not self.uses("istio") and (self.istio.revision or self.istio.namespace != "istio-system"):
+            raise ValueError(
+                "istio.namespace and istio.revision are those of an Istio that is used: components.istio: use"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _flux(self) -> Settings:
+        """Refuse what `flux bootstrap` alone can do, where it is not run; and places that would mean nothing."""
+        given = self.gitops
+        if not self.uses("flux"):
+            if (given.namespace, given.controllers_namespace) != (OWN_FLUX, BOOTSTRAPPED):
+                raise ValueError(
+                    "gitops.namespace and controllers_namespace are for a Flux that is used: components.flux: use"
+                )
+            return self
+        if not self.flux.beside:
+            raise ValueError(f"gitops.namespace {given.namespace!r} is that of the other Flux: korthweb's is its own")
+        if given.provider != "git":
+            raise ValueError(
+                f"gitops.provider {given.provider} lets flux make the repository, which is not done beside another"
+                " Flux: gitops.provider: git, and a repository that is there"
+            )
+        if given.url and given.url.startswith("ssh://") and not given.private_key:
+            raise ValueError("gitops.private_key is missing: a Flux that is used has no key of its own for ssh://")
+        return self
+
+    @property
+    def flux(self) -> FluxHome:
+        """Return where Flux is, and what korthweb's source and Kustomizations are called."""
+        given = self.gitops
+        return FluxHome(given.namespace, OWN_NAME, given.controllers_namespace) if self.uses("flux") else BY_BOOTSTRAP
+
+    def uses(self, component: str) -> bool:
+        """Return True if somebody else's ``component`` is used: nothing of it is installed, changed or removed."""
+        return any(name == component and choice == "use" for name, choice in self.components.items())
+
+    @model_validator(mode="after")
+    def _apart(self) -> Settings:
+        for tenant in self.tenants:
+            taken = {self.istio.namespace: "istio.namespace", self.postgres.operator_namespace: "CloudNativePG's"}
+            taken |= {self.gitops.namespace: "gitops.namespace", self.gitops.controllers_namespace: "Flux's"}
+            if tenant.namespace in taken:
+                raise ValueError(f"tenants.{tenant.name}.namespace {tenant.namespace!r} is {taken[tenant.namespace]}")
+        return self
 
     @property
     def tenant_names(self) -> tuple[str, ...]:

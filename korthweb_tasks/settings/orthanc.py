@@ -11,10 +11,12 @@ from korthweb_tasks.settings.parts import Tenant
 
 HTTP_PORT = 8042
 DICOM_PORT = 4242
-#: variable of the container that holds the database's password
+#: key of the Secret that holds the database's password; the container has it as PGPASSWORD, which libpq reads
 DATABASE_PASSWORD = "ORTHANC_POSTGRES_PASSWORD"
 #: variable of the container that holds the name of its pod (downward API)
 POD_NAME = "POD_NAME"
+#: refuses what another web page makes a browser ask; beside orthanc.json
+REQUEST_FILTER = "/etc/korthweb/request-filter.lua"
 
 
 def password_variable(user: str) -> str:
@@ -31,7 +33,7 @@ def orthanc_json(settings: Settings, tenant: Tenant, *, database_host: str = "po
     """Return the configuration that every pod of ``tenant`` mounts.
 
     It holds no password: ``${NAME}`` is replaced by Orthanc itself from the environment of its container, which
-    must have ``POD_NAME``, ``ORTHANC_POSTGRES_PASSWORD`` and one ``ORTHANC_<USER>_PASSWORD`` per user.
+    must have ``POD_NAME``, ``PGPASSWORD`` (libpq's) and one ``ORTHANC_<USER>_PASSWORD`` per user.
     """
     defaults = {
         "Name": tenant.name,
@@ -39,17 +41,25 @@ def orthanc_json(settings: Settings, tenant: Tenant, *, database_host: str = "po
         **_web(tenant),
         **_dicom(tenant),
         **_many_replicas(),
+        **_bounded(tenant),
         "PostgreSQL": _database(settings, database_host),
         # Ssl: the addresses in answers begin with https, which is where the gateway listens
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "EnableWado": True, "WadoRoot": "/wado", "Ssl": True},
         "OrthancExplorer2": {"Enable": True, "IsDefaultOrthancUI": True},
     }
-    return deep_merge(defaults, settings.orthanc.config)
+    found = deep_merge(defaults, settings.orthanc.config)
+    if tenant.modalities:
+        found["DicomModalities"] = {**found.get("DicomModalities", {}), **tenant.dicom_modalities}
+    # last, so that no script of a site's own takes its place; it asks theirs
+    found["LuaScripts"] = [*found.get("LuaScripts", ()), REQUEST_FILTER]
+    return found
 
 
 def _web(tenant: Tenant) -> dict[str, Any]:
     return {
         "HttpPort": HTTP_PORT,
+        # longer than the gateway keeps an idle connection (2 s), which otherwise sends into one that is being closed
+        "KeepAliveTimeout": 10,
         "RemoteAccessAllowed": True,
         "AuthenticationEnabled": True,
         "RegisteredUsers": {user: f"${{{name}}}" for user, name in password_variables(tenant).items()},
@@ -93,6 +103,12 @@ def _many_replicas() -> dict[str, Any]:
     }
 
 
+def _bounded(tenant: Tenant) -> dict[str, Any]:
+    """Return what keeps images from filling the volume, which would stop PostgreSQL with all that are there."""
+    # Recycle, which is Orthanc's default, deletes the oldest patients instead of refusing
+    return {"MaximumStorageSize": tenant.image_megabytes, "MaximumStorageMode": "Reject"}
+
+
 def _database(settings: Settings, host: str) -> dict[str, Any]:
     return {
         "EnableIndex": True,
@@ -101,12 +117,11 @@ def _database(settings: Settings, host: str) -> dict[str, Any]:
         "Port": 5432,
         "Database": settings.postgres.database,
         "Username": settings.postgres.user,
-        "Password": f"${{{DATABASE_PASSWORD}}}",
         "EnableSsl": False,  # the mesh encrypts
         "Lock": False,
         "IndexConnectionsCount": settings.orthanc.connections,
         "TransactionMode": "ReadCommitted",
-        # a database that is still starting is waited for, about a minute
-        "MaximumConnectionRetries": 30,
-        "ConnectionRetryInterval": 2,
+        # of a connection, a second apart, and of a transaction that another pod's ran into, 0.1 s longer each time
+        "MaximumConnectionRetries": 20,
+        "ConnectionRetryInterval": 1,
     }

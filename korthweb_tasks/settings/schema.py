@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import types
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -46,18 +44,6 @@ def kind_at(path: Path) -> Kind | None:
         if kind and (known := _KNOWN.get(path[: depth + 1])):
             kind = Kind(kind.name, known, kind.item, kind.model)
     return kind
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the known word most like ``word``, or nothing."""
-    by_fold = {fold(name): name for name in known}
-    near = difflib.get_close_matches(fold(word), by_fold, n=1, cutoff=0.6)
-    return f" (did you mean {by_fold[near[0]]!r}?)" if near else ""
-
-
-def fold(word: str) -> str:
-    """Return ``word`` without case and without the difference of ``-`` and ``_``."""
-    return word.lower().replace("-", "_")
 
 
 def dotted(path: Path, names: dict[Path, str] | None = None) -> str:

@@ -7,16 +7,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from korthweb_tasks.core import hints
 from korthweb_tasks.errors import SettingsError
-from korthweb_tasks.settings.fields import variable
+from korthweb_tasks.files import check_trusted
+from korthweb_tasks.settings.fields import DATABASE_USER, variable
+from korthweb_tasks.settings.layers import empty
 from korthweb_tasks.settings.parts import Tenant
 
 PREFIX = "KORTHWEB_SECRET_"
-DATABASE = "postgres"
+DATABASE = DATABASE_USER
 #: password or token for the Git server; the providers' own variables are taken too, since CI has those
 GIT_PASSWORD = f"{PREFIX}GIT_PASSWORD"
 TOKENS = {"github": "GITHUB_TOKEN", "gitlab": "GITLAB_TOKEN", "gitea": "GITEA_TOKEN"}
-SHORTEST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,25 @@ def collect(variables: Mapping[str, str], origins: Mapping[str, str]) -> Secrets
     Raises SettingsError, without the value, for a password that is too short or that orthanc.json can't carry.
     """
     tokens = (GIT_PASSWORD, *TOKENS.values())
-    found = {name: value for name, value in variables.items() if (name.startswith(PREFIX) or name in tokens) and value}
+    found = {name: value for name, value in variables.items() if name.startswith(PREFIX) or (name in tokens and value)}
     for name, value in found.items():
+        if not value.strip():
+            raise SettingsError(empty(origins.get(name, f"environment {name}"), name))
         if name not in tokens and (fault := unfit(value)):
             raise SettingsError(f"{origins.get(name, 'environment')}: {name} {fault}")
     return Secrets(found, {name: origins.get(name, "environment") for name in found})
+
+
+def weak(password: str) -> str:
+    """Return why ``password`` is none, wherever it was chosen, or nothing: the chart's own table says so, too."""
+    from korthweb_tasks.settings.orthanc_options import chart_file
+
+    table = chart_file("guarded.json")["passwords"]
+    if len(password) < table["shortest"]:
+        return f"is shorter than {table['shortest']} characters"
+    if password.lower() in table["known"]:
+        return "is one that everybody knows"
+    return "" if password.isprintable() else "holds a control character"
 
 
 def unfit(password: str) -> str:
@@ -72,8 +88,8 @@ def unfit(password: str) -> str:
 
     Orthanc replaces ``${NAME}`` inside the text of its JSON file, before it is parsed.
     """
-    if len(password) < SHORTEST:
-        return f"is shorter than {SHORTEST} characters"
+    if why := weak(password):
+        return why
     if not password.isprintable() or any(mark in password for mark in ('"', "\\", "${")):
         return "holds a character that orthanc.json can't carry (\", \\, ${ or a control character)"
     return ""
@@ -84,6 +100,7 @@ def read_env(path: Path) -> tuple[dict[str, str], dict[str, str], list[str]]:
 
     Raises SettingsError for an unreadable file and for a line that is not ``NAME=value``; no value is ever shown.
     """
+    check_trusted(path)
     try:
         text = path.read_bytes().decode("utf-8-sig")
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -91,9 +108,11 @@ def read_env(path: Path) -> tuple[dict[str, str], dict[str, str], list[str]]:
         return {}, {}, []
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SettingsError(f"{path.name} can't be read: {reason}", hint=f"ls -l {path}") from error
+        raise SettingsError(f"{path.name} can't be read: {reason}", hint=hints.shell("ls", "-l", path)) from error
     values, origins = _parse(text, path.name)
-    loose = [f"{path.name} holds secrets but others may read it (mode {mode:04o}): chmod 600 {path}"]
+    loose = [
+        f"{path.name} holds secrets but others may read it (mode {mode:04o}): `{hints.shell('chmod', '600', path)}`"
+    ]
     return values, origins, loose if mode & 0o077 and any(name.startswith(PREFIX) for name in values) else []
 
 

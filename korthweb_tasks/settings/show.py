@@ -15,8 +15,8 @@ from korthweb_tasks.settings.schema import Path, dotted
 _SECRET_KEY = re.compile(
     r"pass(word|wd|phrase)|secret|token|api_?key|private_?key|credential|authorization", re.IGNORECASE
 )
-_PLACEHOLDER = re.compile(r"^\$\{[A-Za-z_][A-Za-z0-9_]*(:-)?\}$")
-_URL_PASSWORD = re.compile(r"(\w+://[^/:@\s]*):[^@/\s]+@")
+_PLACEHOLDER = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-)?\}")
+_URL_PASSWORD = re.compile(r"([A-Za-z0-9_]+://[^/:@\s]*):[^@/\s]+@")
 #: of an Orthanc peer written as a list (address, user, password), the place of the password
 _PEER_PASSWORD = 2
 
@@ -54,7 +54,7 @@ def masked_tree(tree: Any, path: tuple[str | int, ...] = ()) -> Any:
         return {key: masked_tree(value, (*path, key)) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
         return [masked_tree(value, (*path, index)) for index, value in enumerate(tree)]
-    if not isinstance(tree, str) or not tree or _PLACEHOLDER.match(tree):
+    if not isinstance(tree, str) or not tree or _PLACEHOLDER.fullmatch(tree):
         return tree
     return MASK if _is_secret(path) else _URL_PASSWORD.sub(rf"\1:{MASK}@", tree)
 

@@ -44,7 +44,8 @@ def read_yaml(text: str, name: str) -> Document:
         raise _syntax(error, name, text) from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise SettingsError(f"{name}:{line}: a character that YAML does not allow ({error.reason})") from error
+        text = f"{name}:{line}: a character that YAML does not allow ({error.reason})"
+        raise SettingsError(text, hint="save the file as UTF-8 text") from error
     finally:
         loader.dispose()
 
@@ -55,7 +56,7 @@ def decode(raw: bytes, name: str) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise SettingsError(f"{name}:{line}: this is not UTF-8 text") from error
+        raise SettingsError(f"{name}:{line}: this is not UTF-8 text", hint="save the file as UTF-8") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,8 @@ class _Builder:
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
-                raise SettingsError(f"{self.name}:{line}: a key must be a word")
+                hint = "was a template meant to be filled in here?"
+                raise SettingsError(f"{self.name}:{line}: a key must be a word", hint=hint)
             key = str(key_node.value)  # as written: `on` and `1` are words here
             here = (*path, key)
             if key in data:

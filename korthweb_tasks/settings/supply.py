@@ -8,7 +8,10 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from korthweb_tasks.settings.fields import ImageName, Model, Network, PlainName, Quantity, dns_label
+from korthweb_tasks.settings.fields import DnsName, ImageName, Model, Network, PlainName, VariablePattern, dns_label
+from korthweb_tasks.settings.quantities import StorageSize
+
+_DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 
 
 class Images(Model):
@@ -18,6 +21,9 @@ class Images(Model):
         None, description="private mirror: replaces the registry's name in every image, for example mirror.hospital/ext"
     )
     pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field("IfNotPresent", description="when nodes pull")
+    pull_secrets: tuple[DnsName, ...] = Field(
+        (), description="names of Secrets with which nodes log in to the registry; each namespace with pods needs them"
+    )
     orthanc: ImageName = Field(
         "docker.io/orthancteam/orthanc", description="Orthanc, with PostgreSQL and DICOMweb plugins"
     )
@@ -37,12 +43,29 @@ class Images(Model):
     )
 
     def mirrored(self, image: str) -> str:
-        """Return ``image`` as nodes pull it: through the mirror, if there is one."""
+        """Return ``image`` as nodes pull it: through the mirror, if there is one.
+
+        Official images of Docker Hub are in its folder ``library``, also where their names do not say so.
+
+        >>> Images(registry="mirror.hospital/ext").mirrored("docker.io/traefik:v3")
+        'mirror.hospital/ext/library/traefik:v3'
+        """
         if self.registry is None:
             return image
         first, _, rest = image.partition("/")
         has_host = bool(rest) and ("." in first or ":" in first or first == "localhost")
-        return f"{self.registry}/{rest if has_host else image}"
+        path = rest if has_host else image
+        official = "/" not in path and (not has_host or first in _DOCKER_HUB)
+        return f"{self.registry}/{'library/' * official}{path}"
+
+    def hub(self, folder: str) -> str:
+        """Return a folder of images as nodes know it: through the mirror, if there is one."""
+        return self.mirrored(f"{folder}/image").removesuffix("/image")
+
+    @property
+    def pull_references(self) -> list[dict[str, str]]:
+        """Return the pull secrets as a pod names them."""
+        return [{"name": name} for name in self.pull_secrets]
 
 
 class Chart(Model):
@@ -70,6 +93,10 @@ class ToolSettings(Model):
     source: Literal["auto", "path", "download", "build"] = Field(
         "auto", description="auto: PATH, then a release download, then a build from Go modules; or only one of them"
     )
+    environment: tuple[VariablePattern, ...] = Field(
+        (),
+        description="variables that kubectl and the others get beside those they are known to need (MY_PLUGIN_*)",
+    )
 
 
 class LabSettings(Model):
@@ -83,7 +110,7 @@ class LabSettings(Model):
     )
     keep_build_caches: bool = Field(False, description="keep the Go caches (tens of GB) after the binaries are made")
     subnet: Network | None = Field(None, description="IPv4 network of the lab; none: a free one of 198.18.0.0/15")
-    volume_size: Quantity = Field("20Gi", description="size that each prepared volume claims to have")
+    volume_size: StorageSize = Field("20Gi", description="size that each prepared volume claims to have")
 
     @field_validator("name")
     @classmethod

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from korthweb_tasks.core.command import Command
+from korthweb_tasks.core.flux_home import BY_BOOTSTRAP, FluxHome
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.core.tree import Ref, Watched
 
-#: the namespace of Flux' controllers, its Kustomizations and sources
-SYSTEM = "flux-system"
 #: who asks a controller to look again, by a new value (any text)
 REQUESTED = "reconcile.fluxcd.io/requestedAt"
 #: whose fields these are: kustomize-controller takes away what kubectl has set under its own name
@@ -94,6 +93,7 @@ class Flux:
     """Builds commands for Flux in one target; every one names its context."""
 
     target: Target
+    home: FluxHome = BY_BOOTSTRAP
 
     def bootstrap(
         self,
@@ -104,17 +104,19 @@ class Flux:
         manifests: str = "",
         timeout: float | None = None,
         network_policy: bool = True,
+        pull_secret: str = "",
     ) -> Command:
-        """Return ``flux bootstrap``, which commits Flux' manifests and installs them; ``timeout`` in seconds.
+        """Return ``flux bootstrap``, which commits Flux's manifests and installs them; ``timeout`` in seconds.
 
         ``registry`` is where the controllers' images come from, ``manifests`` a folder to be used instead of those
-        inside of flux. The password travels by the environment. It can be run again, so it counts as repeatable; that
-        not all is healthy in time is an answer.
+        inside of flux, ``pull_secret`` the Secret with which nodes log in there. The password travels by the
+        environment. It can be run again, so it counts as repeatable; that not all is healthy in time is an answer.
         """
         args = ["bootstrap", repository.provider, "--branch", repository.branch, "--path", repository.path]
         args += ["--interval", repository.interval, "--components", ",".join(components)]
         args += [f"--network-policy={str(network_policy).lower()}"]
         args += _optional("--registry", registry) + _optional("--manifests", manifests)
+        args += _optional("--image-pull-secret", pull_secret)
         args += _optional("--author-name", repository.author) + _optional("--author-email", repository.email)
         args += _optional("--ca-file", repository.ca_file) + _by_provider(repository)
         secret = repository.secret
@@ -139,9 +141,15 @@ class Flux:
         """Return the removal of the controllers, their kinds and their namespace; what they applied stays."""
         return self._command("uninstall", "--silent", timeout=timeout, repeatable=True)
 
+    def login(self, url: str, private_key: str) -> Command:
+        """Return the making of our source's Secret for SSH; flux asks the server for its host key."""
+        args = ["create", "secret", "git", self.home.name, "--namespace", self.home.namespace, "--url", url]
+        return self._command(*args, "--private-key-file", private_key, repeatable=True)
+
     def diff(self, name: str, path: str, *, local_sources: Mapping[str, str] | None = None) -> Command:
         """Return the comparison of a folder with what Kustomization ``name`` has in the cluster; code 1: different."""
-        args = ["diff", "kustomization", name, "--path", path, "--progress-bar=false"]
+        args = ["diff", "kustomization", name, "--namespace", self.home.namespace]
+        args += ["--path", path, "--progress-bar=false"]
         if local_sources:
             joined = ",".join(f"{source}={folder}" for source, folder in local_sources.items())
             args += ["--recursive", "--local-sources", joined]
@@ -159,7 +167,7 @@ class Flux:
 
     def logs(self, component: str, *, follow: bool = False, since: str = "", tail: int = -1) -> Command:
         """Return what a controller has said, as it wrote it: a JSON object in each line."""
-        args = ["logs", f"deployment/{component}", "--namespace", SYSTEM, "--container", "manager"]
+        args = ["logs", f"deployment/{component}", "--namespace", self.home.controllers, "--container", "manager"]
         args += ["--follow"] if follow else []
         args += _optional("--since", since) + ([f"--tail={tail}"] if tail >= 0 else [])
         return Command(argv=("kubectl", *self.target.kubectl_args(), *args), repeatable=not follow)

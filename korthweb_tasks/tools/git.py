@@ -39,7 +39,7 @@ _OWN_WAY = (
     "advice.detachedHead=false",
 )
 _ENCRYPTED = re.compile(r"ENC\[[A-Z0-9_]+,[^\]]*\]")
-_FILE = re.compile(r"^diff --git a/(?P<name>.*) b/(?P=name)$")
+_FILE = re.compile(r"diff --git a/(?P<name>.*) b/(?P=name)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,5 +237,7 @@ def _of_one_file(text: str) -> str:
     if not re.search(r"(?m)^[ +-]kind: Secret$", text) and not _ENCRYPTED.search(text):
         return text
     lines = text.splitlines()
-    head = [line for line in lines[:6] if _FILE.match(line) or line.startswith(("new file", "deleted", "--- ", "+++ "))]
+    head = [
+        line for line in lines[:6] if _FILE.fullmatch(line) or line.startswith(("new file", "deleted", "--- ", "+++ "))
+    ]
     return "\n".join([*head, f"  (a Secret: its contents are not shown, {MASK})", ""])

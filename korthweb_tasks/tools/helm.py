@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -162,6 +163,15 @@ def _plain(source: str) -> tuple[str, ...]:
     """Return the flag for a registry on this machine, which needs no TLS."""
     near = host_of(source) in ("localhost", "127.0.0.1")
     return ("--plain-http",) if near and source.startswith("oci://") else ()
+
+
+def chart_name(chart: str) -> str:
+    """Return the name of a chart without its version.
+
+    >>> chart_name("orthanc-0.1.0-rc.1+abc")
+    'orthanc'
+    """
+    return re.split(r"-v?[0-9]+[.][0-9]", chart, maxsplit=1)[0]
 
 
 def rows(result: Result) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,10 +12,15 @@ from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.documents import items as items  # how `get` is read
 from korthweb_tasks.core.plan import Fact
 from korthweb_tasks.core.target import Target
+from korthweb_tasks.errors import GuardRefused, tail
 
 #: One Kubernetes object as plain JSON data.
 Object = Mapping[str, Any]
 FIELD_MANAGER = "korthweb"
+#: field managers of a person at the keyboard (`kubectl edit`, ...): what they changed of ours is put back
+BY_HAND = ("kubectl-edit", "kubectl-patch", "kubectl-set", "kubectl-label", "kubectl-annotate", "kubectl-rollout")
+#: what stderr says of a server-side apply that would override another field manager
+CONFLICT = "Apply failed with "
 #: exit codes of `kubectl diff`: 0 the same, 1 differences (2 and more: a fault)
 SAME, DIFFERENT = 0, 1
 #: what stderr says of a kind, a namespace or an object that is not there: an answer, for one who asks
@@ -88,10 +94,15 @@ class Kubectl:
         return self.command(*args, namespace=namespace, repeatable=True, final=ABSENT)
 
     def apply(self, objects: Iterable[Object], *, dry_run: bool = False, masks: tuple[str, ...] = ()) -> Command:
-        """Return a server-side apply of ``objects``, which travel by stdin."""
-        checked = ("--dry-run=server",) if dry_run else ()
-        args = ("apply", "--server-side", "--force-conflicts", f"--field-manager={FIELD_MANAGER}", *checked)
-        return self.command(*args, "--filename=-", stdin=as_json(objects), repeatable=True, masks=masks)
+        """Return a server-side apply of ``objects``, which travel by stdin.
+
+        What a person has changed by hand is put back; what another program says of these objects is not overridden:
+        GuardRefused names it.
+        """
+        checked = ("--dry-run=server", "--force-conflicts") if dry_run else ()
+        args = ("apply", "--server-side", f"--field-manager={FIELD_MANAGER}", *checked, "--filename=-")
+        command = self.command(*args, stdin=as_json(objects), repeatable=True, masks=masks)
+        return command if dry_run else replace(command, final=(CONFLICT,), follow=_settled)
 
     def diff(self, objects: Iterable[Object]) -> Command:
         """Return a server-side diff of ``objects``; exit code 0 the same, 1 different."""
@@ -102,7 +113,8 @@ class Kubectl:
 
     def create(self, objects: Iterable[Object], *, masks: tuple[str, ...] = ()) -> Command:
         """Return a creation that fails where one of the objects exists."""
-        return self.command("create", "--filename=-", stdin=as_json(objects), masks=masks)
+        words = ("create", f"--field-manager={FIELD_MANAGER}", "--filename=-")
+        return self.command(*words, stdin=as_json(objects), masks=masks)
 
     def delete(self, kind: str, *names: str, namespace: str | None = None, wait: bool = False) -> Command:
         """Return a deletion that is content when nothing is there."""
@@ -121,6 +133,25 @@ class Kubectl:
         A kind or namespace that does not exist yet means "no"; any other fault is raised.
         """
         return Fact(self.diff(objects), same)
+
+
+def conflicts(stderr: str) -> list[str]:
+    """Read which other field managers set what a server-side apply wants to set."""
+    return sorted(set(re.findall(r'conflicts? with "([^"]+)"', stderr)))
+
+
+def _settled(result: Result) -> Command | None:
+    """Return the same apply by force where only hands and older versions of korthweb are in its way."""
+    if not (managers := conflicts(result.stderr)):
+        return None
+    if strangers := [name for name in managers if not name.startswith((FIELD_MANAGER, *BY_HAND))]:
+        raise GuardRefused(
+            f"{' and '.join(strangers)} sets fields of the same objects, and would be overridden",
+            hint=f"take them out of {strangers[0]}, or give korthweb names of its own (tenants[].namespace)",
+            details=tail(result.stderr),
+        )
+    command = result.command
+    return replace(command, argv=(*command.argv, "--force-conflicts"), final=(), follow=None)
 
 
 def as_json(objects: Iterable[Object]) -> str:

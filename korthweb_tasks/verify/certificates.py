@@ -7,31 +7,32 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
+from korthweb_tasks.core import hints
 from korthweb_tasks.verify import tls
-from korthweb_tasks.verify.model import Broken, Finding
+from korthweb_tasks.verify.model import Broken, Finding, LeftOut
 
 if TYPE_CHECKING:
     from cryptography import x509
 
     from korthweb_tasks.verify.climb import Climb, Port
 
-SERVED_HINT = "kubectl get certificate,secret -A: does the gateway read the secret that the certificate is written to?"
-
 
 def served(climb: Climb, port: Port) -> Finding:
     """Say whether the chain, the names and the validity hold as served on ``port``."""
-    seen = tls.handshake(tls.looking(), climb.endpoint.address, port.number, port.host, climb.options.timeout)
+    try:
+        seen = tls.handshake(tls.looking(), climb.endpoint.address, port.number, port.host, climb.options.timeout)
+    except OSError as error:
+        refusal = tls.refusal(error)
+        raise Broken(f"port {port.number}: {refusal.why}", refusal.hint) from error
     if not seen.chain:
-        raise Broken(f"port {port.number} serves no certificate", SERVED_HINT)
-    from cryptography import x509
-
-    leaf = x509.load_der_x509_certificate(seen.chain[0])
+        raise Broken(f"port {port.number} serves no certificate", _served_hint())
+    leaf = leaf_of(seen)
     days = judge(leaf, port.host, datetime.datetime.now(datetime.timezone.utc), climb.options.min_days)
     context = tls.trusting(climb.endpoint.ca_pem)
     try:
         trusted = tls.handshake(context, climb.endpoint.address, port.number, port.host, climb.options.timeout)
     except ssl.SSLCertVerificationError as error:
-        raise Broken(f"port {port.number}: {error.verify_message}", SERVED_HINT) from error
+        raise Broken(f"port {port.number}: {error.verify_message}", _served_hint()) from error
     return Finding(
         f"{', '.join(names_of(leaf))} by {_common_name(leaf.issuer)}, {days:.0f} days left, {trusted.version}",
         {"days_left": round(days, 2)},
@@ -45,20 +46,36 @@ def judge(leaf: x509.Certificate, host: str, now: datetime.datetime, min_days: f
     """
     names = names_of(leaf)
     if not any(matches(name, host) for name in names):
-        raise Broken(f"the certificate is for {', '.join(names) or 'no name'}, not for {host}", SERVED_HINT)
+        raise Broken(f"the certificate is for {', '.join(names) or 'no name'}, not for {host}", _served_hint())
     if now < leaf.not_valid_before_utc:
         raise Broken(f"the certificate is not valid before {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC", CLOCK_HINT)
     days = (leaf.not_valid_after_utc - now).total_seconds() / 86400
     if days <= 0:
-        raise Broken(f"the certificate expired on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC", RENEW_HINT)
+        raise Broken(f"the certificate expired on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC", _renew_hint())
     lifetime = (leaf.not_valid_after_utc - leaf.not_valid_before_utc).total_seconds() / 86400
     if days < (least := min(min_days, lifetime / 10)):
-        raise Broken(f"the certificate expires in {days:.1f} days, less than {least:.1f}", RENEW_HINT)
+        raise Broken(f"the certificate expires in {days:.1f} days, less than {least:.1f}", _renew_hint())
     return days
 
 
 CLOCK_HINT = "compare the clocks of this machine and of the cluster"
-RENEW_HINT = "cert-manager should have renewed it: kubectl describe certificate, and its CertificateRequests"
+
+
+def _served_hint() -> str:
+    look = hints.kubectl("get", "certificates,secrets", "--all-namespaces")
+    return f"`{look}`: does the gateway read the secret that the certificate is written to?"
+
+
+def _renew_hint() -> str:
+    look = hints.kubectl("get", "certificates,certificaterequests", "--all-namespaces")
+    return f"cert-manager should have renewed it: `{look}`"
+
+
+def leaf_of(seen: tls.Served) -> x509.Certificate:
+    """Return the certificate of the server itself."""
+    from cryptography import x509
+
+    return x509.load_der_x509_certificate(seen.chain[0])
 
 
 def names_of(leaf: x509.Certificate) -> list[str]:
@@ -80,15 +97,57 @@ def matches(pattern: str, host: str) -> bool:
 
 
 def old_versions_refused(climb: Climb, port: Port) -> Finding:
-    """Offer TLS 1.0 and 1.1 alone: each must be refused, while the control (TLS 1.2 or 1.3) was taken."""
+    """Offer TLS 1.0 and 1.1 alone: each must be refused, while the control (TLS 1.2 or 1.3) was taken.
+
+    On the DICOM port, a tenant's settings may let them in.
+    """
     answers = []
-    for version in (0x0301, 0x0302):
+    for version, number in ((0x0301, "1.0"), (0x0302, "1.1")):
+        climb.listening(port)
         name = tls.WIRE_VERSIONS[version]
+        if port == climb.dicom and climb.endpoint.policy.tls_minimum <= number:
+            answers.append(f"{name}: allowed by dicom.tls.minimum")
+            continue
         answer = tls.answer_to_version(climb.endpoint.address, port.number, port.host, version, climb.options.timeout)
         if answer == "accepted":
             raise Broken(f"port {port.number} accepts {name}", "set the gateway's minProtocolVersion to TLSV1_2")
         answers.append(f"{name}: {answer}")
     return Finding(", ".join(answers))
+
+
+def suites_as_set(climb: Climb) -> Finding:
+    """Offer each cipher suite of TLS 1.2 alone: those of the tenant's dicom.tls are taken, and no other."""
+    policy, (address, number, name) = climb.endpoint.policy, climb.dicom_address
+    if not policy.suites:
+        raise LeftOut("the settings are not known")
+    key = "ECDSA" if _has_curve(climb) else "RSA"
+    wanted = [suite for suite in policy.suites if _fits(suite, key)] if policy.tls_minimum != "1.3" else []
+    if unfit := [suite for suite in policy.suites if suite in tls.OLD_SUITES and not _fits(suite, key)]:
+        hint = f"a certificate with the other kind of key, or a suite for {key}"
+        raise Broken(f"no modality gets {unfit[0]}: the certificate's key is {key}", hint)
+    taken = [
+        suite
+        for suite, code in tls.SUITES.items()
+        if tls.answer_to_version(address, number, name, 0x0303, climb.options.timeout, (code,)) == "accepted"
+    ]
+    again = hints.task(f"{climb.options.approach or 'manual'}.deploy", tenant=climb.endpoint.tenant)
+    if missing := [suite for suite in wanted if suite not in taken]:
+        raise Broken(f"port {number} does not take {', '.join(missing)}, which dicom.tls has", again)
+    if others := [suite for suite in taken if suite not in policy.suites]:
+        raise Broken(f"port {number} takes {', '.join(others)}, which dicom.tls does not have", again)
+    return Finding(f"TLS 1.2: {', '.join(taken) or 'none'}; no other")
+
+
+def _fits(suite: str, key: str) -> bool:
+    """Return True if a server with such a key can have a suite."""
+    return ("ECDSA" in suite) == (key == "ECDSA")
+
+
+def _has_curve(climb: Climb) -> bool:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+    seen = tls.handshake(tls.looking(), *climb.dicom_address, climb.options.timeout)
+    return isinstance(leaf_of(seen).public_key(), EllipticCurvePublicKey)
 
 
 def stranger_refused(climb: Climb, port: Port) -> Finding:
@@ -129,7 +188,9 @@ def address_known(climb: Climb) -> Finding:
     """Say whether there is an address to connect to, and that it resolves."""
     address = climb.endpoint.address
     if not address:
-        raise Broken("the ingress has no address", "kubectl get service -A: is a load balancer giving out addresses?")
+        look = hints.kubectl("get", "services", "--all-namespaces")
+        hint = f"`{look}`: is a load balancer giving out addresses? For a NodePort or port-forward: --address"
+        raise Broken("the ingress has no address", f"{hint}, --https-port and --dicom-port")
     try:
         found = socket.getaddrinfo(address, climb.endpoint.https_port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -10,12 +11,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from korthweb_tasks.verify import tls
-from korthweb_tasks.verify.model import Broken, Endpoint, Options
+from korthweb_tasks.verify.model import Broken, Endpoint, LeftOut, Options
 
 if TYPE_CHECKING:
     import ssl
 
     from korthweb_tasks.verify.images import Consignment
+
+
+#: seconds until a port-forward has seen a reset, and until whoever runs it in a loop has begun it anew
+RESET_SEEN, BEGUN_ANEW = 0.2, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,7 @@ class Pod:
     uid: str
     ready: bool
     fault: str = ""
+    namespace: str = ""
 
 
 class Get(Protocol):
@@ -66,7 +72,8 @@ class ClusterAccess(Protocol):
 class Climb:
     """The state of one climb. ``sent`` is set as soon as a first image may have arrived.
 
-    ``calm_by`` (monotonic clock) is until when an ingress may be without a backend.
+    ``calm_by`` (monotonic clock) is until when an ingress may be without a backend. ``gone``: the typed address does
+    not listen any more.
     """
 
     endpoint: Endpoint
@@ -74,6 +81,29 @@ class Climb:
     options: Options
     sent: Consignment | None = None
     calm_by: float = 0.0
+    gone: bool = False
+
+    def listening(self, port: Port) -> None:
+        """Wait until a typed address listens, before something is tried there that must be refused.
+
+        A kubectl port-forward ends when the gateway resets a connection, and what nobody listens to any more would pass
+        for a refusal. Raises LeftOut where nobody begins it anew.
+        """
+        if not self.options.address or self.gone:
+            self._still(port)
+            return
+        time.sleep(RESET_SEEN)
+        end = time.monotonic() + BEGUN_ANEW
+        while not _listens(self.endpoint.address, port.number):
+            if time.monotonic() > end:
+                self.gone = True
+                self._still(port)
+            time.sleep(RESET_SEEN)
+
+    def _still(self, port: Port) -> None:
+        if self.gone:
+            why = "a kubectl port-forward ends at the first refusal: run it in a loop"
+            raise LeftOut(f"nothing listens on {self.endpoint.address}:{port.number} any more ({why})")
 
     def be_patient(self, times: int = 1) -> None:
         """From now on, for ``times`` × ``settle`` seconds, an ingress without a backend is asked again."""
@@ -89,10 +119,20 @@ class Climb:
         """Return the port for DICOM over TLS."""
         return Port(self.endpoint.dicom_port, self.endpoint.dicom_host)
 
+    @property
+    def dicom_address(self) -> tuple[str, int, str]:
+        """Return address, port and name of DICOM, as a handshake takes them."""
+        return self.endpoint.address, self.endpoint.dicom_port, self.endpoint.dicom_host
+
     @cached_property
     def context(self) -> ssl.SSLContext:
         """Return the context that trusts the tenant's CA and nothing else."""
         return tls.trusting(self.endpoint.ca_pem)
+
+    @cached_property
+    def dicom_context(self) -> ssl.SSLContext:
+        """Return the same context for DICOM."""
+        return tls.as_modality(self.endpoint.ca_pem)
 
     def cluster(self) -> ClusterAccess:
         """Return the way to the pods. Raises Broken where there is none."""
@@ -105,6 +145,14 @@ class Climb:
         if self.sent is None:
             raise Broken("no image was sent")
         return self.sent
+
+
+def _listens(address: str, number: int) -> bool:
+    try:
+        with socket.create_connection((address, number), BEGUN_ANEW):
+            return True
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -11,15 +9,18 @@ from typing import Any
 import httpx
 
 from korthweb_tasks.verify import web
-from korthweb_tasks.verify.climb import Climb, quiet_dicom
-from korthweb_tasks.verify.images import MARK, Consignment, Image, digest_of
+from korthweb_tasks.verify.climb import Climb
+from korthweb_tasks.verify.images import MARK, Consignment, Image
 from korthweb_tasks.verify.model import Broken, Finding
+from korthweb_tasks.verify.received import compare, of_answer
 
 #: whole DICOM files in the encoding in which they are stored, whichever that is
 WADO_ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 JSON_ACCEPT = "application/dicom+json"
 STUDY_UID, INSTANCE_UID = "0020000D", "00080018"
 PAGE = 100
+#: bytes a second that come back at least, beyond the time-out
+SLOWEST = 2e6
 
 
 def find(climb: Climb) -> Finding:
@@ -48,8 +49,7 @@ def read_back(climb: Climb) -> Finding:
     with web.logged_in(climb) as session:
         for image in consignment.images:
             once = time.perf_counter()
-            response = web.must(web.patiently(climb, session, "GET", wado_path(image), accept=WADO_ACCEPT))
-            compare(image, response.headers.get("content-type", ""), response.content)
+            read_one(climb, session, image)
             slowest = max(slowest, time.perf_counter() - once)
     seconds = time.perf_counter() - began
     speed = consignment.size / seconds / 1e6
@@ -57,6 +57,23 @@ def read_back(climb: Climb) -> Finding:
         f"{len(consignment.images)} images identical, {speed:.1f} MB/s",
         {"mb_per_s": round(speed, 2), "slowest_ms": round(slowest * 1000, 2)},
     )
+
+
+def read_one(climb: Climb, session: httpx.Client, image: Image) -> None:
+    """Read one instance and compare it, without having it in memory. Raises Broken."""
+    patience = climb.options.timeout + image.length / SLOWEST
+
+    def read() -> None:
+        headers = {"Accept": WADO_ACCEPT}
+        with session.stream("GET", wado_path(image), headers=headers, timeout=patience) as response:
+            if response.status_code != 200:
+                response.read()
+            if response.status_code in web.PASSING and time.monotonic() <= climb.calm_by:
+                raise httpx.ReadError(f"answered with {response.status_code}")
+            with of_answer(web.must(response).headers.get("content-type", ""), response.iter_bytes()) as file:
+                compare(image, file)
+
+    web.persistently(climb, read)
 
 
 def clean(climb: Climb) -> Finding:
@@ -109,33 +126,3 @@ def _value(row: Mapping[str, Any], tag: str) -> str:
 def wado_path(image: Image) -> str:
     """Return the DICOMweb path of one image."""
     return f"/dicom-web/studies/{image.study}/series/{image.series}/instances/{image.instance}"
-
-
-def compare(image: Image, content_type: str, body: bytes) -> None:
-    """Raise Broken unless ``body`` holds just this image, with the same encoding and pixel data."""
-    import pydicom
-
-    parts = multipart(content_type, body)
-    if len(parts) != 1:
-        raise Broken(f"WADO gives {len(parts)} files for {image.source}, not 1")
-    with quiet_dicom():
-        came = pydicom.dcmread(io.BytesIO(parts[0]))
-        if str(came.SOPInstanceUID) != image.instance:
-            raise Broken(f"WADO gives another image than {image.source}")
-        syntax = str(came.file_meta.TransferSyntaxUID)
-        if syntax != image.transfer_syntax:
-            raise Broken(f"{image.source} was sent as {image.transfer_syntax} and comes back as {syntax}")
-        if digest_of(came) != image.digest:
-            size = len(bytes(came["PixelData"].value))
-            raise Broken(f"the pixel data of {image.source} differ: {image.size} bytes were sent, {size} came back")
-
-
-def multipart(content_type: str, body: bytes) -> list[bytes]:
-    """Split a multipart answer into the contents of its parts. Raises Broken for anything else."""
-    found = re.search(r'boundary="?([^";]+)"?', content_type)
-    if not content_type.startswith("multipart/related") or not found:
-        raise Broken(f"WADO answers with {content_type or 'no content type'}, not with multipart/related")
-    mark = b"\r\n--" + found[1].encode("ascii")
-    # What stands before the first mark is a preamble; a mark followed by two dashes is the end.
-    pieces = (b"\r\n" + body).split(mark)[1:]
-    return [piece.split(b"\r\n\r\n", 1)[1] for piece in pieces if not piece.startswith(b"--") and b"\r\n\r\n" in piece]

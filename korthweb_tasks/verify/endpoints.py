@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from korthweb_tasks.core import hints
 from korthweb_tasks.core.command import Command, Result
-from korthweb_tasks.errors import UsageError, VerifyFailed
+from korthweb_tasks.errors import VerifyFailed
 from korthweb_tasks.settings.orthanc import password_variable
+from korthweb_tasks.settings.words import unknown
 from korthweb_tasks.tools.kubectl import Kubectl, items
-from korthweb_tasks.verify.model import Endpoint, Secret
+from korthweb_tasks.verify.model import Endpoint, Options, Policy, Secret
 
 if TYPE_CHECKING:
     from korthweb_tasks.settings.parts import Tenant
 
-#: the ports of the way in, as every approach opens them
-HTTPS, DICOM = 443, 11112
 Run = Callable[[Command], Result]
 
 
@@ -41,12 +41,17 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Where one approach keeps things. ``cas`` are tried in order; ``selector`` finds Orthanc's pods."""
+    """Where one approach keeps things. ``cas`` are tried in order; ``selector`` finds Orthanc's pods.
+
+    ``own`` is the Service of a gateway that only this tenant has, which counts before ``ingress``: beside somebody
+    else's mesh the manual approach makes one.
+    """
 
     ingress: tuple[str, str]
     cas: tuple[Key, ...]
     password: Key
     selector: str = "app=orthanc"
+    own: tuple[str, str] | None = None
 
 
 #: approach -> where things are
@@ -54,8 +59,13 @@ LOOKUPS: Mapping[str, Lookup] = {
     "manual": Lookup(
         ingress=("istio-system", "istio-ingressgateway"),
         # tls.crt of the authority's Secret is its certificate; its key in the same Secret is never read
-        cas=(Key("istio-system", "{ns}-ca", "tls.crt"), Key("istio-system", "{ns}-tls", "ca.crt")),
+        cas=tuple(
+            Key(place, f"{{ns}}-{kind}", key)
+            for place in ("istio-system", "{ns}")
+            for kind, key in (("ca", "tls.crt"), ("tls", "ca.crt"))
+        ),
         password=Key("{ns}", "orthanc-users", "{password}"),
+        own=("{ns}", "ingress"),
     ),
     "helm": Lookup(
         ingress=("{ns}", "orthanc-traefik"),
@@ -74,7 +84,7 @@ LOOKUPS: Mapping[str, Lookup] = {
 def lookup_of(approach: str) -> Lookup:
     """Return the table of ``approach``. Raises UsageError for one that is not known."""
     if approach not in LOOKUPS:
-        raise UsageError(f"no verification for the approach {approach}", hint=f"--approach {' or '.join(LOOKUPS)}")
+        raise unknown("verification for the approach", approach, LOOKUPS, "--approach takes")
     return LOOKUPS[approach]
 
 
@@ -84,14 +94,16 @@ def find_endpoint(run: Run, kubectl: Kubectl, tenant: Tenant, approach: str) -> 
     Raises VerifyFailed where the tenant is not deployed, and what ``run`` raises.
     """
     lookup, user = lookup_of(approach), tenant.users[0]
-    namespace, service = (text.format(ns=tenant.namespace) for text in lookup.ingress)
-    found = items(run(kubectl.get("service", service, namespace=namespace)))
+    found: list[dict[str, Any]] = []
+    for place in filter(None, (lookup.own, lookup.ingress)):
+        namespace, service = (text.format(ns=tenant.namespace) for text in place)
+        found = found or items(run(kubectl.get("service", service, namespace=namespace)))
     cas = [key.named(tenant, user) for key in lookup.cas]
     ca = next((text for key in cas if (text := _read(run, kubectl, key))), "")
     password = _read(run, kubectl, where := lookup.password.named(tenant, user))
     if not ca or not password:
         missing = where if ca else cas[0]
-        hint = f"inv {approach}.deploy --tenant {tenant.name}"
+        hint = hints.task(f"{approach}.deploy", tenant=tenant.name)
         raise VerifyFailed(f"{tenant.name} is not deployed: there is no {missing}", hint=hint)
     return Endpoint(
         tenant=tenant.name,
@@ -102,9 +114,47 @@ def find_endpoint(run: Run, kubectl: Kubectl, tenant: Tenant, approach: str) -> 
         ca_pem=ca,
         username=user,
         password=Secret(password),
-        https_port=HTTPS,
-        dicom_port=DICOM,
+        https_port=tenant.ports.https,
+        dicom_port=tenant.ports.dicom,
+        namespace=tenant.namespace,
+        policy=Policy(tls_minimum=tenant.dicom.tls.minimum, suites=tenant.dicom.tls.suites),
     )
+
+
+def let_in_without_sni(endpoint: Endpoint, tenant: Tenant, chart: Mapping[str, Any]) -> Endpoint:
+    """Return the endpoint with the port for modalities that name no server, by the tenant's settings or the chart's."""
+    port = tenant.dicom.without_sni
+    ingress = chart.get("ingress", {}).get("withoutSni", {})
+    if port is None and ingress.get("enabled"):
+        entry = chart.get("traefik", {}).get("ports", {}).get(ingress.get("entryPoint", "dicom-any"), {})
+        port = int(entry.get("exposedPort") or entry.get("port") or 0)
+    return replace(endpoint, policy=replace(endpoint.policy, without_sni=port))
+
+
+def as_told(endpoint: Endpoint, options: Options) -> Endpoint:
+    """Return the endpoint with the address, the ports and the AE title that were typed."""
+    return replace(
+        endpoint,
+        address=options.address or endpoint.address,
+        https_port=options.https_port or endpoint.https_port,
+        dicom_port=options.dicom_port or endpoint.dicom_port,
+        aet=options.called_aet or endpoint.aet,
+    )
+
+
+def permitted(endpoint: Endpoint, orthanc: Mapping[str, Any], calling: str) -> Endpoint:
+    """Return the endpoint with the operations that this orthanc.json allows to an AE title."""
+    modalities = orthanc.get("DicomModalities", {})
+    known = [one for one in modalities.values() if calling in (one[:1] if isinstance(one, list) else [one.get("AET")])]
+    found = set()
+    for operation in ("Store", "Find", "Get", "Move", "StorageCommitment"):
+        flags = (one.get(f"Allow{operation}", True) for one in known if isinstance(one, Mapping))
+        entry = any(flags) or any(isinstance(one, list) for one in known)
+        if entry or orthanc.get(f"DicomAlwaysAllow{operation}"):
+            found.add(operation)
+    places = [one[1:3] if isinstance(one, list) else [one.get("Host"), one.get("Port")] for one in known]
+    place = next(((str(host), int(port)) for host, port in places if host and port), None)
+    return replace(endpoint, policy=replace(endpoint.policy, operations=frozenset(found), reports_to=place))
 
 
 def address_of(service: Mapping[str, Any]) -> str:

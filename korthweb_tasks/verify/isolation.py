@@ -15,9 +15,13 @@ from typing import Literal, Protocol
 
 import httpx
 
+from korthweb_tasks.core import hints
+from korthweb_tasks.core.durations import duration
 from korthweb_tasks.errors import Interrupted, KorthwebError, UsageError
 from korthweb_tasks.verify.model import Broken
 
+#: B's namespace -> what to look at
+Hint = Callable[[str], str]
 Kind = Literal["refused", "reached", "unclear"]
 CellStatus = Literal["passed", "broken", "unknown"]
 #: (row, tenant) -> what the rightful tenant saw; (row, A, B) -> what A saw at B
@@ -26,6 +30,7 @@ Attempts = Mapping[tuple[str, str, str], Sequence["Seen"]]
 
 OUTSIDE, MESH = "from outside of the cluster", "from a pod of A inside of the mesh"
 PLAIN, RIGHTS = "from a pod without a sidecar", "with A's service accounts"
+HOME = "by what A makes in its own namespace"
 #: what is said of a way at its end
 DONE, LAME = "done", "not gone to its end"
 #: a control slower than this (ms) takes the meaning from an attempt that got no answer at all
@@ -34,7 +39,7 @@ SLOW = 1500.0
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One kind of attempt. In ``title`` A is who tries and B whose it is; ``hint`` is what to look at in ``{ns}`` of B.
+    """One kind of attempt. In ``title`` A is who tries and B whose it is; ``hint`` is what to look at.
 
     ``both``: the control of A counts beside that of B.
     """
@@ -42,23 +47,37 @@ class Row:
     name: str
     group: str
     title: str
-    hint: str
+    hint: Hint
     both: bool = False
 
 
-_POLICIES = "kubectl --namespace {ns} get networkpolicy,authorizationpolicy,peerauthentication; korthweb gitops.diff"
-_MTLS = "kubectl --namespace {ns} get peerauthentication default --output=yaml (STRICT?), and the NetworkPolicies there"
-_RIGHTS = "kubectl get rolebinding,clusterrolebinding --all-namespaces --output=wide: who binds A's accounts to that?"
+def _look(question: str, *words: str) -> Hint:
+    """Return a hint that is a look at B's namespace, and the question it answers."""
+    return lambda ns: f"`{hints.kubectl('get', *words, namespace=ns)}`: {question}"
+
+
+def _text(text: str) -> Hint:
+    return lambda ns: text.format(ns=ns)
+
+
+_POLICIES = _look("are they there, as written?", "networkpolicies,authorizationpolicies,peerauthentications")
+_MTLS = _look("is it STRICT, and are the NetworkPolicies there?", "peerauthentication", "default", "--output=yaml")
+_LIMITS = _look("are they there, and clusterrole korthweb-tenant?", "validatingadmissionpolicybindings")
+_RIGHTS = _look("who binds A's accounts to that?", "rolebindings,clusterrolebindings", "--output=wide")
+_RULES = _look("who may reach Orthanc, and who the database?", "authorizationpolicies", "--output=yaml")
 ROWS: tuple[Row, ...] = (
     Row("certificate", OUTSIDE, "A's certificate and authority",
-        "kubectl --namespace {ns} get gateway.networking.istio.io --output=yaml: hosts and selector of B's own alone"),
-    Row("password", OUTSIDE, "A's user and password", "korthweb gitops.credentials: no password may be shared"),
-    Row("aet", OUTSIDE, "A's AE title", 'orthanc.json in {ns}: "DicomCheckCalledAet": true; tenants\' own AE titles'),
+        _look("hosts and selector of B's own alone?", "gateways.networking.istio.io", "--output=yaml")),
+    Row("password", OUTSIDE, "A's user and password",
+        _look("no password may be shared", "secret", "orthanc-users", "--output=yaml")),
+    Row("aet", OUTSIDE, "A's AE title",
+        _text('orthanc.json in {ns}: "DicomCheckCalledAet": true; tenants\' own AE titles')),
     Row("images", OUTSIDE, "A's images, by B's QIDO and WADO",
-        "configmap/orthanc-app in {ns}: Orthanc must use the database of its own namespace", both=True),
+        _text("configmap/orthanc-app in {ns}: Orthanc must use the database of its own namespace"), both=True),
     Row("mesh-8042", MESH, "B's HTTP (8042), with A's gateway's identity", _POLICIES),
     Row("mesh-4242", MESH, "B's DICOM (4242), with A's gateway's identity", _POLICIES),
     Row("mesh-5432", MESH, "B's database (5432), with A's Orthanc's identity", _POLICIES),
+    Row("own-mesh", MESH, "all three from B's own namespace, with the identity of another program", _RULES),
     Row("plain-8042", PLAIN, "B's HTTP (8042), by service and by pod", _MTLS),
     Row("plain-4242", PLAIN, "B's DICOM (4242), by service and by pod", _MTLS),
     Row("plain-5432", PLAIN, "B's database (5432), by service and by pod", _MTLS),
@@ -66,7 +85,20 @@ ROWS: tuple[Row, ...] = (
     Row("secrets", RIGHTS, "B's Secrets", _RIGHTS),
     Row("exec", RIGHTS, "B's pods: start, enter, forward", _RIGHTS),
     Row("objects", RIGHTS, "B's workloads, policies and custom resources", _RIGHTS),
+    Row("routes", HOME, "routes and gateways for B's names", _LIMITS, both=True),
+    Row("names", HOME, "services, endpoints and certificates in B's name", _LIMITS, both=True),
+    Row("privileged", HOME, "pods that own the node, hence B", _LIMITS, both=True),
+    Row("monitors", HOME, "monitors that send Prometheus to B, or its token to A", _LIMITS, both=True),
+    Row("walls", HOME, "the walls of A, taken away by A", _LIMITS, both=True),
 )  # fmt: skip
+
+
+#: approach -> the rows that hold for its tenants. By hand they share one gateway, whose identity no pod of theirs has:
+#: what the mesh refuses can't have a control of a tenant's own
+ROWS_OF: Mapping[str, tuple[Row, ...]] = {
+    "gitops": ROWS,
+    "manual": tuple(row for row in ROWS if row.group in (OUTSIDE, RIGHTS, HOME)),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +174,13 @@ def prove(
     namespaces: Mapping[str, str],
     say: Callable[[str, str], None] = lambda *_: None,
     stop: Callable[[], None] = lambda: None,
+    rows: Sequence[Row] = ROWS,
 ) -> Isolation:
     """Go all ways side by side and judge every cell; ``namespaces`` are those of the tenants, by name.
 
-    ``say`` is told (way, what it does now); ``stop`` ends what runs, at Ctrl-C. Whatever happens, what was made
-    is removed again. Raises UsageError for less than two tenants, and Interrupted.
+    ``say`` is told (way, what it does now); ``stop`` ends what runs, at Ctrl-C; ``rows`` are those that have to be
+    there. Whatever happens, what was made is removed again. Raises UsageError for less than two tenants, and
+    Interrupted.
     """
     if len(namespaces) < 2:
         raise UsageError("isolation is between tenants: there must be two of them", hint="add one to korthweb.yaml")
@@ -168,7 +202,7 @@ def prove(
         raise
     notes += _leave(ways)
     seconds = time.monotonic() - began
-    cells = tuple(judged(walks, namespaces))
+    cells = tuple(judged(walks, namespaces, rows))
     return Isolation(tenants=tuple(namespaces), cells=cells, seconds=seconds, notes=tuple(notes))
 
 
@@ -209,10 +243,10 @@ def _left(way: Way) -> tuple[str, ...]:
         return (_line(f"{way.name}: {error}"),)
 
 
-def judged(walks: Iterable[Walk], namespaces: Mapping[str, str]) -> Iterable[Cell]:
+def judged(walks: Iterable[Walk], namespaces: Mapping[str, str], rows: Iterable[Row] = ROWS) -> Iterable[Cell]:
     """Judge every cell, row by row."""
     by_row = {row: walk for walk in walks for row in walk.rows}
-    for row in ROWS:
+    for row in rows:
         walk = by_row.get(row.name, Walk((row.name,), fault="this was not tried"))
         for a, b in permutations(namespaces, 2):
             yield judge(row, a, b, walk, namespaces[b])
@@ -224,7 +258,7 @@ def judge(row: Row, a: str, b: str, walk: Walk, namespace: str) -> Cell:
     owners = (b, a) if row.both else (b,)
     checks = [round_.get((row.name, who)) for who in owners for round_ in (walk.before, walk.after)]
     control = "; ".join(dict.fromkeys(f"{who}: {_two(row.name, who, walk)}" for who in owners))
-    hint = row.hint.format(ns=namespace)
+    hint = row.hint(namespace)
     ms = max((seen.ms for seen in tries), default=0.0)
 
     def cell(status: CellStatus, seen: str, hint: str = "") -> Cell:
@@ -235,13 +269,13 @@ def judge(row: Row, a: str, b: str, walk: Walk, namespace: str) -> Cell:
     if walk.fault or not tries:
         return cell("unknown", walk.fault or "this was not tried", "mend that, then try again")
     if failed := [check.text if check else "was not tried" for check in checks if not check or check.kind != "reached"]:
-        return cell("unknown", f"the control failed: {failed[0]}", f"korthweb verify.all --tenant {b} says more")
+        return cell("unknown", f"the control failed: {failed[0]}", f"`{hints.task('verify.all', tenant=b)}` says more")
     if unclear := [seen.text for seen in tries if seen.kind == "unclear"]:
         return cell("unknown", "; ".join(unclear), "no refusal and no way in either: try again")
     if any(seen.silent for seen in tries) and (slowest := max(c.ms for c in checks if c)) > SLOW:
         silence = next(seen.text for seen in tries if seen.silent)
         return cell(
-            "unknown", f"{silence}, but the control took {slowest / 1000:.1f} s", "the cluster is slow: try again"
+            "unknown", f"{silence}, but the control took {duration(slowest / 1000)}", "the cluster is slow: try again"
         )
     return cell("passed", "; ".join(dict.fromkeys(seen.text for seen in tries)))
 

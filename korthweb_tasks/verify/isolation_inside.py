@@ -21,6 +21,8 @@ PORTS: Mapping[str, tuple[Role, str]] = {
     "4242": ("gateway", "orthanc"),
     "5432": ("database", "database"),
 }
+#: role -> a member of the mesh that is not it
+WRONG: Mapping[Role, Role] = {"gateway": "database", "database": "gateway"}
 #: Kubernetes has no port here for anybody; a question to it is never sent
 NOWHERE = "0.0.0.0"  # noqa: S104 - a mark, not an address that is bound
 
@@ -43,6 +45,7 @@ class Inside:
     name: str = "from inside"
     rows: tuple[str, ...] = (
         *(f"{group}-{port}" for group in ("mesh", "plain") for port in PORTS),
+        "own-mesh",
         "own-plain",
     )
     open_ways: set[tuple[str, str, str]] = field(default_factory=set)
@@ -64,11 +67,12 @@ class Inside:
             own = [asked[name, role].get(f"own-{port}", _UNASKED) for port, (role, _) in PORTS.items()]
             controls |= {(f"{group}-{port}", name): seen for port, seen in zip(PORTS, own, strict=True)
                          for group in ("mesh", "plain")}  # fmt: skip
-            controls["own-plain", name] = next((seen for seen in own if seen.kind != "reached"), _together(own))
+            every = next((seen for seen in own if seen.kind != "reached"), _together(own))
+            controls |= {("own-mesh", name): every, ("own-plain", name): every}
         return controls
 
     def attempts(self) -> Attempts:
-        """Let every probe try every other tenant, and those without a sidecar their own."""
+        """Let every probe try every other tenant, and in its own what its identity or lack of one must not reach."""
         asked = self._ask(self._strange)
         found: dict[tuple[str, str, str], list[Seen]] = {}
         for a, b in permutations(self.places, 2):
@@ -76,6 +80,11 @@ class Inside:
                 found[f"mesh-{port}", a, b] = self._told(asked, a, b, role, (f"at-{b}-{port}-service",))
                 ways = (f"at-{b}-{port}-service", f"at-{b}-{port}-pod")
                 found[f"plain-{port}", a, b] = self._told(asked, a, b, "plain", ways)
+            found["own-mesh", a, b] = [
+                one
+                for port, (role, _) in PORTS.items()
+                for one in self._told(asked, b, b, WRONG[role], (f"at-{b}-{port}-service",))
+            ]
             names = tuple(f"at-{b}-{port}-{by}" for port in PORTS for by in ("service", "pod"))
             found["own-plain", a, b] = self._told(asked, b, b, "plain", names)
         return found
@@ -105,7 +114,7 @@ class Inside:
                 if role == "plain":
                     yield self._question(f"at-{other}-{port}-service", other, port, "service")
                     yield self._question(f"at-{other}-{port}-pod", other, port, "pod")
-                elif role == who and other != name:
+                elif (role == who) is (other != name):  # its own way elsewhere, another's at home
                     yield self._question(f"at-{other}-{port}-service", other, port, "service")
 
     def _question(self, name: str, target: str, port: str, by: str) -> Question:

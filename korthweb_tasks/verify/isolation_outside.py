@@ -13,6 +13,7 @@ import httpx
 import pydicom.data  # noqa: F401
 import pynetdicom  # noqa: F401 - both loaded before any thread begins: two threads can't load them at one time
 
+from korthweb_tasks.core.durations import limit
 from korthweb_tasks.verify import dicom, dicomweb, images, tls, web
 from korthweb_tasks.verify.climb import Climb, Port, quiet_dicom
 from korthweb_tasks.verify.images import Consignment
@@ -148,9 +149,13 @@ def _tried(row: str, a: Climb, b: Climb) -> tuple[Seen, ...]:
 
 
 def certificate(a: Climb, b: Climb) -> Iterator[Seen]:
-    """B's ports under A's names, and under B's for a client that trusts A's authority alone."""
+    """B's ports under A's names, and under B's for a client that trusts A's authority alone.
+
+    A gateway that both share serves A's names rightly.
+    """
     for theirs, mine in ((a.https, b.https), (a.dicom, b.dicom)):
-        yield _under_name(a, b, theirs, mine.number)
+        if (a.endpoint.address, theirs.number) != (b.endpoint.address, mine.number):
+            yield _under_name(a, b, theirs, mine.number)
         yield _by_authority(a, b, mine)
 
 
@@ -161,7 +166,7 @@ def _under_name(a: Climb, b: Climb, theirs: Port, number: int) -> Seen:
     except ssl.SSLCertVerificationError as error:
         return Seen("refused", f"{where}: {error.verify_message}")
     except TimeoutError:
-        return Seen("refused", f"{where}: no answer in {b.options.timeout:g} s", silent=True)
+        return Seen("refused", f"{where}: no answer in {limit(b.options.timeout)}", silent=True)
     except (ssl.SSLError, ConnectionResetError, BrokenPipeError):
         return Seen("refused", f"{where}: the connection is ended")
     return Seen("reached", f"{where}: served with a certificate of {a.endpoint.tenant}")

@@ -28,12 +28,10 @@ OPEN_PORT = 7777
 #: seconds: until all probes must be ready, and until they end by themselves where nobody ends them
 STARTS, LIVES = 90.0, 900
 Role = Literal["gateway", "database", "plain"]
-#: role -> service account, and the label by which the tenant's own network policies admit it
-ROLES: Mapping[Role, tuple[str, tuple[str, ...]]] = {
-    "gateway": ("ingress", ("korthweb/may-reach-orthanc",)),
-    "database": ("orthanc", ("korthweb/may-reach-database",)),
-    "plain": ("ingress", ("korthweb/may-reach-orthanc", "korthweb/may-reach-database")),
-}
+#: role -> service account. "database" is who speaks to it
+ROLES: Mapping[Role, str] = {"gateway": "ingress", "database": "orthanc", "plain": "ingress"}
+#: by these labels the tenant's own network policies admit every probe, so that it is the mesh's policies that refuse it
+ADMITTED = ("korthweb/may-reach-orthanc", "korthweb/may-reach-database")
 #: an empty Orthanc that admits nobody: its 401 is the answer. Where it can't run, nothing but that answer is missing
 _LISTEN = f"""
 read -r word < /proc/sys/kernel/random/uuid
@@ -70,6 +68,7 @@ class KubectlProbes:
     kubectl: Kubectl
     image: str
     pull_policy: str
+    pull_secrets: tuple[str, ...] = ()
     run: str = field(default_factory=lambda: secrets.token_hex(3))
     _namespaces: list[str] = field(default_factory=list, init=False)
 
@@ -99,7 +98,9 @@ class KubectlProbes:
     def remove(self) -> None:
         """Remove everything that carries the label; works after an interrupt too. Raises KorthwebError."""
         # the shared runner refuses to run anything once it was stopped
-        self._delete(Runner(programs=self.runner.programs, patience=10.0, default_timeout=30.0))
+        self._delete(
+            Runner(programs=self.runner.programs, patience=10.0, default_timeout=30.0, passes=self.runner.passes)
+        )
 
     def name(self, role: Role) -> str:
         """Return the name of a pod."""
@@ -131,8 +132,7 @@ class KubectlProbes:
         yield from (self._pod(namespace, role) for role in ROLES)
 
     def _pod(self, namespace: str, role: Role) -> dict[str, Any]:
-        account, admitted = ROLES[role]
-        meta = self._meta(self.name(role), namespace, dict.fromkeys(admitted, "true"))
+        meta = self._meta(self.name(role), namespace, dict.fromkeys(ADMITTED, "true"))
         if role == "plain":
             meta["labels"]["sidecar.istio.io/inject"] = "false"
         else:
@@ -151,7 +151,8 @@ class KubectlProbes:
             },
         }
         spec = {
-            "serviceAccountName": account,
+            "serviceAccountName": ROLES[role],
+            "imagePullSecrets": [{"name": name} for name in self.pull_secrets],
             "automountServiceAccountToken": False,
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": 1,

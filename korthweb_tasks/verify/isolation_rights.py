@@ -9,12 +9,15 @@ from typing import Any
 
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.documents import Documents
-from korthweb_tasks.tools.kubectl import Kubectl
+from korthweb_tasks.core.flux_home import BY_BOOTSTRAP, FluxHome
+from korthweb_tasks.tools.kubectl import Kubectl, items
 from korthweb_tasks.verify.isolation import Attempts, Controls, Seen
 from korthweb_tasks.verify.isolation_inside import Place
 
-#: service accounts of a tenant in its own namespace; Flux applies as tenant-<name>, in its own
-ACCOUNTS, FLUX = ("orthanc", "ingress", "postgres", "default"), "flux-system"
+#: service accounts of a tenant in its own namespace; Flux applies under another one
+ACCOUNTS = ("orthanc", "ingress", "postgres", "dbinit", "default")
+#: who asks: where nobody works for a tenant by an account of its own, its rights are the control
+ASKER = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +57,8 @@ RIGHTS: Mapping[str, tuple[Right, ...]] = {
         Right("patch", "certificates", "cert-manager.io"),
     ),
 }
-#: row -> who has rights of that kind in B's namespace: its gateway reads its certificates, the operator of the
-#: databases manages its pods, and Flux applies its files
-RIGHTFUL: Mapping[str, tuple[str, ...]] = {
-    "secrets": ("system:serviceaccount:{ns}:ingress",),
-    # named by its chart, or by its release manifest
-    "exec": ("system:serviceaccount:cnpg-system:cloudnative-pg", "system:serviceaccount:cnpg-system:cnpg-manager"),
-    "objects": (f"system:serviceaccount:{FLUX}:tenant-{{name}}",),
-}
+#: what the operator of the databases is called by its chart, and by its release manifest
+OPERATORS = ("cloudnative-pg", "cnpg-manager")
 
 
 @dataclass
@@ -71,8 +68,13 @@ class Rights:
     places: Mapping[str, Place]
     run: Callable[[Command], Result]
     kubectl: Kubectl
+    #: where Flux' accounts for tenants are, or None where no approach made any
+    flux: FluxHome | None = BY_BOOTSTRAP
+    #: the namespace of the databases' operator
+    operator: str = "cnpg-system"
     name: str = "rights"
     rows: tuple[str, ...] = tuple(RIGHTS)
+    _operators: tuple[str, ...] = ()
 
     def controls(self, *, again: bool) -> Controls:  # noqa: ARG002 - both rounds ask the same
         """Ask the same for the accounts that have such rights in B's namespace."""
@@ -112,10 +114,27 @@ class Rights:
 
     def _accounts(self, name: str) -> tuple[str, ...]:
         namespace = self.places[name].namespace
-        return (*(f"system:serviceaccount:{namespace}:{account}" for account in ACCOUNTS), _flux(name))
+        own = tuple(f"system:serviceaccount:{namespace}:{account}" for account in ACCOUNTS)
+        return (*own, self.flux.account(name)) if self.flux else own
 
-    def _rightful(self, row: str, name: str) -> list[str]:
-        return [who.format(ns=self.places[name].namespace, name=name.lower()) for who in RIGHTFUL[row]]
+    def _rightful(self, row: str, name: str) -> tuple[str, ...]:
+        """Return who has rights of that kind in B's namespace.
+
+        Its gateway reads its certificates, the operator of the databases manages its pods, Flux applies its files.
+        """
+        if self.flux is None:
+            return (ASKER,)
+        if row == "secrets":
+            return (f"system:serviceaccount:{self.places[name].namespace}:ingress",)
+        return self._managers() if row == "exec" else (self.flux.account(name),)
+
+    def _managers(self) -> tuple[str, ...]:
+        """Return the accounts in the operator's namespace: somebody else's operator may be called as they like."""
+        if not self._operators:
+            found = items(self.run(self.kubectl.get("serviceaccount", namespace=self.operator)))
+            names = [obj["metadata"]["name"] for obj in found] or OPERATORS
+            self._operators = tuple(f"system:serviceaccount:{self.operator}:{name}" for name in names)
+        return self._operators
 
     def _ask(self, asks: Iterable[tuple[str, str, Right]]) -> list[bool]:
         """Ask everything by one command. Raises KorthwebError, and ValueError for another number of answers."""
@@ -132,26 +151,18 @@ class Rights:
 
 def review(account: str, namespace: str, right: Right) -> dict[str, Any]:
     """Return a SubjectAccessReview, with the groups that the API server gives such an account itself."""
-    home = account.split(":")[2]
+    home = account.split(":")[2] if account else ""
     asked = {"namespace": namespace, "verb": right.verb, "group": right.group, "resource": right.resource}
-    return {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SubjectAccessReview",
-        "spec": {
-            "user": account,
-            "groups": ["system:serviceaccounts", f"system:serviceaccounts:{home}", "system:authenticated"],
-            "resourceAttributes": {**asked, **({"subresource": right.sub} if right.sub else {})},
-        },
-    }
+    attributes = {"resourceAttributes": {**asked, **({"subresource": right.sub} if right.sub else {})}}
+    groups = ["system:serviceaccounts", f"system:serviceaccounts:{home}", "system:authenticated"]
+    who = {"user": account, "groups": groups} if account else {}
+    kind = "SubjectAccessReview" if account else "SelfSubjectAccessReview"
+    return {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": {**who, **attributes}}
 
 
 def _no(row: str, who: str) -> Seen:
     return Seen("unclear", f"{_short(who)} may not {RIGHTS[row][0]} either")
 
 
-def _flux(name: str) -> str:
-    return f"system:serviceaccount:{FLUX}:tenant-{name.lower()}"
-
-
 def _short(account: str) -> str:
-    return "/".join(account.split(":")[2:])
+    return "/".join(account.split(":")[2:]) or "who deploys"

@@ -10,9 +10,9 @@ import httpx
 import pynetdicom  # noqa: F401 - loaded before the climb, so that no rung is slower for it
 
 from korthweb_tasks.errors import Interrupted, KorthwebError, UsageError
-from korthweb_tasks.verify import certificates, dicom, dicomweb, replicas, web
+from korthweb_tasks.verify import certificates, dicom, dicomweb, query, replicas, stow, tls, web
 from korthweb_tasks.verify.climb import Climb, ClusterAccess
-from korthweb_tasks.verify.model import Broken, Endpoint, Finding, LadderResult, Options, RungResult
+from korthweb_tasks.verify.model import Broken, Endpoint, Finding, LadderResult, LeftOut, Options, RungResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Rung:
     """One thing to hold. ``needs`` come along when only some rungs are wanted, and are the controls of a refusal.
 
     A broken rung makes all later ones unreachable, unless it is a ``refusal``: something that has to be
-    turned away. A broken refusal is red, but hides nothing.
+    turned away, or ``aside``: something that no later rung rests on. These are red when broken, but hide nothing.
     """
 
     name: str
@@ -28,6 +28,12 @@ class Rung:
     needs: tuple[str, ...]
     run: Callable[[Climb], Finding]
     refusal: bool = False
+    aside: bool = False
+
+    @property
+    def blocks(self) -> bool:
+        """Return True if later rungs say nothing once this one is broken."""
+        return not (self.refusal or self.aside)
 
 
 RUNGS: tuple[Rung, ...] = (
@@ -40,6 +46,8 @@ RUNGS: tuple[Rung, ...] = (
          lambda c: certificates.old_versions_refused(c, c.https), refusal=True),
     Rung("old-tls-dicom", "TLS 1.0 and 1.1 refused, DICOM", ("tls-dicom",),
          lambda c: certificates.old_versions_refused(c, c.dicom), refusal=True),
+    Rung("suites-dicom", "the cipher suites of the settings, DICOM", ("tls-dicom",),
+         certificates.suites_as_set, refusal=True),
     Rung("other-ca-https", "an untrusted CA refused, HTTPS", ("tls-https",),
          lambda c: certificates.stranger_refused(c, c.https), refusal=True),
     Rung("other-ca-dicom", "an untrusted CA refused, DICOM", ("tls-dicom",),
@@ -49,12 +57,18 @@ RUNGS: tuple[Rung, ...] = (
     Rung("wrong-password", "a wrong password refused", ("login",), web.wrong_password_refused, refusal=True),
     Rung("wrong-name-https", "a wrong name refused, HTTPS", ("login",), web.wrong_name_refused, refusal=True),
     Rung("echo", "C-ECHO over TLS", ("tls-dicom",), dicom.echo),
+    Rung("no-sni", "C-ECHO without SNI", ("echo",), dicom.without_sni, aside=True),
     Rung("wrong-name-dicom", "a wrong name refused, DICOM", ("echo",), dicom.wrong_name_refused, refusal=True),
     Rung("plain-dicom", "an association without TLS refused", ("echo",), dicom.plain_refused, refusal=True),
     Rung("wrong-aet", "a wrong AE title refused", ("echo",), dicom.wrong_aet_refused, refusal=True),
     Rung("store", "C-STORE of real images", ("echo", "login"), dicom.store),
     Rung("find", "found by QIDO", ("store",), dicomweb.find),
     Rung("pixels", "pixel data read back identical", ("find",), dicomweb.read_back),
+    Rung("stow", "STOW-RS, chunked too", ("pixels",), stow.stow, aside=True),
+    Rung("c-find", "C-FIND", ("pixels",), query.find, aside=True),
+    Rung("c-get", "C-GET", ("pixels",), query.get, aside=True),
+    Rung("c-move", "C-MOVE to a modality", ("pixels",), query.move, aside=True),
+    Rung("commitment", "storage commitment", ("pixels",), query.commitment, aside=True),
     Rung("replicas", "every replica sees the study", ("pixels",), replicas.all_see),
     Rung("survive", "images survive the deletion of every pod", ("replicas",), replicas.survive),
     Rung("clean", "deleted again, nothing left behind", ("store",), dicomweb.clean),
@@ -62,8 +76,22 @@ RUNGS: tuple[Rung, ...] = (
 
 #: what each task climbs; the rungs that these need come along
 HTTPS = ("old-tls-https", "other-ca-https", "wrong-password", "wrong-name-https")
-DICOM = ("old-tls-dicom", "other-ca-dicom", "wrong-name-dicom", "plain-dicom", "wrong-aet", "pixels", "clean")
-CERTIFICATES = ("old-tls-https", "old-tls-dicom", "other-ca-https", "other-ca-dicom")
+DICOM = (
+    "old-tls-dicom",
+    "suites-dicom",
+    "other-ca-dicom",
+    "no-sni",
+    "wrong-name-dicom",
+    "plain-dicom",
+    "wrong-aet",
+    "stow",
+    "c-find",
+    "c-get",
+    "c-move",
+    "commitment",
+    "clean",
+)
+CERTIFICATES = ("old-tls-https", "old-tls-dicom", "suites-dicom", "other-ca-https", "other-ca-dicom")
 
 #: how many times as long as usual the last cleaning waits, since all pods may be just coming back
 LAST_PATIENCE = 3
@@ -89,7 +117,7 @@ def verify(
     began = time.monotonic()
     results: list[RungResult] = []
     try:
-        for rung in chosen(options.only):
+        for rung in in_order(chosen(options.only), options):
             result = _result(climb, rung, results, on_start)
             results.append(result)
             on_rung(result)
@@ -125,6 +153,14 @@ def chosen(only: tuple[str, ...]) -> list[Rung]:
     return [rung for rung in RUNGS if rung.name in wanted]
 
 
+def in_order(rungs: list[Rung], options: Options) -> list[Rung]:
+    """Return the rungs as they are climbed: at a typed address what must be refused comes last.
+
+    A kubectl port-forward may end at the first refusal, and all else is known by then.
+    """
+    return sorted(rungs, key=lambda rung: rung.refusal) if options.address else rungs
+
+
 def _result(climb: Climb, rung: Rung, before: list[RungResult], on_start: OnStart) -> RungResult:
     if rung.run is replicas.survive and not climb.options.restart:
         return RungResult(name=rung.name, title=rung.title, status="left out", detail="--no-restart")
@@ -133,15 +169,21 @@ def _result(climb: Climb, rung: Rung, before: list[RungResult], on_start: OnStar
     on_start(rung)
     began = time.perf_counter()
     try:
+        for port in (climb.https, climb.dicom) if rung.refusal else ():
+            climb.listening(port)
         finding = rung.run(climb)
+    except LeftOut as reason:
+        return RungResult(name=rung.name, title=rung.title, status="left out", ms=_ms(began), detail=str(reason))
     except Broken as error:
-        return _broken(rung, began, error.message, error.hint)
+        broken = _broken(rung, began, error.message, error.hint)
+        return replace(broken, notes=error.notes, blocks=error.blocks and rung.blocks)
     except (Interrupted, UsageError):
         raise
     except KorthwebError as error:
         return _broken(rung, began, error.message, error.hint)
-    except (OSError, ValueError, httpx.HTTPError) as error:  # ValueError: an answer that is no JSON, no certificate
-        return _broken(rung, began, f"{type(error).__name__}: {error}", "")
+    # ValueError: an answer that is no JSON, no certificate; RuntimeError: an association that ended meanwhile
+    except (OSError, ValueError, RuntimeError, httpx.HTTPError) as error:
+        return _broken(rung, began, *_told(error))
     return RungResult(
         name=rung.name,
         title=rung.title,
@@ -149,17 +191,33 @@ def _result(climb: Climb, rung: Rung, before: list[RungResult], on_start: OnStar
         ms=_ms(began),
         detail=finding.detail,
         measures=dict(finding.measures),
+        notes=finding.notes,
     )
 
 
 def _broken(rung: Rung, began: float, detail: str, hint: str) -> RungResult:
     line = " ".join(detail.split())
-    return RungResult(name=rung.name, title=rung.title, status="broken", ms=_ms(began), detail=line, hint=hint)
+    return RungResult(
+        name=rung.name,
+        title=rung.title,
+        status="broken",
+        ms=_ms(began),
+        detail=line,
+        hint=hint,
+        blocks=rung.blocks,
+    )
+
+
+def _told(error: Exception) -> tuple[str, str]:
+    """Return what an error says, and what to do: a handshake that is refused has a diagnosis of its own."""
+    if cause := tls.behind(error):
+        refusal = tls.refusal(cause)
+        return refusal.why, refusal.hint
+    return f"{type(error).__name__}: {error}", ""
 
 
 def _blocker(before: list[RungResult]) -> str:
-    refusals = {rung.name for rung in RUNGS if rung.refusal}
-    return next((r.name for r in before if r.status == "broken" and r.name not in refusals), "")
+    return next((r.name for r in before if r.status == "broken" and r.blocks), "")
 
 
 def _leave(climb: Climb, results: list[RungResult]) -> str:

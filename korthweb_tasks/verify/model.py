@@ -33,6 +33,22 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What the settings let a tenant's modalities do; ``suites`` are cipher suites up to TLS 1.2, () for unknown.
+
+    ``operations`` are those that Orthanc allows to the AE title that calls: Store, Find, Get, Move, StorageCommitment;
+    None for unknown. ``reports_to`` is host and port of that AE title. ``without_sni`` is the port for modalities that
+    name no server: 0 for that of DICOM, None where they are not let in.
+    """
+
+    tls_minimum: str = "1.2"
+    suites: tuple[str, ...] = ()
+    operations: frozenset[str] | None = None
+    reports_to: tuple[str, int] | None = None
+    without_sni: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """One tenant as seen from outside the cluster.
 
@@ -50,6 +66,8 @@ class Endpoint:
     password: Secret
     https_port: int = 443
     dicom_port: int = 11112
+    namespace: str = ""
+    policy: Policy = field(default_factory=Policy)
 
     @property
     def url(self) -> str:
@@ -62,6 +80,15 @@ class Endpoint:
         return self.web_host if self.https_port == 443 else f"{self.web_host}:{self.https_port}"
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How many bytes one instance may have, why, and what changes that."""
+
+    size: int
+    why: str
+    hint: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """How to verify. Times are in seconds.
@@ -69,6 +96,8 @@ class Options:
     ``only`` names the rungs wanted; those that they need come along. ``restart`` False leaves
     out the rung that deletes pods. ``settle`` is how long an ingress may have no backend at the
     beginning and after the pods were deleted. ``study`` is a folder of DICOM files to send instead of ours.
+    ``largest`` is what one instance may have. ``address``, the ports and ``called_aet`` stand for those of the
+    tenant. ``move_to`` is the AE title that C-MOVE sends the study to.
     """
 
     only: tuple[str, ...] = ()
@@ -79,19 +108,30 @@ class Options:
     settle: float = 20.0
     min_days: float = 7.0
     calling_aet: str = "KORTHWEB"
+    called_aet: str = ""
+    address: str = ""
+    https_port: int = 0
+    dicom_port: int = 0
+    move_to: str = ""
+    approach: str = ""
+    largest: Limit | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a rung that holds has seen: one line for a person, and numbers for machines."""
+    """What a rung that holds has seen: one line for a person, numbers for machines, and what is told of each file."""
 
     detail: str
     measures: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RungResult:
-    """One rung after the climb. ``ms`` is how long it took; ``measures`` name their unit (``mb_per_s``)."""
+    """One rung after the climb. ``ms`` is how long it took; ``measures`` name their unit (``mb_per_s``).
+
+    ``blocks``: nothing after it could tell anything, if it is broken.
+    """
 
     name: str
     title: str
@@ -100,6 +140,8 @@ class RungResult:
     detail: str = ""
     hint: str = ""
     measures: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    blocks: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,9 +168,18 @@ class LadderResult:
 
 
 class Broken(Exception):
-    """A rung does not hold: one line that says why, and what to do next."""
+    """A rung does not hold: one line that says why, what to do next, and what is told of each file.
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    ``blocks`` False: enough came of it for later rungs to tell something.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, notes: tuple[str, ...] = (), blocks: bool = True) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.notes = notes
+        self.blocks = blocks
+
+
+class LeftOut(Exception):
+    """A rung that this deployment is not configured for; the message says by what."""

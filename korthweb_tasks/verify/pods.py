@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from korthweb_tasks.core import kstatus
+from korthweb_tasks.core import hints, kstatus
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.documents import Documents
 from korthweb_tasks.errors import NotReady
@@ -81,7 +81,7 @@ def ready_pods(
     """Watch until ``count`` pods whose UID is not in ``old`` are ready, and return them. Raises NotReady."""
     args = ("get", "pods", "--selector", selector, "--watch", "--output-watch-events", "--output", "json")
     watched = kubectl.command(*args, namespace=namespace)
-    wait = _Wait(count, old, time.monotonic() + seconds)
+    wait = _Wait(count, old, time.monotonic() + seconds, namespace)
     while not _watch(runner, watched, wait):
         wait.go_on()
         runner.sleep(PAUSE)  # the watch broke off: begin a new one
@@ -111,15 +111,16 @@ def _local_port(stream: Stream, pod: Pod) -> int:
         if found := _LISTENS.search(said):
             return int(found[1])
     raise NotReady(
-        f"kubectl port-forward to {pod.name} does not start", hint=f"kubectl port-forward pod/{pod.name} 8042"
+        f"kubectl port-forward to {pod.name} does not start",
+        hint=hints.kubectl("port-forward", f"pod/{pod.name}", "8042", namespace=pod.namespace),
     )
 
 
 class _Wait:
     """What a watch has told so far: pods by UID."""
 
-    def __init__(self, count: int, old: frozenset[str], deadline: float) -> None:
-        self.count, self.old, self.deadline = count, old, deadline
+    def __init__(self, count: int, old: frozenset[str], deadline: float, namespace: str) -> None:
+        self.count, self.old, self.deadline, self.namespace = count, old, deadline, namespace
         self._pods: dict[str, Pod] = {}
 
     def see(self, event: Mapping[str, Any]) -> None:
@@ -142,9 +143,13 @@ class _Wait:
         """Raise NotReady where it is too late, or where a pod can not start."""
         for pod in self._pods.values():
             if pod.fault:
-                raise NotReady(f"a new pod can not start: {pod.fault}", hint=f"kubectl describe pod {pod.name}")
+                raise NotReady(
+                    f"a new pod can not start: {pod.fault}",
+                    hint=hints.kubectl("describe", "pod", pod.name, namespace=pod.namespace),
+                )
         if time.monotonic() > self.deadline:
-            raise NotReady(f"{len(self.ready())} of {self.count} new pods are ready", hint="kubectl get pods says more")
+            hint = hints.kubectl("get", "pods", namespace=self.namespace)
+            raise NotReady(f"{len(self.ready())} of {self.count} new pods are ready", hint=hint)
 
 
 def pod_of(obj: Mapping[str, Any]) -> Pod:
@@ -152,7 +157,7 @@ def pod_of(obj: Mapping[str, Any]) -> Pod:
     conditions = obj.get("status", {}).get("conditions", [])
     ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
     meta = obj["metadata"]
-    return Pod(meta["name"], meta["uid"], ready, kstatus.pod_fault(obj))
+    return Pod(meta["name"], meta["uid"], ready, kstatus.pod_fault(obj), meta.get("namespace", ""))
 
 
 def stays(obj: Mapping[str, Any]) -> bool:

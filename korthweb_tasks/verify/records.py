@@ -18,6 +18,7 @@ def rung_records(result: LadderResult) -> tuple[RungRecord, ...]:
             detail=rung.detail,
             hint=rung.hint,
             measures=rung.measures,
+            notes=rung.notes,
         )
         for rung in result.rungs
     )

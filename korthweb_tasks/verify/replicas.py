@@ -6,10 +6,13 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from korthweb_tasks.core import hints
+from korthweb_tasks.core.durations import duration
 from korthweb_tasks.verify import dicomweb
 from korthweb_tasks.verify.climb import Climb, ClusterAccess, Pod
 from korthweb_tasks.verify.images import Consignment
 from korthweb_tasks.verify.model import Broken, Finding
+from korthweb_tasks.verify.received import compare, of_answer
 
 #: pods asked at one time
 SIDE_BY_SIDE = 4
@@ -19,7 +22,7 @@ SHARED_HINT = "do all replicas use the same database, with EnableStorage or one 
 def all_see(climb: Climb) -> Finding:
     """Ask each pod by itself, past the ingress."""
     access, consignment = climb.cluster(), climb.consignment()
-    pods = _running(access, climb.options.restart_timeout)
+    pods = _running(climb, access)
     _ask_each(access, pods, consignment)
     return Finding(f"{len(pods)} of {len(pods)}: {', '.join(pod.name for pod in pods)}", {"replicas": float(len(pods))})
 
@@ -27,7 +30,7 @@ def all_see(climb: Climb) -> Finding:
 def survive(climb: Climb) -> Finding:
     """Delete every Orthanc pod, wait for the new ones, and read everything back."""
     access, consignment = climb.cluster(), climb.consignment()
-    old = _running(access, climb.options.restart_timeout)
+    old = _running(climb, access)
     began = time.monotonic()
     access.delete(old)
     climb.be_patient()
@@ -39,17 +42,20 @@ def survive(climb: Climb) -> Finding:
     dicomweb.read_back(climb)
     back = time.monotonic() - began
     return Finding(
-        f"{len(old)} pods deleted, {len(new)} new ones ready in {ready:.1f} s, all images identical",
+        f"{len(old)} pods deleted, {len(new)} new ones ready in {duration(ready)}, all images identical",
         {"pods": float(len(new)), "ready_s": round(ready, 2), "back_s": round(back, 2)},
     )
 
 
-def _running(access: ClusterAccess, seconds: float) -> list[Pod]:
+def _running(climb: Climb, access: ClusterAccess) -> list[Pod]:
     """Return the pods, ready; one that the autoscaler has just added is waited for."""
     pods = access.pods()
     if not pods:
-        raise Broken("there is no Orthanc pod", "kubectl get pods: does the tenant's namespace hold the Deployment?")
-    return pods if all(pod.ready for pod in pods) else access.wait(len(pods), frozenset(), seconds)
+        look = hints.kubectl("get", "deployments,pods", namespace=climb.endpoint.namespace)
+        raise Broken("there is no Orthanc pod", f"`{look}`: is the Deployment there?")
+    return (
+        pods if all(pod.ready for pod in pods) else access.wait(len(pods), frozenset(), climb.options.restart_timeout)
+    )
 
 
 def _ask_each(access: ClusterAccess, pods: list[Pod], consignment: Consignment) -> None:
@@ -66,8 +72,9 @@ def _ask(access: ClusterAccess, pod: Pod, consignment: Consignment) -> None:
         rows = json.loads(body) if status == 200 and body.strip() else []
         if len(rows) != len(consignment.studies):
             raise Broken(f"{pod.name} sees {len(rows)} of {len(consignment.studies)} studies", SHARED_HINT)
-        image = consignment.images[0]
+        image = min(consignment.images, key=lambda one: one.length)  # all of it is in memory here
         status, kind, body = get(dicomweb.wado_path(image), dicomweb.WADO_ACCEPT)
         if status != 200:
             raise Broken(f"{pod.name} lists {image.source} and answers {status} for its file", SHARED_HINT)
-    dicomweb.compare(image, kind, body)
+    with of_answer(kind, (body,)) as file:
+        compare(image, file)

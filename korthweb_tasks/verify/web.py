@@ -5,8 +5,9 @@ from __future__ import annotations
 import secrets
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeVar
 
 import httpx
 
@@ -14,6 +15,7 @@ from korthweb_tasks.verify import tls
 from korthweb_tasks.verify.climb import Climb
 from korthweb_tasks.verify.model import Broken, Finding
 
+T = TypeVar("T")
 #: pages that tell something about patients or about the server
 GUARDED = ("/system", "/studies", "/dicom-web/studies", "/tools/metrics-prometheus", "/app/explorer.html")
 #: what a gateway answers for a name that it has no route for
@@ -63,6 +65,8 @@ def _client(climb: Climb, context: ssl.SSLContext, host: str, auth: tuple[str, s
     return httpx.Client(
         transport=ToAddress(climb.endpoint.address, context),
         base_url=f"https://{host}" if port == 443 else f"https://{host}:{port}",
+        # without the port, which is another one behind a NodePort or port-forward
+        headers={"Host": host},
         auth=auth,
         timeout=climb.options.timeout,
         trust_env=False,  # a proxy of this machine must not stand between the verification and the ingress
@@ -97,6 +101,17 @@ def patiently(
             response = session.request(method, path, params=params, json=json, headers={"Accept": accept})
             if response.status_code not in PASSING or time.monotonic() > climb.calm_by:
                 return response
+        except httpx.TransportError:
+            if time.monotonic() > climb.calm_by:
+                raise
+        time.sleep(PAUSE)
+
+
+def persistently(climb: Climb, ask: Callable[[], T]) -> T:
+    """Ask again while a connection ends and may do so; then the last error stands. For what may be repeated."""
+    while True:
+        try:
+            return ask()
         except httpx.TransportError:
             if time.monotonic() > climb.calm_by:
                 raise
@@ -139,14 +154,17 @@ def wrong_name_refused(climb: Climb) -> Finding:
     """Ask under another name, with and without looking at the certificate: no way must lead to Orthanc."""
     endpoint = climb.endpoint
     stranger = f"stranger-{secrets.token_hex(4)}.{endpoint.web_host.partition('.')[2]}"
+    climb.listening(climb.https)
     try:
         tls.handshake(climb.context, endpoint.address, endpoint.https_port, stranger, climb.options.timeout)
     except OSError as error:
         how = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else "the connection is ended"
     else:
         raise Broken(f"the certificate passes for {stranger}", "is it for a wildcard of the tenant's domain?")
+    climb.listening(climb.https)
     with _client(climb, tls.looking(), stranger, None) as web:
         routed = _reaches(web, "/system", None)
+    climb.listening(climb.https)
     with client(climb) as web:
         routed = routed or _reaches(web, "/system", stranger)
     if routed:

@@ -1,4 +1,4 @@
-"""Flux' controllers as processes, against any API server that this machine reaches."""
+"""Flux's controllers as processes, against any API server that this machine reaches."""
 
 from __future__ import annotations
 

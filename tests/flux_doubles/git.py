@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
@@ -54,11 +55,12 @@ def git(folder: Path, *args: str) -> str:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[Repository]:
-    """Serve an empty repository below ``folder`` while the block runs."""
+def served(folder: Path, tls: ssl.SSLContext | None = None) -> Iterator[Repository]:
+    """Serve an empty repository below ``folder`` while the block runs; with ``tls`` by HTTPS, for localhost."""
     bare, work = folder / "fleet.git", folder / "work"
     work.mkdir(parents=True)
     git(folder, "init", "--quiet", "--bare", "--initial-branch=main", str(bare))
+    git(bare, "config", "http.receivepack", "true")
     git(folder, "clone", "--quiet", str(bare), str(work))
     git(work, "checkout", "--quiet", "-B", "main")
 
@@ -66,9 +68,12 @@ def served(folder: Path) -> Iterator[Repository]:
         root = folder
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    place = f"https://localhost:{server.server_port}" if tls else f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield Repository(work, f"http://127.0.0.1:{server.server_address[1]}/fleet.git")
+        yield Repository(work, f"{place}/fleet.git")
     finally:
         server.shutdown()
         server.server_close()

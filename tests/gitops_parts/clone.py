@@ -13,6 +13,15 @@ from korthweb_tasks.lab.extras import GitAccess
 HELPER = '!f() { echo "username=$LOGIN_USER"; echo "password=$LOGIN_PASSWORD"; }; f'
 
 
+def environment(access: GitAccess) -> dict[str, str]:
+    """Return git's environment: the password by the environment of a helper, never as an argument."""
+    settings = {"credential.helper": HELPER, "user.name": "Person", "user.email": "person@localhost"}
+    given = {f"GIT_CONFIG_KEY_{number}": key for number, key in enumerate(settings)}
+    given |= {f"GIT_CONFIG_VALUE_{number}": value for number, value in enumerate(settings.values())}
+    own = {"GIT_CONFIG_COUNT": str(len(settings)), "LOGIN_USER": access.username, "LOGIN_PASSWORD": access.password}
+    return {**os.environ, **given, **own, "GIT_SSL_CAINFO": str(access.ca_file), "GIT_TERMINAL_PROMPT": "0"}
+
+
 @dataclass(frozen=True)
 class Clone:
     """A working copy in ``folder``."""
@@ -29,11 +38,8 @@ class Clone:
 
     def git(self, *words: str, inside: bool = True) -> str:
         """Run git and return what it prints."""
-        login = {"LOGIN_USER": self.access.username, "LOGIN_PASSWORD": self.access.password}
-        env = {**os.environ, **login, "GIT_SSL_CAINFO": str(self.access.ca_file), "GIT_TERMINAL_PROMPT": "0"}
-        who = ("-c", "user.name=Person", "-c", "user.email=person@localhost", "-c", f"credential.helper={HELPER}")
         place = ("-C", str(self.folder)) if inside else ()
-        argv = ("git", *place, *who, *words)
+        argv, env = ("git", *place, *words), environment(self.access)
         return subprocess.run(argv, env=env, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
 
     def latest(self) -> str:

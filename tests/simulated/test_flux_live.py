@@ -1,9 +1,10 @@
-"""Flux' real controllers and a real Git server, without pods: nudges, broken commits, a revert, a hand on it."""
+"""Flux's real controllers and a real Git server, without pods: nudges, broken commits, a revert, a hand on it."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -30,6 +31,7 @@ from korthweb_tasks.run.feed import Feed
 from korthweb_tasks.run.follow import Follow, Goal, Nudger
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.run.tree_view import TreeView
+from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.tools import flux as tool
 from tests.flux_doubles import fleet
 from tests.flux_doubles.control import Flux, flux
@@ -152,7 +154,7 @@ def test_nudges_make_a_chain_of_four_layers_faster(site: Site) -> None:
 
 
 def test_nudging_in_the_background_needs_nobody_who_looks(site: Site) -> None:
-    session: Any = SimpleNamespace(runner=site.runner, target=site.flux.target)
+    session: Any = SimpleNamespace(runner=site.runner, target=site.flux.target, settings=Settings())
     with nudging(session):
         revision = site.repository.commit(chain("back", layers=2))
         follow = site.follow("back", nudged=False)
@@ -249,11 +251,11 @@ def test_explain_and_status_say_so(broken: Site) -> None:
     told = broken.korthweb("gitops.explain", "broken-unhealthy", code=7).splitlines()
     assert told[0].startswith("Pod broken/stuck-")
     assert told[1].strip() == "GitRepository flux-system/flux-system"
-    assert told[-1].strip().startswith("next: kubectl describe pod stuck-")
-    everything = json.loads(broken.korthweb("gitops.explain", "all", "--output", "json", code=7))
+    assert re.fullmatch(r"next: kubectl .* describe pod stuck-\S+", told[-1].strip())
+    everything = json.loads(broken.korthweb("gitops.explain", "all", "--output", "json", code=7))["data"]
     assert {one["object"].split()[0] for one in everything} >= {"Pod", "HelmChart", "Kustomization", "Deployment"}
     assert broken.korthweb("gitops.explain", "broken-good") == "broken-good is ready\n"
-    (tree,) = json.loads(broken.korthweb("gitops.status", "--output", "json", code=7))
+    (tree,) = json.loads(broken.korthweb("gitops.status", "--output", "json", code=7))["data"]
     assert tree["kind"] == "GitRepository"
     assert "FAILED" in broken.korthweb("gitops.status", code=7)
 
@@ -269,7 +271,7 @@ def test_a_revert_heals_everything(broken: Site) -> None:
     revision = broken.repository.revert()
     broken.followed("broken", revision, seconds=180)
     assert broken.korthweb("gitops.explain", "all") == "everything is ready\n"
-    assert broken.korthweb("gitops.wait").startswith("2 steps: 2 already so")
+    assert broken.korthweb("gitops.wait").startswith("2 steps: 2 unchanged")
 
 
 def configured(value: str) -> dict[str, str]:

@@ -27,6 +27,7 @@ from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.orthanc import orthanc_json
 from korthweb_tasks.settings.parts import Tenant
+from tests.applied import Kubectl
 
 REPOSITORY = Path(__file__).parents[2]
 GOLDEN = REPOSITORY / "tests" / "golden" / "helm"
@@ -112,7 +113,7 @@ def test_renders_are_those_that_were_agreed_on(chart: Path, case: str, component
 @pytest.mark.parametrize("component", HELMS)
 @pytest.mark.parametrize("case", CASES)
 def test_lint_has_nothing_to_say(chart: Path, case: str, component: str) -> None:
-    words = ("lint", "--strict", "--quiet", str(chart), "--kube-version", "1.36.0")
+    words = ("lint", "--strict", "--quiet", str(chart), "--namespace", "bhc-orthweb", "--kube-version", "1.36.0")
     helm(component, *words, given=CASES[case])
 
 
@@ -155,7 +156,8 @@ def test_no_password_is_in_the_configuration(chart: Path) -> None:
 def test_an_authority_signs_both_host_names(chart: Path) -> None:
     from cryptography import x509
 
-    text = helm("helm", "template", "orthanc", str(chart), "--kube-version", "1.36.0", given={})
+    place = ("orthanc", str(chart), "--namespace", "bhc-orthweb", "--kube-version", "1.36.0")
+    text = helm("helm", "template", *place, given={})
     data = the(text, "Secret", "orthanc-tls")["data"]
     leaf, authority = (x509.load_pem_x509_certificate(base64.b64decode(data[key])) for key in ("tls.crt", "ca.crt"))
     leaf.verify_directly_issued_by(authority)
@@ -192,7 +194,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"traefik": {"enabled": False}, "ingress": {"withoutSni": {"enabled": True}}},
         "ingress.withoutSni needs traefik.enabled or ingress.ownsTraefik",
     ),
-    "OverwriteInstances": ({"config": {"OverwriteInstances": "Always"}}, "OverwriteInstances"),
+    "OverwriteInstances": ({"config": {"OverwriteInstances": "Sometimes"}}, "OverwriteInstances"),
 }
 
 
@@ -200,19 +202,24 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_bad_values_are_refused(chart: Path, case: str, component: str) -> None:
     given, words = REFUSED[case]
-    place = ("orthanc", str(chart), "--kube-version", "1.36.0")
+    place = ("orthanc", str(chart), "--namespace", "bhc-orthweb", "--kube-version", "1.36.0")
     text = helm(component, "template", *place, given=given, code=1)
     assert words.lower() in text.lower()
 
 
 @pytest.mark.parametrize("component", HELMS)
-def test_a_missing_secret_is_told_before_anything_changes(chart: Path, component: str, simulated: Target) -> None:
-    place = ("--namespace", "default", *simulated.helm_args())
+def test_a_missing_secret_is_told_before_anything_changes(
+    chart: Path, component: str, simulated: Target, simulated_programs: dict[str, str]
+) -> None:
+    place = ("--namespace", "empty", *simulated.helm_args())
+    Kubectl(simulated, simulated_programs["kubectl"]).apply(
+        [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "empty"}}]
+    )
     words = ("install", "orthanc", str(chart), *place)
     # the kinds of Traefik are not in this cluster
     given = {"auth": {"existingSecret": "logins"}, "ingress": {"enabled": False}}
     text = helm(component, *words, given=given, code=1)
-    assert "auth.existingSecret names the Secret logins, which is not in the namespace default" in text
+    assert "auth.existingSecret names the Secret logins, which is not in the namespace empty" in text
     assert helm(component, "list", "--deployed", "--failed", "--pending", "--output", "json", *place).strip() == "[]"
 
 

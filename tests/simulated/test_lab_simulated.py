@@ -15,6 +15,7 @@ from korthweb_tasks.lab import cluster, process, store
 from korthweb_tasks.lab.api import Api
 from korthweb_tasks.lab.cluster import LabInfo
 from korthweb_tasks.run.console import Console
+from tests.own_state import state_in
 
 QUIET = Console(quiet=True)
 TEMPLATE: dict[str, Any] = {
@@ -25,15 +26,11 @@ TEMPLATE: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabInfo]:
-    before = os.environ.get("KORTHWEB_STATE")
-    os.environ["KORTHWEB_STATE"] = str(tmp_path_factory.mktemp("state"))
-    try:
-        yield cluster.up("played", simulated=True, console=QUIET)
-    finally:
-        cluster.down("played", console=QUIET)
-        del os.environ["KORTHWEB_STATE"]
-        if before is not None:
-            os.environ["KORTHWEB_STATE"] = before
+    with state_in(tmp_path_factory.mktemp("state")):
+        try:
+            yield cluster.up("played", simulated=True, console=QUIET)
+        finally:
+            cluster.down("played", console=QUIET)
 
 
 @pytest.fixture

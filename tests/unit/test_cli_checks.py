@@ -42,14 +42,18 @@ def runner(tmp_path: Path, *chosen: Check, prepare: Check | None = None, impossi
 
 
 def test_the_real_checks_are_of_the_four_kinds() -> None:
-    assert [check.kind for check in checks_run.all_checks()] == ["static"] * 3 + ["unit", "simulated", *["lab"] * 3]
+    assert [check.kind for check in checks_run.all_checks()] == ["static"] * 3 + [
+        "unit",
+        *["simulated"] * 2,
+        *["lab"] * 4,
+    ]
     assert {check.kind for check in checks_run.all_checks()} == set(checks.KINDS)
 
 
 def test_only_takes_several_kinds_and_refuses_others() -> None:
     assert checks._kinds("") == list(checks.KINDS)
     assert checks._kinds("unit, static") == ["unit", "static"]
-    with pytest.raises(UsageError, match="--only bogus is not known"):
+    with pytest.raises(UsageError, match="no kind of checks 'bogus'"):
         checks._kinds("unit,bogus")
 
 
@@ -70,6 +74,15 @@ def test_pytest_counts_its_tests(tmp_path: Path) -> None:
     said = checks_run.text([outcome]).splitlines()
     assert said[-1] == "2 passed, 1 failed, 1 skipped"
     assert "  test_some::test_d: no such thing here" in said
+
+
+def test_the_slowest_tests_are_told() -> None:
+    times = [(seconds, f"test_some::test_{seconds}") for seconds in (0.5, *range(1, 40))]
+    said = checks_run.text([Outcome(python("", "x"), passed=40, times=times)]).splitlines()
+    told = said[said.index("slowest:") + 1 : -1]
+    assert len(told) == checks_run.SLOWEST
+    assert told[0].split() == ["39", "s", "test_some::test_39"]
+    assert "slowest:" not in checks_run.text([Outcome(python("", "x"), passed=1, times=times[:1])])
 
 
 def test_no_tests_at_all_is_a_failure(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-APPROACHES = ("manual", "helm", "gitops")
+APPROACHES = ("manual", "helm", "gitops", "docs")
 
 
 @pytest.fixture(scope="module")

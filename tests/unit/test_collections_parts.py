@@ -102,7 +102,7 @@ def test_a_lab_is_raised_and_removed_by_the_sessions_runner(monkeypatch: pytest.
 def test_rendering_writes_nothing_where_nothing_may_change(
     dry: bool, flag: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = {"context": None, "tenant": None, "timeout": None, "dry_run": flag, "yes": False, "output": "text"}
+    words = {"context": None, "tenant": None, "dry_run": flag, "output": "text"}
     manual.render(context(dry=dry), out=str(tmp_path / "made"), **words)
     said = capsys.readouterr().out
     if dry or flag:

@@ -88,7 +88,7 @@ def test_the_current_context_of_kubectl_is_never_taken(home: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         resolve(settings(home))
     assert caught.value.message == "no cluster is chosen"
-    assert caught.value.hint == "inv context.use NAME, or --context NAME"
+    assert caught.value.hint == "`korthweb context.use NAME`, or --context NAME"
     assert caught.value.details == "known: admin, viewer, korthweb-demo"
 
 
@@ -159,77 +159,77 @@ LOST: dict[str, tuple[str, str | None, Break, str, str]] = {
         "admn",
         lambda _: None,
         "no cluster or context 'admn' (did you mean 'admin'?)",
-        "inv context.list shows what there is",
+        "`korthweb context.list` shows what there is",
     ),
     "misspelt cluster": (
         TWO.replace("v:", "hospital-b:"),
         "hospital_b",
         lambda _: None,
         "no cluster or context 'hospital_b' (did you mean 'hospital-b'?)",
-        "inv context.list shows what there is",
+        "`korthweb context.list` shows what there is",
     ),
     "chosen and gone": (
         "",
         None,
         lambda _: choose_context("gone"),
         "no cluster or context 'gone' (chosen by context.use)",
-        "inv context.list shows what there is",
+        "`korthweb context.list` shows what there is",
     ),
     "lab is down": (
         "",
         None,
         both(remove(LAB), lambda _: choose_context("korthweb-demo")),
         "no cluster or context 'korthweb-demo' (chosen by context.use)",
-        "inv lab.up --name demo, or inv context.use another",
+        "`korthweb lab.up --name demo`, or `korthweb context.list` shows others",
     ),
     "default is gone": (
         "\ncontext: gone\n",
         None,
         lambda _: None,
         "no cluster or context 'gone' (chosen by korthweb.yaml:2)",
-        "inv context.list shows what there is",
+        "`korthweb context.list` shows what there is",
     ),
     "no kubeconfig": (
         "",
         "admin",
         both(remove(KUBE), remove(LAB)),
         "no cluster or context 'admin'",
-        "there is no kubeconfig at HOME/.kube/config: set KUBECONFIG, or inv lab.up",
+        "there is no kubeconfig at HOME/.kube/config; for a cluster that is there set KUBECONFIG",
     ),
     "nothing at all": (
         "",
         None,
         both(remove(KUBE), remove(LAB)),
         "no cluster is chosen, and none is known",
-        "inv lab.up makes one on this machine",
+        "there is no kubeconfig at HOME/.kube/config; for a cluster that is there set KUBECONFIG",
     ),
     "cluster without kubeconfig": (
         "clusters:\n  a:\n    context: admin\n",
         None,
         both(remove(KUBE), remove(LAB)),
         "korthweb.yaml:3: cluster a: no context 'admin' is known",
-        "there is no kubeconfig at HOME/.kube/config: set KUBECONFIG, or inv lab.up",
+        "there is no kubeconfig at HOME/.kube/config; for a cluster that is there set KUBECONFIG",
     ),
     "cluster's context is misspelt": (
         "clusters:\n  a:\n    context: Admin1\n",
         None,
         lambda _: None,
         "korthweb.yaml:3: cluster a: no context 'Admin1' is known (did you mean 'admin'?)",
-        "inv context.list shows what there is",
+        "`korthweb context.list` shows what there is",
     ),
     "own file is gone": (
         "clusters:\n  a:\n    context: x\n    kubeconfig: /nowhere/k\n",
         None,
         lambda _: None,
         "korthweb.yaml:4: cluster a: kubeconfig /nowhere/k does not exist",
-        "inv context.list shows what there is",
+        "`korthweb context.list` shows what there is",
     ),
     "context is not in its own file": (
         f"clusters:\n  a:\n    context: x\n    kubeconfig: ../{KUBE}\n",
         None,
         lambda _: None,
         f"korthweb.yaml:3: cluster a: no context 'x' is in HOME/project/../{KUBE}",
-        "inv context.list shows what there is",
+        "`korthweb context.list` shows what there is",
     ),
     "not YAML": ("", "admin", write(KUBE, "a: [\n"), f"HOME/{KUBE}:2: not YAML: ", "each line is"),
     "a word": (
@@ -289,7 +289,7 @@ def test_the_choice_is_private_and_kept_whole(home: Path) -> None:
     assert chosen_context() == "a"
     forget_context("a")
     assert chosen_context() is None
-    assert list(file.parent.iterdir()) == []
+    assert [path.name for path in file.parent.iterdir()] == [".gitignore"]
 
 
 @pytest.mark.parametrize("name", ["korthweb-", "korthweb-..", "korthweb-a/b", "demo", "korthweb-none"])
@@ -317,7 +317,7 @@ KUBECTL = """\
 case "$*" in
   *"--context admin"*"--raw /version"*) echo '{"gitVersion": "v1.36.3"}';;
   *"--context korthweb-demo"*"--raw /version"*) echo '{"gitVersion": "v1.20.0"}';;
-  *"--context admin"*kube-system*) printf uid-1;;
+  *"--context admin"*kube-system*) echo '{"kind": "Namespace", "metadata": {"uid": "uid-1"}}';;
   *) echo "Unable to connect to the server: dial tcp 10.0.0.2:6443: connect: connection refused" >&2; exit 1;;
 esac
 """
@@ -352,7 +352,7 @@ def test_listing_asks_everybody_once(home: Path, cli: Type) -> None:
     assert code == 0
     assert set(rows) == {"a", "v", "b", "korthweb-demo"}
     assert (rows["a"]["answers"], rows["a"]["version"], rows["a"]["current"]) == ("yes", "v1.36.3", False)
-    assert rows["v"]["answers"].startswith("no: Unable to connect")
+    assert rows["v"]["answers"] == "no: connection refused"
     assert rows["v"]["current"]
     assert rows["b"]["answers"] == "? not asked, it is behind jump"
     assert rows["korthweb-demo"]["version"] == "v1.20.0 (supported: >=1.35,<1.38)"
@@ -399,7 +399,7 @@ def test_a_wrong_name_is_one_error_and_no_choice(home: Path, cli: Type) -> None:
     assert err.splitlines() == [
         "error: no cluster or context 'vewer' (did you mean 'viewer'?)",
         "    known: admin, viewer, korthweb-demo",
-        "Next: korthweb context.list shows what there is",
+        "Next: `korthweb context.list` shows what there is",
     ]
     assert chosen_context() is None
 
@@ -439,7 +439,7 @@ def test_config_show_follows_the_cluster(home: Path, cli: Type) -> None:
     ("words", "message"),
     [
         (("config.show", "--key", "tenant"), "error: there is no setting 'tenant' (did you mean 'tenants'?)"),
-        (("config.show", "--output", "xml"), "error: --output xml is not known"),
+        (("config.show", "--output", "xml"), "error: there is no output format 'xml'"),
     ],
 )
 def test_config_show_refuses_what_it_does_not_know(words: tuple[str, ...], message: str, home: Path, cli: Type) -> None:
@@ -450,14 +450,14 @@ def test_config_show_refuses_what_it_does_not_know(words: tuple[str, ...], messa
 def test_config_check_says_fine_or_ends_with_two(home: Path, cli: Type) -> None:
     code, out, _ = cli("config.check")
     assert (code, out.splitlines()[-1]) == (0, "settings: fine")
-    settings(home, "orthanc: {config: {RegisteredUsers: {eve: geheimnis}}}\n")
+    settings(home, "orthanc: {config: {OrthancPeers: {eve: [u, n, geheimnis]}}}\n")
     code, out, err = cli("config.check")
     assert (code, err) == (0, "")
-    assert "warning: korthweb.yaml:1: orthanc.config.RegisteredUsers.eve is a password in clear" in out
+    assert "warning: korthweb.yaml:1: orthanc.config.OrthancPeers.eve.2 is a password in clear" in out
     settings(home, "orthanc: {connections: 50}\n")
     code, out, err = cli("config.check")
     assert (code, out) == (2, "")
-    assert err.startswith("error: tenant BHC may need 520 database connections")
+    assert err.startswith("error: tenants.BHC.replicas.max: tenant BHC may need 520 database connections")
 
 
 def test_config_init_writes_once(home: Path, cli: Type) -> None:

@@ -207,7 +207,7 @@ def test_no_password_lies_in_git() -> None:
             assert not [e for e in container.get("env", ()) if "PASSWORD" in e["name"] and "value" in e]
     config = json.loads(the(files, "ConfigMap", "orthanc-app")["data"]["orthanc.json"])
     assert config["RegisteredUsers"] == {"admin": "${ORTHANC_ADMIN_PASSWORD}"}
-    assert config["PostgreSQL"]["Password"] == "${ORTHANC_POSTGRES_PASSWORD}"
+    assert "Password" not in config["PostgreSQL"]  # libpq takes it from PGPASSWORD
     assert config["PostgreSQL"]["Host"] == "postgres-rw"
 
 

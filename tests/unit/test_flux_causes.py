@@ -12,6 +12,7 @@ from korthweb_tasks.approaches.flux_messages import build_fault, clean
 from korthweb_tasks.approaches.flux_objects import Objects
 from korthweb_tasks.approaches.flux_state import RACE, STAYS
 from korthweb_tasks.core.tree import Cause, Ref
+from korthweb_tasks.core.webhooks import GRACE
 from tests.flux_doubles.objects import (
     NEW,
     OLD,
@@ -136,6 +137,10 @@ CASES: list[tuple[str, list[Object], tuple[str, str, str, float]]] = [
     ("a webhook that does not serve yet",
      tree_of(layer("top", "False", "ReconciliationFailed", 'failed calling webhook "x": connection refused')),
      ("Kustomization", "top", "failed calling webhook", inf)),
+    ("a webhook that the API server can't reach",
+     tree_of(layer("top", "False", "ReconciliationFailed",
+                   'ConfigMap/a/x dry-run: failed calling webhook "x": Post "https://a.b.svc:443": i/o timeout')),
+     ("Kustomization", "top", "can't reach the webhook x (Service b/a, port 443)", GRACE)),
     ("an image that can not be pulled",
      tree_of(health(), deployment("web", ready=False),
              pod("web-1", app="web", containerStatuses=[waiting("ImagePullBackOff", "nowhere/x:1")])),

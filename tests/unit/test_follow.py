@@ -250,7 +250,7 @@ def test_a_suspended_one_is_left_out_unless_it_is_asked_for(make: Make) -> None:
     ]
     with pytest.raises(NotReady, match="top: suspended") as caught:
         make(scene, goal=Goal(frozenset({TOP}))).run(60)
-    assert caught.value.hint == "inv gitops.resume top"
+    assert caught.value.hint == "korthweb gitops.resume top"
 
 
 PULL = [

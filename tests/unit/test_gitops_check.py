@@ -8,7 +8,6 @@ from typing import Any
 
 import invoke
 import pytest
-from invoke.exceptions import Exit
 
 from korthweb_tasks.approaches.checks import Finding
 from korthweb_tasks.approaches.fleet import ChartAt
@@ -21,7 +20,7 @@ from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.guard import Identity
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.tools.git import Remote
-from tests.fakes import Answer, ScriptedRunner
+from tests.fakes import NO_COMPONENTS, Answer, Namespaces, ScriptedRunner
 from tests.unit.test_gitops_tasks import Mixed, items
 
 LOOKING: dict[str, Any] = {"context": "hospital", "tenant": None, "timeout": None, "output": "json"}
@@ -63,7 +62,7 @@ def test_a_repository_that_can_not_be_reached_is_refused_with_what_to_set(
     with pytest.raises(KorthwebError) as raised:
         gitops_fleet.remote(settings(text, **env))
     assert message in raised.value.message
-    assert hint in raised.value.hint
+    assert hint in f"{raised.value.message} {raised.value.hint}"
 
 
 def test_a_token_of_ci_is_taken_and_files_are_found_from_the_project() -> None:
@@ -127,13 +126,15 @@ def checked(monkeypatch: pytest.MonkeyPatch, script: dict[tuple[str, ...], Any],
     version = {"serverVersion": {"gitVersion": "v1.36.3"}}
     mark = {"storageclass.kubernetes.io/is-default-class": "true"}
     usual: dict[tuple[str, ...], Any] = {
+        **NO_COMPONENTS,
         ("kubectl", "version"): Answer(json.dumps(version)),
         ("auth", "can-i"): Answer("yes\n"),
         ("get", "storageclass"): Answer(items({"metadata": {"name": "fast", "annotations": mark}})),
         ("get", "kustomization.kustomize.toolkit.fluxcd.io/flux-system"): Answer(
             stderr="error: the server doesn't have a resource type", code=1
         ),
-        ("get", "deployment/orthanc"): Answer(),
+        ("get", "namespace/bhc-orthweb"): Answer(),
+        ("get", "secret/orthanc-users"): Answer(),
         ("helm", "show", "chart"): Answer(),
     }
     runner = Mixed({**script, **{words: answer for words, answer in usual.items() if words not in script}})
@@ -149,7 +150,7 @@ def checked(monkeypatch: pytest.MonkeyPatch, script: dict[tuple[str, ...], Any],
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, str]]:
-    return {one["title"]: one for one in json.loads(capsys.readouterr().out)}
+    return {one["title"]: one for one in json.loads(capsys.readouterr().out)["data"]}
 
 
 def test_all_is_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -174,19 +175,20 @@ def test_what_is_broken_is_said_and_the_rest_is_looked_at(
         "tenants: [{name: BHC, domain: b.example.org, quota: {pods: '3'}}]\n"
         "images: {registry: mirror.hospital/x}"
     )
-    theirs = {"kind": "Deployment", "metadata": {"name": "orthanc", "labels": {}}}
+    spaces = Namespaces(inside={"bhc-orthweb": "Deployment|orthanc|kubectl-create|||\n"})
+    spaces.known["bhc-orthweb"] = {"kind": "Namespace", "metadata": {"name": "bhc-orthweb", "uid": "1"}}
     script: dict[tuple[str, ...], Any] = {
         ("show", "oci://quay.io/jetstack/charts/cert-manager"): Answer(stderr="Error: not found", code=1),
         ("auth", "clusterroles.rbac.authorization.k8s.io"): Answer("no\n", code=1),
-        ("get", "deployment/orthanc"): Answer(items(theirs)),
+        **spaces.script("bhc-orthweb"),
     }
     checked(monkeypatch, script, tmp_path)
     images = {"mirror.hospital/x/istio/pilot:1.31.1": "no answer from mirror.hospital (ConnectError)"}
     images["mirror.hospital/x/istio/proxyv2:1.31.1"] = "not there"
     monkeypatch.setattr(registry.Registry, "missing", lambda *_: images)
-    with pytest.raises(Exit) as raised:
+    with pytest.raises(KorthwebError) as raised:
         gitops.check(invoke.Context(invoke.Config()), **LOOKING)
-    assert raised.value.code == 7
+    assert raised.value.exit_code == 7
     found = told(capsys)
     broken = {title for title, one in found.items() if one["verdict"] == "broken"}
     assert broken == {

@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 import yaml
 
-from korthweb_tasks.approaches.gitops import PATCHED, UNHEALTHY, Bootstrap, repository, strangers
-from korthweb_tasks.approaches.gitops_checks import amount, images, quota
+from korthweb_tasks.approaches.gitops import PATCHED, UNHEALTHY, Bootstrap, repository
+from korthweb_tasks.approaches.gitops_checks import images, quota
 from korthweb_tasks.approaches.gitops_secrets import FleetCredentials, users_secret
+from korthweb_tasks.approaches.ownership import RECORD, Record
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.plan import Step
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.settings.fleet import GitOpsSettings
 from korthweb_tasks.settings.model import Settings
+from korthweb_tasks.settings.quantities import amount
 from korthweb_tasks.settings.secrets import Secrets
 from korthweb_tasks.tools.kubectl import Kubectl
 
@@ -160,19 +162,25 @@ def test_a_provider_is_given_owner_and_name(provider: str, url: str, owner: str,
 
 def test_keys_and_authorities_are_there_before_flux_looks_for_them() -> None:
     system = builder(registry_ca="PEM", age_key="# public key: age1x\nAGE-SECRET-KEY-1ABC\n").system()
-    command = system.actions[0]
+    command = system.actions[1]
     assert isinstance(command, Command)
     objects = {obj["metadata"]["name"]: obj for obj in json.loads(command.stdin or "")["items"]}
     assert set(objects) == {"flux-system", "registry-ca", "sops-age"}
     assert base64.b64decode(objects["registry-ca"]["data"]["ca.crt"]) == b"PEM"
     assert "age.agekey" in objects["sops-age"]["data"]
     assert command.masks == ("AGE-SECRET-KEY-1ABC",)
-    there = listed({"kind": "Namespace", "metadata": {"name": "flux-system"}})
+    record = Record("gitops", uid="1").text()
+    labels = {"korthweb/component": "flux"}
+    assert objects["flux-system"]["metadata"]["labels"] == labels
+    meta = {"name": "flux-system", "uid": "1", "annotations": {RECORD: record}}
+    there = listed({"kind": "Namespace", "metadata": {**meta, "labels": labels}})
+    unmarked = listed({"kind": "Namespace", "metadata": meta})
     same = listed(*(objects[name] for name in ("registry-ca", "sops-age")))
     other = listed(objects["registry-ca"])
-    assert holds(system, there, same)
-    assert not holds(system, there, other)
-    assert not holds(system, listed(), same)
+    assert holds(system, there, there, same)
+    assert not holds(system, there, there, other)
+    assert not holds(system, there, unmarked, same)
+    assert not holds(system, listed(), listed(), same)
 
 
 def keeper(**more: Any) -> FleetCredentials:
@@ -192,11 +200,11 @@ def test_prometheus_gets_the_login_of_the_first_user() -> None:
         "orthanc-users": {"ORTHANC_ADMIN_PASSWORD": "generated!"},
         "orthanc-metrics": {"username": "admin", "password": "generated!"},
     }
-    users = held("orthanc-users", ORTHANC_ADMIN_PASSWORD="known")
+    users = held("orthanc-users", ORTHANC_ADMIN_PASSWORD="known-long")
     assert not fact.read(listed(users))
-    assert made.wanted()["orthanc-metrics"]["password"] == "known"
+    assert made.wanted()["orthanc-metrics"]["password"] == "known-long"
     assert not fact.read(listed(users, held("orthanc-metrics", username="admin", password="older")))
-    assert fact.read(listed(users, held("orthanc-metrics", username="admin", password="known")))
+    assert fact.read(listed(users, held("orthanc-metrics", username="admin", password="known-long")))
 
 
 def test_what_git_has_encrypted_is_not_made_beside_it() -> None:
@@ -250,12 +258,6 @@ def test_pods_follow_a_password_chosen_anew() -> None:
     assert "rollout restart deployment/orthanc" in str(restart)
     # before the first deployment there is nothing to start again
     assert Result(restart, 1, "", 'Error from server (NotFound): deployments.apps "orthanc" not found', 0.1).answered
-
-
-def test_strangers_are_what_flux_did_not_apply() -> None:
-    ours = {"kind": "Deployment", "metadata": {"name": "orthanc", "labels": {"kustomize.toolkit.fluxcd.io/name": "x"}}}
-    theirs = {"kind": "Service", "metadata": {"name": "orthanc"}}
-    assert strangers([ours, theirs]) == ["service/orthanc"]
 
 
 def test_the_quota_holds_what_autoscalers_may_start() -> None:

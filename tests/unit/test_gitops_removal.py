@@ -9,11 +9,25 @@ import pytest
 
 from korthweb_tasks.approaches.gitops_abandoned import Abandoned
 from korthweb_tasks.approaches.gitops_removal import Home, Remover, alive, homes, left_definitions
+from korthweb_tasks.approaches.ownership import RECORD, STAYS, Fate, Record
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.plan import Gone, Plan, Step
 from korthweb_tasks.core.target import Target
 
-BHC, MHR = Home("BHC", "bhc-orthweb"), Home("MHR", "mhr-orthweb")
+
+def space(name: str, tenant: str = "", **more: Any) -> dict[str, Any]:
+    """Return a namespace that korthweb recorded."""
+    text = Record("gitops", tenant, uid=f"uid-{name}", **more).text()
+    return {"kind": "Namespace", "metadata": {"name": name, "uid": f"uid-{name}", "annotations": {RECORD: text}}}
+
+
+def home(tenant: str, *, volumes: bool) -> Home:
+    name = f"{tenant.lower()}-orthweb"
+    return Home(tenant, name, Fate(space(name, tenant), "" if volumes else STAYS))
+
+
+BHC = home("BHC", volumes=False)
+SHARED = {name: Fate(space(name)) for name in ("cert-manager", "istio-system", "cnpg-system", "observability")}
 INFRASTRUCTURE = ("cert-manager", "istio", "cloudnative-pg")
 
 
@@ -62,7 +76,8 @@ def result(*objects: dict[str, Any], code: int = 0, stderr: str = "") -> Result:
 
 
 def everything(volumes: bool = False) -> Plan:
-    return Remover(Target("ctx"), volumes).everything(LAYERS, RELEASES, [BHC, MHR])
+    homes_there = [home(name, volumes=volumes) for name in ("BHC", "MHR")]
+    return Remover(Target("ctx"), volumes, SHARED).everything(LAYERS, RELEASES, homes_there)
 
 
 @pytest.mark.parametrize("volumes", [False, True])
@@ -71,14 +86,15 @@ def test_everything_goes_in_reverse_order_and_operators_after_what_they_look_aft
     names = order(plan)
     place = {name: number for number, name in enumerate(names)}
     assert names[0] == "halt"
-    assert names[-2:] == ["shared", "flux"]
+    assert set(names[-5:-1]) == {f"shared:{name}" for name in SHARED}
+    assert names[-1] == "flux"
     for obj in LAYERS[1:]:
         mine = place[f"layer:{obj['metadata']['name']}"]
         assert all(mine < place[f"layer:{need['name']}"] for need in obj["spec"].get("dependsOn", ()))
     for name in ("bhc", "mhr"):
         assert place[f"layer:{name}-dependency"] < place[f"database:{name}"]
         assert all(place[f"database:{name}"] < place[f"layer:{one}"] for one in INFRASTRUCTURE)
-    assert ("namespace:bhc" in place) is volumes
+    assert ("/namespaces/bhc-orthweb" in typed(plan["namespace:bhc"])) is volumes
 
 
 def test_a_layer_is_gone_when_its_releases_are() -> None:
@@ -95,14 +111,14 @@ def test_volumes_are_kept_unless_asked_for() -> None:
     assert "cnpg.io/hibernation=on" in typed(kept["database:bhc"])
     assert "delete" not in typed(kept["database:bhc"]).replace("--for=delete", "")
     assert "delete cluster.postgresql.cnpg.io postgres" in typed(gone["database:bhc"])
-    assert "delete namespace bhc-orthweb" in typed(gone["namespace:bhc"])
-    assert "bhc-orthweb" not in typed(kept["shared"])
-    assert "!korthweb/tenant" in typed(kept["shared"])
+    assert "delete --raw /api/v1/namespaces/bhc-orthweb" in typed(gone["namespace:bhc"])
+    assert "--raw" not in typed(kept["namespace:bhc"])
+    assert '"kept\\":true' in typed(kept["namespace:bhc"])
 
 
 def test_a_cluster_without_flux_has_nothing_to_halt() -> None:
     plan = Remover(Target("ctx"), False).everything([], [], [])
-    assert order(plan) == ["shared", "flux"]
+    assert order(plan) == ["flux"]
 
 
 def test_a_tenant_that_left_git_is_waited_for_and_its_database_sleeps() -> None:
@@ -114,7 +130,7 @@ def test_a_tenant_that_left_git_is_waited_for_and_its_database_sleeps() -> None:
     assert "reconcile.fluxcd.io/requestedAt=now" in typed(plan["layers"])
     assert plan["database:bhc"].needs == ("layers",)
     assert "delete serviceaccount tenant-bhc" in typed(plan["account"])
-    last = Remover(Target("ctx"), True).tenant(BHC, "now")
+    last = Remover(Target("ctx"), True).tenant(home("BHC", volumes=True), "now")
     assert set(last["namespace:bhc"].needs) == {"database:bhc", "account"}
 
 
@@ -144,10 +160,15 @@ def test_a_database_sleeps_when_its_operator_says_so(answer: Result, sleeps: boo
 
 
 def test_without_controllers_helm_uninstalls_and_fluxs_finalizers_go_with_flux() -> None:
-    plan = Abandoned(Target("ctx"), False).abandoned(RELEASES, [BHC])
+    plan = Abandoned(Target("ctx"), False, SHARED).abandoned(RELEASES, [BHC])
     names = order(plan)
     assert names.index("served:bhc") < names.index("database:bhc") < names.index("chart:istiod")
-    assert names.index("chart:istiod") < names.index("chart:istio-base") < names.index("flux") < names.index("shared")
+    assert (
+        names.index("chart:istiod")
+        < names.index("chart:istio-base")
+        < names.index("flux")
+        < names.index("shared:istio-system")
+    )
     assert "helm uninstall istiod" in typed(plan["chart:istiod"])
     assert not [step for step in plan.steps if step.name.startswith("layer:")]
     assert "bhc-application" in typed(plan["served:bhc"])
@@ -162,8 +183,8 @@ def test_readings() -> None:
     assert not alive(result(both[0], deployment("helm-controller", 0)))
     assert not alive(result(both[0]))
     assert not alive(result())
-    space = {"kind": "Namespace", "metadata": {"name": "bhc-orthweb", "labels": {"korthweb/tenant": "BHC"}}}
-    assert homes(result(space)) == [BHC]
+    copied = {**space("bhc-orthweb", "BHC"), "metadata": {**space("bhc-orthweb", "BHC")["metadata"], "uid": "2"}}
+    assert homes(result(space("bhc-orthweb", "BHC"), space("istio-system"), copied)) == [Home("BHC", "bhc-orthweb")]
     listing = Result(
         Command(argv=("kubectl",)),
         0,

@@ -12,17 +12,18 @@ from typing import Any
 import invoke
 import pytest
 import yaml
-from invoke.exceptions import Exit
 
-from korthweb_tasks.collections import gitops, gitops_fleet, gitops_flux, gitops_follow, gitops_parts
+from korthweb_tasks.collections import gitops, gitops_fleet, gitops_flux, gitops_follow
 from korthweb_tasks.collections.session import Session, _Shared
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.record import StepRecord
+from korthweb_tasks.errors import KorthwebError
+from korthweb_tasks.paths import state_dir
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.guard import Identity
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.tools.git import Remote
-from tests.fakes import Answer, ScriptedRunner
+from tests.fakes import NO_COMPONENTS, Answer, Namespaces, ScriptedRunner
 
 SETTINGS = """\
 # our site
@@ -32,11 +33,14 @@ tenants:
   domain: bhc.orthweb.com
 - name: MHR
   domain: mhr.orthweb.com
+gitops:
+  url: https://git.example.org/fleet.git
 """
-LOOKING: dict[str, Any] = {"context": "hospital", "tenant": None, "timeout": None, "output": "text"}
+FLUXS_HOME = {"kind": "Namespace", "metadata": {"name": "flux-system", "labels": {"korthweb/component": "flux"}}}
+LOOKING: dict[str, Any] = {"context": "hospital", "output": "text"}
 CHANGING = {**LOOKING, "dry_run": False, "yes": True}
-DEPLOY = {"pull_request_branch": "", **CHANGING}
-NEW = {"name": "NEW", "domain": "new.example.org", "aet": "", "namespace": "", "storage": ""}
+DEPLOY: dict[str, Any] = {**CHANGING}
+NEW: dict[str, Any] = {"name": "NEW", "domain": "new.example.org"}
 ADD = {**NEW, "replicas_min": 2, "replicas_max": 0, **CHANGING}
 
 
@@ -59,6 +63,7 @@ class Site:
     def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.bare = tmp_path / "fleet.git"
         self.followed: list[dict[str, Any]] = []
+        self.namespaces = Namespaces()
         self.path, self.suspended = "./clusters/hospital", False
         subprocess.run(["git", "init", "--bare", "--quiet", "--initial-branch=main", str(self.bare)], check=True)
         config = tmp_path / "config"
@@ -73,6 +78,7 @@ class Site:
         }
         config.write_text(json.dumps(made))
         monkeypatch.setenv("KUBECONFIG", str(config))
+        monkeypatch.setenv("KORTHWEB_SECRET_GIT_PASSWORD", "only for the settings")
         Path("korthweb.yaml").write_text(SETTINGS)
         self.runner = Mixed(self.script())
         shared = _Shared(self.runner, Console(quiet=True), identity=Identity("https://198.18.0.9:6443", "1"))  # type: ignore[arg-type]
@@ -80,15 +86,14 @@ class Site:
         monkeypatch.setattr(Session, "lock", lambda _: None)
         monkeypatch.setattr(gitops_fleet, "remote", lambda *_, **__: Remote(f"file://{self.bare}"))
         monkeypatch.setattr(gitops_flux, "flux_version", lambda _: "2.9.5")
-        monkeypatch.setattr(gitops_parts, "remote_is_usable", lambda _: None)
         monkeypatch.setattr(gitops_follow, "followed", self.follow)
 
     def script(self) -> dict[tuple[str, ...], Answer | list[Answer] | Callable[[Command], Answer]]:
         return {
+            **NO_COMPONENTS,
             ("get", "kustomization.kustomize.toolkit.fluxcd.io/flux-system"): lambda _: self.flux(),
-            ("get", "deployment/orthanc"): Answer(),
-            ("get", "namespace/flux-system"): Answer(items({"kind": "Namespace", "metadata": {"name": "flux-system"}})),
-            ("get", "--output=name", "namespace"): Answer("namespace/x"),
+            **self.namespaces.script("bhc-orthweb", "mhr-orthweb", "new-orthweb"),
+            ("get", "namespace/flux-system"): Answer(items(FLUXS_HOME)),
             ("get", "secret/orthanc-users"): lambda command: self.passwords(command),
             ("apply", "--server-side"): Answer(),
             ("rollout", "restart"): Answer(),
@@ -104,10 +109,9 @@ class Site:
         return Answer(items(source, root))
 
     def passwords(self, _: Command) -> Answer:
-        users = {"ORTHANC_ADMIN_PASSWORD": "known"}
-        return Answer(
-            items(secret("orthanc-users", users), secret("orthanc-metrics", {"username": "admin", "password": "known"}))
-        )
+        users = {"ORTHANC_ADMIN_PASSWORD": "known-long"}
+        login = {"username": "admin", "password": "known-long"}
+        return Answer(items(secret("orthanc-users", users), secret("orthanc-metrics", login)))
 
     def follow(self, _: Session, **words: Any) -> tuple[StepRecord, ...]:
         self.followed.append(words)
@@ -160,10 +164,10 @@ def test_a_change_goes_to_git_and_is_followed_and_a_second_time_there_is_none(si
 
 def test_nothing_is_pushed_where_nobody_said_yes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     for task, words in ((gitops.deploy, DEPLOY), (gitops.add_tenant, ADD)):
-        with pytest.raises(Exit) as raised:
+        with pytest.raises(KorthwebError) as raised:
             task(context(), **{**words, "yes": False})
-        assert raised.value.code == 5
-        assert "--yes" in str(raised.value.message)
+        assert raised.value.exit_code == 5
+        assert "--yes" in str(raised.value)
     assert site.git("for-each-ref") == ""
     assert Path("korthweb.yaml").read_text() == SETTINGS
     assert not [line for line in site.kubectl() if "apply" in line]
@@ -175,7 +179,7 @@ def test_a_dry_run_shows_and_changes_nothing(site: Site, capsys: pytest.CaptureF
     assert told["git"]["files"]["clusters/hospital/kustomization.yaml"] == "A"
     assert {"step": "credentials:bhc", "title": "BHC: passwords", "verdict": "same"} in told["steps"]
     gitops.add_tenant(context(), **{**ADD, "dry_run": True, "yes": False})
-    gitops.render(context(), out="", **{**CHANGING, "dry_run": True})
+    gitops.render(context(), **LOOKING, dry_run=True)
     assert site.git("for-each-ref") == ""
     assert Path("korthweb.yaml").read_text() == SETTINGS
     assert not [line for line in site.kubectl() if "apply" in line or "annotate" in line]
@@ -198,10 +202,10 @@ def test_a_pull_request_leaves_cluster_and_branch_alone(site: Site, capsys: pyte
 )
 def test_what_flux_does_not_follow_is_not_deployed_to(site: Site, path: str, text: str) -> None:
     site.path = path
-    with pytest.raises(Exit) as raised:
+    with pytest.raises(KorthwebError) as raised:
         gitops.deploy(context(), **DEPLOY)
-    assert text in str(raised.value.message)
-    assert "gitops.bootstrap" in str(raised.value.message)
+    assert text in str(raised.value)
+    assert "gitops.bootstrap" in str(raised.value)
     assert site.git("for-each-ref") == ""
 
 
@@ -227,33 +231,30 @@ def test_a_tenant_is_added_with_its_passwords_before_git_tells_flux(site: Site) 
     assert site.commits()[0].startswith("korthweb: NEW")
     assert sorted(site.followed[-1]["only"]) == ["new-application", "new-dependency", "new-monitoring"]
     text = Path("korthweb.yaml").read_text()
-    assert text.startswith(SETTINGS)
+    assert text.startswith(SETTINGS.partition("gitops:")[0])
     assert yaml.safe_load(text)["tenants"][2] == {"name": "NEW", "domain": "new.example.org", "replicas": {"min": 2}}
     # killed after the file was written: the same words go on
     gitops.add_tenant(context(), **ADD)
     assert Path("korthweb.yaml").read_text() == text
-    with pytest.raises(Exit) as raised:
+    with pytest.raises(KorthwebError) as raised:
         gitops.add_tenant(context(), **{**ADD, "domain": "other.example.org"})
-    assert "already, and it is not like that" in str(raised.value.message)
+    assert "already, and it is not like that" in str(raised.value)
 
 
 def test_a_tenant_that_can_not_be_is_refused_before_anything(site: Site) -> None:
     for change in ({"domain": "Not A Domain"}, {"domain": "bhc.orthweb.com"}, {"aet": "BHC"}, {"replicas_min": 50}):
-        with pytest.raises(Exit) as raised:
+        with pytest.raises(KorthwebError) as raised:
             gitops.add_tenant(context(), **{**ADD, **change})
-        assert raised.value.code == 2, change
+        assert raised.value.exit_code == 2, change
     assert Path("korthweb.yaml").read_text() == SETTINGS
 
 
 def removal(site: Site) -> None:
     """Let the cluster know the tenant MHR, and let it go."""
-    space = {"metadata": {"name": "mhr-orthweb", "labels": {"korthweb/tenant": "MHR"}}, "kind": "Namespace"}
     site.runner.script |= {
-        ("get", "--selector", "korthweb/tenant,kustomize.toolkit.fluxcd.io/name"): Answer(items(space)),
         ("get", "kustomization.kustomize.toolkit.fluxcd.io/mhr-application"): Answer(),
         ("get", "serviceaccount"): Answer(),
         ("get", "cluster.postgresql.cnpg.io"): Answer(),
-        ("get", "namespace"): Answer(),
         ("wait", "--for=delete"): Answer(),
     }
 
@@ -267,26 +268,26 @@ def test_a_tenant_is_removed_and_what_a_killed_run_left_is_gone_on_with(site: Si
     assert not [path for path in site.git("ls-tree", "-r", "--name-only", "main").splitlines() if "mhr" in path]
     assert site.commits()[0].startswith("korthweb: MHR")
     gitops.remove_tenant(context(), **words)  # the file does not know it any more, the cluster does
-    with pytest.raises(Exit) as raised:
+    with pytest.raises(KorthwebError) as raised:
         gitops.remove_tenant(context(), **{**words, "name": "XYZ"})
-    assert raised.value.code == 2
-    assert "known: BHC, MHR" in str(raised.value.message)
+    assert raised.value.exit_code == 2
+    assert "known: BHC, MHR" in str(raised.value)
 
 
 def test_files_are_written_where_they_are_wanted(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    gitops.render(context(), out="out", **CHANGING)
+    gitops.render(context(), out="out", **LOOKING)
     assert Path("out/clusters/hospital/kustomization.yaml").is_file()
     assert "files in out" in capsys.readouterr().out
     assert not site.runner.calls
 
 
 def test_another_approachs_tenant_is_not_taken_over(site: Site) -> None:
-    theirs = {"kind": "Deployment", "metadata": {"name": "orthanc", "labels": {"app": "orthanc"}}}
-    site.runner.script[("get", "deployment/orthanc")] = Answer(items(theirs))
-    with pytest.raises(Exit) as raised:
+    site.namespaces.record("bhc-orthweb", "BHC", "bhc.orthweb.com", "manual")
+    site.namespaces.inside["bhc-orthweb"] = 'Deployment|orthanc|korthweb|{"app":"orthanc"}||\n'
+    with pytest.raises(KorthwebError) as raised:
         gitops.deploy(context(), **DEPLOY)
-    assert raised.value.code == 5
-    assert "another approach" in str(raised.value.message)
+    assert raised.value.exit_code == 5
+    assert "the approach manual deployed" in str(raised.value)
 
 
 def test_empty_files_never_reach_a_cluster_that_follows_git(site: Site) -> None:
@@ -306,7 +307,7 @@ def test_empty_files_never_reach_a_cluster_that_follows_git(site: Site) -> None:
 
 
 def test_passwords_in_git_are_encrypted_and_stay_as_they_are(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    Path("korthweb.yaml").write_text(f"{SETTINGS}gitops: {{secrets: sops}}\n")
+    Path("korthweb.yaml").write_text(f"{SETTINGS}  secrets: sops\n")
     key = "# public key: age1xyz\nAGE-SECRET-KEY-1ABC\n"
     sealed: dict[str, str] = {}
 
@@ -319,11 +320,12 @@ def test_passwords_in_git_are_encrypted_and_stay_as_they_are(site: Site, capsys:
         assert command.env["SOPS_AGE_KEY"] == "AGE-SECRET-KEY-1ABC"
         return Answer(next(text for name, text in sealed.items() if name in (command.stdin or "")))
 
+    known = {"ORTHANC_ADMIN_PASSWORD": "known-long"}
     site.runner.script |= {
         ("age-keygen", "-y"): Answer("age1xyz\n"),
         ("age-keygen",): Answer(key),
         ("get", "secret", "sops-age"): Answer(),
-        ("get", "secret", "orthanc-users"): Answer(items(secret("orthanc-users", {"ORTHANC_ADMIN_PASSWORD": "known"}))),
+        ("get", "secret", "orthanc-users"): Answer(items(secret("orthanc-users", known))),
         ("get", "secret/sops-age"): Answer(),
         ("get", "secret/orthanc-metrics"): Answer(),
         ("sops", "encrypt"): encrypt,
@@ -333,7 +335,7 @@ def test_passwords_in_git_are_encrypted_and_stay_as_they_are(site: Site, capsys:
     path = "clusters/hospital/tenants/bhc/dependency/secrets.sops.yaml"
     assert "ENC[AES256_GCM" in site.git("show", f"main:{path}")
     assert all("known" in text for text in sealed.values())  # those that are at work already
-    kept = Path(".korthweb/hospital.agekey")
+    (kept,) = (state_dir() / "keys").glob("hospital-*.agekey")  # S22: not in the project, whatever is committed there
     assert (kept.read_text(), kept.stat().st_mode & 0o777) == (key, 0o600)
     head = site.git("rev-parse", "main")
     gitops.deploy(context(), **DEPLOY)
@@ -354,15 +356,15 @@ def test_passwords_in_git_are_encrypted_and_stay_as_they_are(site: Site, capsys:
 
 def test_a_branch_for_a_pull_request_is_another_one(site: Site) -> None:
     for name in ("main", "-f", "a b", "x:y"):
-        with pytest.raises(Exit) as raised:
+        with pytest.raises(KorthwebError) as raised:
             gitops.deploy(context(), **{**DEPLOY, "pull_request_branch": name})
-        assert raised.value.code == 2, name
+        assert raised.value.exit_code == 2, name
     assert site.git("for-each-ref") == ""
 
 
 def test_a_provider_makes_the_repository_that_is_not_there(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("korthweb.yaml").write_text(
-        f"{SETTINGS}gitops: {{provider: github, url: 'https://github.com/hospital/fleet.git'}}\n"
+        SETTINGS.replace("git.example.org", "github.com/hospital") + "  provider: github\n"
     )
     gone = Remote(f"file://{site.bare}x", password="t" * 20)
     for module in (gitops_fleet, gitops_flux):
@@ -374,7 +376,10 @@ def test_a_provider_makes_the_repository_that_is_not_there(site: Site, monkeypat
         site.bare.rename(f"{site.bare}x")
         return Answer()
 
-    site.runner.script |= {("patch",): Answer(), ("flux", "bootstrap", "github"): bootstrap}
+    site.runner.script |= {
+        ("patch", "kustomization.kustomize.toolkit.fluxcd.io/flux-system"): Answer(),
+        ("flux", "bootstrap", "github"): bootstrap,
+    }
     monkeypatch.setattr("korthweb_tasks.run.watch.Waiter.wait", lambda *_: None)
     session = Session.open(context(), **CHANGING)
     gitops_flux.repository_there(session)

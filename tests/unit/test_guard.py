@@ -9,13 +9,13 @@ import pytest
 
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import ClusterUnreachable, CommandFailed, GuardRefused
-from korthweb_tasks.run.guard import Identity, allow, check, record, recorded
+from korthweb_tasks.run.guard import IDENTITY, Identity, allow, check, record, recorded
 from korthweb_tasks.settings.contexts import ClusterRef
 from korthweb_tasks.settings.parts import ClusterSettings
 from tests.fakes import Answer, ScriptedRunner
 
 SERVER, UID = "https://10.0.0.1:6443", "1234-abcd"
-ASK = ("get", "namespace", "kube-system")
+ASK = ("get", "--raw", IDENTITY)
 
 
 def cluster(
@@ -32,17 +32,14 @@ def cluster(
 
 
 def answering(uid: str = UID) -> ScriptedRunner:
-    return ScriptedRunner({ASK: Answer(uid)})
+    return ScriptedRunner({ASK: Answer(json.dumps({"kind": "Namespace", "metadata": {"uid": uid}}))})
 
 
 def test_a_first_look_records_nothing() -> None:
     runner = answering()
     assert check(cluster(), runner.run) == Identity(SERVER, UID)
     assert recorded(cluster()) is None
-    assert runner.calls[0].argv == (
-        *("kubectl", "--context", "admin", "get", "namespace", "kube-system"),
-        "--output=jsonpath={.metadata.uid}",
-    )
+    assert runner.calls[0].argv == ("kubectl", "--context", "admin", "get", "--raw", IDENTITY)
     assert runner.calls[0].repeatable
 
 
@@ -92,7 +89,7 @@ def test_a_mismatch_is_refused_with_both_values(server: str, uid: str, details: 
     error = caught.value
     assert error.message == "a (context admin) is not the cluster that was recorded at the first deployment"
     assert error.details.splitlines() == details
-    assert error.hint.startswith("inv context.use a --accept")
+    assert error.hint.startswith("`korthweb context.use a --accept`")
     assert error.exit_code == 5
     assert recorded(cluster()) == Identity(SERVER, UID)
 
@@ -119,7 +116,7 @@ def test_a_forbidden_look_says_what_is_needed() -> None:
     forbidden = Answer("", 'Error from server (Forbidden): namespaces "kube-system" is forbidden', 1)
     with pytest.raises(CommandFailed) as caught:
         check(cluster(), ScriptedRunner({ASK: forbidden}).run)
-    assert caught.value.hint == "korthweb must be allowed to get the namespace kube-system"
+    assert caught.value.details == forbidden.stderr
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1}', '{"a": {"server": "x"}}'])

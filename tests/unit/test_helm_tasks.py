@@ -8,25 +8,25 @@ from typing import Any
 
 import invoke
 import pytest
-from invoke.exceptions import Exit
 
 from korthweb_tasks import paths
 from korthweb_tasks.approaches.helm import ChartAt
 from korthweb_tasks.collections import helm, helm_parts
 from korthweb_tasks.collections.session import Session, _Shared
 from korthweb_tasks.core.command import Command, Result
+from korthweb_tasks.errors import KorthwebError
 from korthweb_tasks.lab import extras
 from korthweb_tasks.lab.extras import Brought
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.guard import Identity
-from tests.fakes import Answer, ScriptedRunner
+from tests.fakes import NO_COMPONENTS, Answer, ScriptedRunner
 
 SILENT = Answer(stderr="Error: Kubernetes cluster unreachable: dial tcp 198.18.0.9:6443: connection refused", code=1)
 NONE = Answer(stderr="Error: release: not found", code=1)
 FORBIDDEN = Answer(stderr='Error: query: failed: secrets is forbidden: User "x" cannot list resource', code=1)
-COMMON: dict[str, Any] = {"tenant": None, "timeout": None, "output": "text"}
+COMMON: dict[str, Any] = {"output": "text"}
 LOOKING = {"context": "hospital", **COMMON}
-CHANGING = {**LOOKING, "dry_run": False, "yes": False}
+CHANGING = {**LOOKING, "dry_run": False}
 LAB = {"context": "korthweb-x", **COMMON}
 
 
@@ -52,9 +52,14 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def scripted(monkeypatch: pytest.MonkeyPatch, script: dict[tuple[str, ...], Any]) -> ScriptedRunner:
     """Let every session use this runner, in a cluster that was met already."""
     runner = ScriptedRunner(script)
+    used(monkeypatch, runner)
+    return runner
+
+
+def used(monkeypatch: pytest.MonkeyPatch, runner: ScriptedRunner) -> None:
+    """Let every session use this runner, in a cluster that was met already."""
     shared = _Shared(runner, Console(quiet=True), identity=Identity("https://198.18.0.9:6443", "1"))  # type: ignore[arg-type]
     monkeypatch.setattr(Session, "_shared", shared)
-    return runner
 
 
 def context(*, dry: bool = False) -> invoke.Context:
@@ -68,9 +73,9 @@ def test_what_can_not_be_known_is_not_taken_for_absent(
     scripted(monkeypatch, {("helm", "history"): answer, ("helm", "manifest"): answer})
     monkeypatch.setattr(helm_parts, "chart_at", lambda *_, **__: ChartAt("/chart", "0.1.0"))
     for task in (helm.history, helm.diff):
-        with pytest.raises(Exit) as raised:
+        with pytest.raises(KorthwebError) as raised:
             task(context(), **LOOKING)
-        assert raised.value.code == code
+        assert raised.value.exit_code == code
 
 
 def test_a_release_that_is_not_there_is_an_answer(
@@ -80,9 +85,9 @@ def test_a_release_that_is_not_there_is_an_answer(
     monkeypatch.setattr(helm_parts, "chart_at", lambda *_, **__: ChartAt("/chart", "0.1.0"))
     helm.history(context(), **{**LOOKING, "output": "json"})
     assert json.loads(capsys.readouterr().out) == []
-    with pytest.raises(Exit) as raised:
+    with pytest.raises(KorthwebError) as raised:
         helm.diff(context(), **LOOKING)
-    assert raised.value.code == 9
+    assert raised.value.exit_code == 9
     assert "would be installed" in capsys.readouterr().out
 
 
@@ -93,7 +98,7 @@ def test_nothing_is_done_where_nothing_may_change(
     runner = scripted(monkeypatch, {})
     words = {**CHANGING, "dry_run": flag}
     helm.test(context(dry=dry), **words)
-    helm.package(context(dry=dry), out="dist", push="oci://r/charts", ca="", plain=False, **words)
+    helm.package(context(dry=dry), out="dist", push="oci://r/charts", plain=False, **words)
     helm.dependencies(context(dry=dry), **words)
     said = capsys.readouterr().out
     assert "would run the test of the release orthanc in bhc-orthweb" in said
@@ -121,21 +126,24 @@ def test_a_production_cluster_is_asked_about_before_the_test(monkeypatch: pytest
     with Path("korthweb.yaml").open("a") as file:
         file.write("clusters: {live: {context: hospital, production: true}}\n")
     runner = scripted(monkeypatch, {})
-    with pytest.raises(Exit) as raised:
+    with pytest.raises(KorthwebError) as raised:
         helm.test(context(), **{**CHANGING, "context": "live"})
-    assert raised.value.code == 5
+    assert raised.value.exit_code == 5
     assert runner.calls == []
 
 
 def test_who_looks_only_does_not_build_for_a_lab(monkeypatch: pytest.MonkeyPatch) -> None:
-    scripted(monkeypatch, {("get", "deployment/orthanc"): Answer()})
+    nothing: dict[tuple[str, ...], Any] = {
+        ("get", name): Answer() for name in ("namespace/bhc-orthweb", "secret/orthanc-users")
+    }
+    scripted(monkeypatch, {**NO_COMPONENTS, **nothing})
     monkeypatch.setattr(extras, "bring", lambda *_, **__: pytest.fail("brought"))
     dry = {**LAB, "dry_run": True, "yes": False}
     for task, words in ((helm.lint, LAB), (helm.template, LAB), (helm.diff, LAB), (helm.deploy, dry)):
-        with pytest.raises(Exit) as raised:
+        with pytest.raises(KorthwebError) as raised:
             task(context(), **words)
-        assert raised.value.code == 2
-        assert "lab.up --name x --with traefik" in str(raised.value.message)
+        assert raised.value.exit_code == 2
+        assert "lab.up --name x --with traefik" in str(raised.value)
 
 
 def test_a_check_notes_that_a_lab_will_be_given_its_chart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +172,7 @@ def test_a_lab_is_given_the_chart_of_the_settings(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(extras, "chart_source", there)
     monkeypatch.setattr(extras, "bring", bring)
     monkeypatch.setattr(ScriptedRunner, "run", run)
-    helm.dependencies(context(), dry_run=False, yes=False, **LAB)
+    helm.dependencies(context(), dry_run=False, **LAB)
     assert asked[0] == ("x", "traefik", "41.9.9")
     given = asked[1][2]
     assert asked[1][:2] == ("x", "traefik")

@@ -10,11 +10,13 @@ import pytest
 import yaml
 
 from bench.chart_readme import described, updated
-from korthweb_tasks.approaches.helm import Builder, ChartAt, strangers
+from korthweb_tasks.approaches.helm import Builder, ChartAt
 from korthweb_tasks.approaches.helm_values import brought_secrets, own_traefik, refusal, site_values, values
-from korthweb_tasks.core.command import Command, Result
+from korthweb_tasks.approaches.ownership import RECORD, Fate, Record
+from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.plan import Ready
 from korthweb_tasks.core.target import Target
+from korthweb_tasks.settings.guarded import all_plugins
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.parts import Tenant
 from korthweb_tasks.settings.secrets import Secrets, secret_name
@@ -40,7 +42,7 @@ def test_a_tenant_becomes_values() -> None:
     assert found["postgresql"]["existingSecret"] == "orthanc-database"
     assert found["postgresql"]["storage"] == {"className": "", "size": "10Gi"}
     assert json.loads(json.dumps(found)) == found  # as `helm get values` gives them back
-    assert "plugins" not in found
+    assert found["plugins"][0].endswith("/libOrthancPostgreSQLIndex.so")
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_a_tenant_becomes_values() -> None:
         ({"charts": {"traefik": {"values": {"enabled": False}}}}, "traefik.enabled", False),
         ({"charts": {"orthanc": {"values": {"drainSeconds": 60}}}}, "drainSeconds", 60),
         ({"charts": {"orthanc": {"values": {"replicas": {"max": 4}}}}}, "replicas", {"min": 3, "max": 4}),
-        ({"orthanc": {"plugins": ["/opt/plugins"]}}, "plugins", ["/opt/plugins"]),
+        ({"orthanc": {"plugins": ["/opt/plugins"]}}, "plugins", [*all_plugins(()), "/opt/plugins"]),
         ({"orthanc": {"config": {"StableAge": 60}}}, "config.StableAge", 60),
         (LAB, "images.orthanc", "korthweb.lab/orthanc:1.12.7"),
         (LAB, "postgresql.storage.className", "lab"),
@@ -66,7 +68,8 @@ def test_settings_reach_the_chart(given: dict[str, Any], path: str, expected: An
 
 def test_a_sites_defaults_name_no_tenant() -> None:
     assert set(site_values(Settings())) == {
-        "images", "connections", "autoscaling", "resources", "postgresql", "traefik",
+        "images", "plugins", "connections", "autoscaling", "resources", "drainSeconds", "postgresql", "security",
+        "traefik",
     }  # fmt: skip
     assert "existingSecret" not in site_values(Settings())["postgresql"]
 
@@ -74,7 +77,8 @@ def test_a_sites_defaults_name_no_tenant() -> None:
 def test_a_plan_has_three_steps_for_each_tenant() -> None:
     plan = builder().plan(Settings().tenants)
     assert [step.name for step in plan.steps] == [
-        "namespace:bhc", "credentials:bhc", "release:bhc", "namespace:mhr", "credentials:mhr", "release:mhr",
+        "policies", "namespace:bhc", "credentials:bhc", "release:bhc",
+        "namespace:mhr", "credentials:mhr", "release:mhr",
     ]  # fmt: skip
     release = plan["release:bhc"]
     assert release.needs == ("credentials:bhc",)
@@ -83,6 +87,7 @@ def test_a_plan_has_three_steps_for_each_tenant() -> None:
     assert words[1].startswith("helm upgrade orthanc /chart --install")
     assert "--current-replicas=1 --replicas=3" in words[2]
     assert Ready("service", "orthanc-traefik", "bhc-orthweb") in release.waits
+    assert Ready("deployment", "orthanc", "bhc-orthweb", pods=BHC.replicas.min) in release.waits
 
 
 def test_without_an_own_traefik_nobody_waits_for_it() -> None:
@@ -111,21 +116,14 @@ def test_a_chosen_password_is_no_value_but_changes_the_pods() -> None:
 def test_removal_keeps_the_volume_unless_told() -> None:
     kept = builder().removal([BHC], volumes=False)
     assert [step.name for step in kept.steps] == ["release:bhc", "secrets:bhc"]
-    everything = builder().removal([BHC], volumes=True)
+    text = Record("helm", "BHC", uid="1").text()
+    home = {"metadata": {"name": "bhc-orthweb", "uid": "1", "annotations": {RECORD: text}}}
+    everything = builder().removal([BHC], volumes=True, fates={"bhc-orthweb": Fate(home)})
     assert [step.name for step in everything.steps] == ["release:bhc", "secrets:bhc", "namespace:bhc"]
     for step in (*kept.steps, *everything.steps):
         for action in step.actions:
             assert isinstance(action, Command)
             assert "persistentvolumeclaim" not in " ".join(action.argv)
-
-
-def test_objects_of_another_approach_are_strangers() -> None:
-    def obj(name: str, keeper: str) -> dict[str, Any]:
-        labels = {"app.kubernetes.io/managed-by": keeper} if keeper else {}
-        return {"kind": "Service", "metadata": {"name": name, "labels": labels}}
-
-    found = json.dumps({"items": [obj("mine", "Helm"), obj("theirs", "korthweb"), obj("anybodys", "")]})
-    assert strangers(Result(Command(argv=("kubectl",)), 0, found, "", 0.1)) == ["service/theirs", "service/anybodys"]
 
 
 def test_only_secrets_that_a_person_brings_are_looked_for() -> None:

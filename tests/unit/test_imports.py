@@ -12,23 +12,26 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "korthweb_tasks"
 
-#: room -> rooms that it may import besides itself; "." are the modules at the top: errors, paths
+#: room -> rooms that it may import besides itself; "." are the modules at the top: errors, paths, files
 MAY: dict[str, set[str]] = {
+    "__init__": {"collections", "settings", "errors"},
     "errors": set(),
-    "paths": set(),
+    "paths": {"errors"},
+    "files": {"core", "errors"},
     "core": {"errors"},
     "tools": {"core", "errors"},
-    "settings": {"core", "errors", "paths"},
-    "approaches": {"settings", "tools", "core", "errors", "paths"},
-    "report": {"core", "errors", "paths"},
-    "run": {"settings", "report", "tools", "core", "errors", "paths"},
-    "verify": {"report", "run", "settings", "tools", "core", "errors", "paths"},
-    "provision": {"run", "settings", "tools", "core", "errors", "paths"},
-    "lab": {"provision", "run", "settings", "tools", "core", "errors", "paths"},
+    "settings": {"core", "errors", "paths", "files"},
+    "approaches": {"settings", "tools", "core", "errors", "paths", "files"},
+    "report": {"core", "errors", "paths", "files"},
+    "run": {"settings", "report", "tools", "core", "errors", "paths", "files"},
+    "verify": {"report", "run", "settings", "tools", "core", "errors", "paths", "files"},
+    "provision": {"run", "settings", "tools", "core", "errors", "paths", "files"},
+    "lab": {"provision", "run", "settings", "tools", "core", "errors", "paths", "files"},
     "collections": {
         "approaches", "run", "verify", "lab", "report", "provision", "settings", "tools", "core", "errors", "paths",
+        "files",
     },
-    "main": {"collections", "errors"},
+    "main": {"collections", "core", "errors"},
 }  # fmt: skip
 
 #: library -> the only places that may import it
@@ -102,7 +105,7 @@ def _absolute(node: ast.ImportFrom, path: Path) -> str:
 
 
 def test_every_room_has_its_rule() -> None:
-    rooms = {room(path) for path in modules()} - {"__init__"}
+    rooms = {room(path) for path in modules()}
     assert rooms <= set(MAY)
 
 
@@ -128,7 +131,8 @@ def test_libraries_stay_in_their_rooms(path: Path) -> None:
 def test_pure_rooms_have_no_effects(path: Path) -> None:
     if room(path) in PURE:
         for line, name in imports(path):
-            assert name.split(".")[0] not in EFFECTS, f"{path}:{line}: {name} has effects"
+            pure = name.startswith("urllib.parse.")
+            assert pure or name.split(".")[0] not in EFFECTS, f"{path}:{line}: {name} has effects"
 
 
 def test_listing_tasks_loads_nothing_heavy() -> None:

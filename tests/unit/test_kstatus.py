@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from korthweb_tasks.core.kstatus import pod_fault, status
+from korthweb_tasks.core.plan import Ready
 
 
 def deployment(spec: int = 3, **seen: Any) -> dict[str, Any]:
@@ -93,3 +94,10 @@ def test_a_pod_that_can_not_start_is_told_from_one_that_has_not_yet(
     container = {"name": "c", "restartCount": restarts, "state": {"waiting": waiting}}
     pod = {"metadata": {"name": "p"}, "status": {"containerStatuses": [container]}}
     assert bool(pod_fault(pod)) is fatal
+
+
+@pytest.mark.parametrize(("asked", "state"), [(1, "progress"), (2, "progress"), (3, "current"), (4, "current")])
+def test_pods_that_the_autoscaler_has_not_asked_for_yet_are_waited_for(asked: int, state: str) -> None:
+    obj = deployment(asked, updatedReplicas=asked, availableReplicas=asked, replicas=asked)
+    assert status(obj).state == "current"
+    assert Ready("deployment", "orthanc", "bhc-orthweb", pods=3).status(obj).state == state

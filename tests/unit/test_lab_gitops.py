@@ -161,9 +161,9 @@ def test_an_unknown_extra_and_a_simulated_lab_are_refused_before_anything_is_don
 
 def test_a_simulated_lab_is_not_begun_when_more_is_asked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "up", lambda *_, **__: pytest.fail("the lab was begun"))
-    with pytest.raises(invoke.Exit, match="a simulated lab can't be given gitops") as raised:
-        tasks.up(invoke.Context(), name="x", simulated=True, with_="gitops", dry_run=False, yes=False, output="text")
-    assert raised.value.code == LabImpossible("").exit_code
+    with pytest.raises(LabImpossible, match="a simulated lab can't be given gitops") as raised:
+        tasks.up(invoke.Context(), name="x", simulated=True, with_="gitops", dry_run=False, output="text")
+    assert raised.value.exit_code == LabImpossible("").exit_code
 
 
 # ------------------------------------------------------------------------------------------------------- the Git server

@@ -230,6 +230,32 @@ def test_a_changed_recipe_rebuilds_only_what_it_touches(kitchen: Kitchen) -> Non
     assert kitchen.build("one")["one"].name == before["one"].name
 
 
+@pytest.mark.parametrize("place", ["usr/bin/curl", "bin/wget", "usr/local/bin/nc", "usr/sbin/psql"])
+def test_an_image_with_a_command_that_the_vendors_lacks_is_not_built(kitchen: Kitchen, place: str) -> None:
+    """F1: a double that has more than the real thing hides what fails there."""
+    lists = "images: {x: {has: [base]}}\nsets: {base: sh cat}\n"
+    (kitchen.recipes.parent / "commands.yaml").write_text(lists)
+    kitchen.recipe(
+        "x", **{"usr/bin/cat": {"text": "#!"}, "bin/sh": {"link": "cat"}, "usr/share/curl": {"text": "no command"}}
+    )
+    assert kitchen.build("x")
+    kitchen.recipe("x", **{place: {"text": "#!"}})
+    with pytest.raises(BuildFailed, match=f"commands that the vendor's lacks: {place.rpartition('/')[2]}$"):
+        kitchen.build("x")
+    kitchen.recipe("other", **{place: {"text": "#!"}})
+    assert kitchen.build("other")
+
+
+def test_files_of_packages_go_where_the_recipe_says(tmp_path: Path) -> None:
+    places = {"usr/bin/tool": "usr/local/bin/tool", "usr/share": "opt"}
+    layering.write_layer(tmp_path / "layer", [], [make_deb(tmp_path)], (), places)
+    found = members(tmp_path / "layer")
+    assert "usr/local/bin/tool" in found
+    linked = next(one for one in found.values() if one.islnk())
+    assert {linked.name, linked.linkname} == {"usr/local/bin/tool", "usr/bin/same"}
+    assert [layering.moved(path, places) for path in ("usr/share/x", "usr/shared")] == ["opt/x", "usr/shared"]
+
+
 def test_an_archive_that_was_replaced_goes_when_nobody_reads_it(kitchen: Kitchen) -> None:
     kitchen.recipe("one", a={"text": "1"})
     before = kitchen.build("one")["one"]
@@ -322,7 +348,7 @@ def test_a_wheel_with_another_sum_is_refused(tmp_path: Path) -> None:
 # --- the recipes that are shipped -----------------------------------------------------------------------------------
 
 SHIPPED = sorted(path.stem for path in (RECIPES / "images").glob("*.yaml"))
-LAYER_KEYS = {"set", "suite", "packages", "closure", "exclude", "less", "drop", "users", "files"}
+LAYER_KEYS = {"move", "set", "suite", "packages", "closure", "exclude", "less", "drop", "users", "files"}
 FILE_KEYS = {"text", "script", "link", "dir", "program", "wheel", "sha256", "member", "mode", "owner"}
 
 
@@ -381,7 +407,7 @@ def test_entries_of_shipped_scripts_can_be_executed(tmp_path: Path) -> None:
     parts = Parts(RECIPES / "images", tmp_path, lambda name: tmp_path, cast(Runner, ScriptedRunner({})))
     script = shipped("postgres")["layers"][-1]
     entries = {entry.path: entry for entry in parts.entries(script)}
-    assert entries["usr/local/bin/postgres-entrypoint"].mode == 0o755
+    assert entries["usr/local/bin/docker-entrypoint.sh"].mode == 0o755
     assert entries["var/lib/postgresql/data"].mode == 0o1777
     assert entries["var/lib/postgresql/data"].owner == 999
 

@@ -128,9 +128,9 @@ def test_the_autoscaler_and_nobody_else_says_how_many_pods_there_are() -> None:
 def test_orthanc_is_alive_while_it_listens_and_ready_while_its_database_answers() -> None:
     (container,) = the(manifests(), "Deployment", "orthanc")["spec"]["template"]["spec"]["containers"]
     assert container["livenessProbe"]["tcpSocket"] == {"port": 8042}
-    command = container["readinessProbe"]["exec"]["command"][-1]
-    assert "$ORTHANC_ADMIN_PASSWORD" in command
-    assert "--config -" in command  # by stdin: argv can be read by every process of the pod
+    assert container["readinessProbe"]["exec"]["command"] == ["bash", "/etc/korthweb/ready.sh"]
+    env = {entry["name"]: entry.get("value") for entry in container["env"]}
+    assert (env["PROBE_USER"], env["PROBE_VARIABLE"]) == ("admin", "ORTHANC_ADMIN_PASSWORD")
     startup = container["startupProbe"]
     assert startup["periodSeconds"] * startup["failureThreshold"] >= 600
 
@@ -138,10 +138,12 @@ def test_orthanc_is_alive_while_it_listens_and_ready_while_its_database_answers(
 def test_a_tenant_is_told_by_the_server_name_alone() -> None:
     gateway = the(manifests(), "Gateway", "orthanc")["spec"]
     assert [(server["port"]["number"], server["hosts"]) for server in gateway["servers"]] == [
-        (443, ["web.bhc.orthweb.com"]),
-        (11112, ["dicom.bhc.orthweb.com"]),
+        (443, ["./web.bhc.orthweb.com"]),
+        (11112, ["./dicom.bhc.orthweb.com"]),
     ]
     for server in gateway["servers"]:
+        suites = server["tls"].pop("cipherSuites", None)
+        assert (suites is not None) == (server["port"]["number"] == 11112)  # BCP 195, said for modalities
         assert server["tls"] == {
             "mode": "SIMPLE",
             "credentialName": "bhc-orthweb-tls",
@@ -167,11 +169,11 @@ def test_only_orthanc_and_dbinit_reach_the_database() -> None:
     assert denied["spec"] == {}
 
 
-def test_plugins_are_gathered_unless_a_person_says_where_they_are() -> None:
-    made = manifests()
+def test_plugins_are_gathered_wherever_they_are() -> None:
+    made = manifests({"orthanc": {"plugins": ["/opt/plugins", "libOrthancGdcm.so"]}})
     assert json.loads(made.orthanc_json(made.settings.tenants[0]))["Plugins"] == ["/run/orthanc/plugins"]
-    own = manifests({"orthanc": {"plugins": ["/opt/plugins"]}})
-    assert json.loads(own.orthanc_json(own.settings.tenants[0]))["Plugins"] == ["/opt/plugins"]
+    (container,) = the(made, "Deployment", "orthanc")["spec"]["template"]["spec"]["containers"]
+    assert container["args"][4:] == ["/opt/plugins", "/usr/share/orthanc/plugins-available/libOrthancGdcm.so"]
 
 
 def test_pods_follow_the_configuration_and_the_passwords_that_were_chosen() -> None:

@@ -61,22 +61,6 @@ def test_kubernetes(version: str, verdict: str) -> None:
     assert checks.kubernetes(result({"serverVersion": {"gitVersion": version}}))[0] == verdict
 
 
-def test_names_must_be_free_or_ours() -> None:
-    ours = named("bhc-orthweb", labels={"app.kubernetes.io/managed-by": "korthweb"})
-    assert checks.free_names(listed(ours, named("default")), TENANTS)[0] == "ok"
-    verdict, text = checks.free_names(listed(named("mhr-orthweb"), named("cert-manager")), TENANTS)
-    assert verdict == "note"
-    assert "cert-manager, mhr-orthweb" in text
-
-
-def test_an_istio_of_somebody_else_is_noted() -> None:
-    assert checks.free_mesh(listed(named("istiod", "Deployment")))[0] == "note"
-    assert (
-        checks.free_mesh(listed(named("istiod", "Deployment"), named("r", "ConfigMap")))[1] == "installed by korthweb"
-    )
-    assert checks.free_mesh(result())[1] == "not installed yet"
-
-
 def test_two_namespaces_must_not_claim_one_host() -> None:
     def gateway(namespace: str, host: str) -> dict[str, Any]:
         return named("g", "Gateway", namespace=namespace) | {"spec": {"servers": [{"hosts": [host]}]}}

@@ -12,6 +12,7 @@ from korthweb_tasks.approaches.common import Artifacts
 from korthweb_tasks.approaches.manifests import Manifests
 from korthweb_tasks.approaches.manual import build, job_did_not_fail, steps_of
 from korthweb_tasks.approaches.order import outside, require
+from korthweb_tasks.approaches.ownership import standing
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.plan import Plan, Ready, Serving, Step
 from korthweb_tasks.core.target import Target
@@ -46,7 +47,7 @@ def answer(command: Command, data: Any, code: int = 0, stderr: str = "") -> Resu
 
 
 def ask(step: Step, data: Any) -> bool:
-    (fact,) = step.probes
+    _, fact = step.probes  # the first is the namespace's record
     return fact.read(answer(fact.command, data))
 
 
@@ -82,7 +83,7 @@ def test_a_pod_is_started_only_when_the_mesh_can_inject_its_sidecar_and_its_poli
 def test_what_can_start_at_once_starts_at_once() -> None:
     whole = plan()
     ready = {step.name for step in whole.steps if not step.needs}
-    assert ready == {"istio", "cert-manager", "namespace:bhc", "namespace:mhr"}
+    assert ready == {"policies", "istio", "cert-manager"}
     for kind in ("postgres", "dbinit", "orthanc"):
         assert not {"postgres:bhc", "dbinit:bhc", "orthanc:bhc", "certificates:bhc"} & before(whole, f"{kind}:bhc")
 
@@ -93,6 +94,18 @@ def test_tenants_and_observability_do_not_need_each_other() -> None:
         assert "observability" not in before(whole, step.name)
         if step.name.endswith(":bhc"):
             assert not [name for name in before(whole, step.name) if name.endswith(":mhr")]
+
+
+def test_whichever_step_makes_the_namespace_of_observability_records_it() -> None:
+    """The passwords' step may be the first: unrecorded, the namespace would be taken for one of others, and stay."""
+    for name in ("observability", "credentials:bhc"):
+        look = plan()[name].actions[0]
+        assert isinstance(look, Command)
+        made = look.follow and look.follow(Result(look, 0, "", "", 0.0))
+        assert made
+        (claim,) = json.loads(made.stdin or "")["items"]
+        assert (claim["metadata"]["name"], standing(claim)) == ("observability", "claimed")
+    assert len(plan({"observability": {"prometheus": False}})["credentials:bhc"].actions) == 1
 
 
 def test_observability_can_be_left_out_or_reduced() -> None:
@@ -194,7 +207,9 @@ def test_the_repeated_deployment_is_the_same_plan() -> None:
 
 def test_a_part_knows_what_must_come_before_it() -> None:
     whole = plan()
-    assert outside(whole, ["orthanc:bhc", "ingress:bhc"]) == ["istio", "namespace:bhc", "credentials:bhc", "config:bhc"]
+    assert outside(whole, ["orthanc:bhc", "ingress:bhc"]) == [
+        "policies", "istio", "namespace:bhc", "credentials:bhc", "config:bhc",
+    ]  # fmt: skip
     assert outside(whole, ["certificates:mhr"]) == ["istio", "cert-manager"]
     assert outside(whole, ["istio"]) == []
 
@@ -217,7 +232,7 @@ def test_what_is_missing_is_named_by_the_task_that_brings_it(needed: list[str], 
 
     with pytest.raises(StepFailed, match=f"manual.*{first}.* must come before") as caught:
         require(Kubectl(TARGET), check, Settings().tenants, needed)
-    assert "inv manual." in caught.value.hint
+    assert "korthweb manual." in caught.value.hint
 
 
 def test_what_is_there_is_taken_as_done() -> None:
@@ -226,3 +241,8 @@ def test_what_is_there_is_taken_as_done() -> None:
         return Result(command, 0, "\n".join(names), "", 0.1)
 
     require(Kubectl(TARGET), check, Settings().tenants, ["istio", "namespace:bhc", "config:bhc", "credentials:mhr"])
+
+
+def test_orthanc_is_ready_when_as_many_pods_are_as_always_run() -> None:
+    three = {"tenants": [{"name": "BHC", "domain": "bhc.orthweb.com", "replicas": {"min": 3, "max": 5}}]}
+    assert plan(three)["orthanc:bhc"].waits == (Ready("deployment", "orthanc", "bhc-orthweb", pods=3),)

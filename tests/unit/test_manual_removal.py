@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from korthweb_tasks.approaches.common import Artifacts
+from korthweb_tasks.approaches.ownership import RECORD, STAYS, Fate, Record
 from korthweb_tasks.approaches.removal import build_removal, custom
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.plan import Plan, Step
@@ -18,8 +20,24 @@ ARTIFACTS = Artifacts.read(Path(__file__).parents[2] / "manual")
 ALL = Settings().tenants
 
 
-def removal(tenants: Any = ALL, *, volumes: bool = False) -> Plan:
-    return build_removal(Settings(), Target("lab"), tenants, Secrets(), ARTIFACTS, volumes=volumes)
+def recorded(name: str, **more: Any) -> dict[str, Any]:
+    text = Record("manual", **more, uid=f"uid-{name}").text()
+    return {"metadata": {"name": name, "uid": f"uid-{name}", "annotations": {RECORD: text}}}
+
+
+FATES = {
+    name: Fate(recorded(name))
+    for name in ("bhc-orthweb", "mhr-orthweb", "cert-manager", "observability", "istio-system")
+}
+
+
+def removal(tenants: Any = ALL, *, volumes: bool = False, shared: bool = True, **fates: Fate) -> Plan:
+    known = FATES | {name.replace("_", "-"): one for name, one in fates.items()}
+    if not volumes:
+        known |= {name: replace(known[name], kept=STAYS) for name in ("bhc-orthweb", "mhr-orthweb")}
+    return build_removal(
+        Settings(), Target("lab"), tenants, Secrets(), ARTIFACTS, volumes=volumes, fates=known, shared=shared
+    )
 
 
 def deleted(step: Step) -> list[tuple[str, str]]:
@@ -28,7 +46,7 @@ def deleted(step: Step) -> list[tuple[str, str]]:
     for action in step.actions:
         assert isinstance(action, Command)
         if action.stdin:
-            found += [(obj["kind"], obj["metadata"]["name"]) for obj in json.loads(action.stdin)["items"]]
+            found += [(obj["kind"], obj["metadata"]["name"]) for obj in json.loads(action.stdin).get("items", [])]
     return found
 
 
@@ -43,10 +61,12 @@ def test_the_order_is_that_of_the_deployment_turned_round() -> None:
     assert order == sorted(order)
 
 
-def test_what_tenants_share_goes_with_the_last_of_them_only() -> None:
-    assert {step.name for step in removal(ALL[:1]).steps if ":" not in step.name} == set()
+def test_what_tenants_share_goes_where_that_is_asked_for() -> None:
+    assert {step.name for step in removal(ALL, shared=False).steps if ":" not in step.name} == set()
     whole = removal()
-    assert [step.name for step in whole.steps if ":" not in step.name] == ["observability", "cert-manager", "istio"]
+    assert [step.name for step in whole.steps if ":" not in step.name] == [
+        "observability", "cert-manager", "istio", "policies",
+    ]  # fmt: skip
     names = list(whole.sorter().static_order())
     last = max(names.index(f"namespace:{name}") for name in ("bhc", "mhr"))
     assert last < names.index("cert-manager") < names.index("istio")
@@ -64,33 +84,32 @@ def test_custom_resources_go_before_their_operators() -> None:
 
 
 def test_volumes_and_their_passwords_stay_unless_asked() -> None:
-    whole = removal(ALL[:1])
+    whole = removal(ALL[:1], shared=False)
     gone = [pair for step in whole.steps for pair in deleted(step)]
     assert not [kind for kind, _ in gone if kind in ("Namespace", "PersistentVolumeClaim", "Secret")]
     everything = "\n".join(words(step) for step in whole.steps)
-    assert "delete namespace" not in everything
+    assert "/namespaces/bhc-orthweb" not in everything
     assert "orthanc-users" not in everything
     assert "postgres-admin" not in everything
 
 
 def test_with_volumes_the_namespace_goes() -> None:
     step = removal(ALL[:1], volumes=True)["namespace:bhc"]
-    assert "delete namespace bhc-orthweb" in words(step)
+    assert "delete --raw /api/v1/namespaces/bhc-orthweb" in words(step)
+    assert any("uid-bhc-orthweb" in (action.stdin or "") for action in step.actions if isinstance(action, Command))
     assert step.on_failure  # and what blocks it is named
 
 
 def test_a_namespace_of_somebody_else_is_left_alone() -> None:
-    step = removal(volumes=True)["cert-manager"]
-    (probe,) = step.probes
-    assert "--selector=app.kubernetes.io/managed-by=korthweb" in probe.command.argv
-    assert probe.read(Result(probe.command, 0, "", "", 0.1)) is True
-    assert probe.read(Result(probe.command, 0, "namespace/cert-manager\n", "", 0.1)) is False
-
-
-def test_no_step_waits_for_a_namespace_that_it_may_have_to_leave() -> None:
-    for volumes in (False, True):
-        waits = [wait for step in removal(volumes=volumes).steps for wait in step.waits]
-        assert {getattr(wait, "kind", "") for wait in waits} == {"deployment", "statefulset"}
+    theirs = Fate({"metadata": {"name": "cert-manager", "uid": "1"}}, "korthweb did not make it")
+    assert "cert-manager" not in {step.name for step in removal(volumes=True, cert_manager=theirs).steps}
+    adopted = Fate(recorded("bhc-orthweb", tenant="BHC", adopted=True), "korthweb did not make it")
+    step = removal(ALL[:1], volumes=True, bhc_orthweb=adopted)["namespace:bhc"]
+    assert "the namespace bhc-orthweb stays: korthweb did not make it" in step.title
+    assert "--raw" not in words(step)
+    assert "persistentvolumeclaim/data-postgres-0" in words(step)
+    assert '"kept\\":true' in words(step)
+    assert not [wait for wait in step.waits if getattr(wait, "kind", "") == "namespace"]
 
 
 def test_what_observability_has_outside_of_its_namespace_goes_before_istio() -> None:
@@ -101,7 +120,7 @@ def test_what_observability_has_outside_of_its_namespace_goes_before_istio() -> 
 
 
 def test_an_istio_of_somebody_else_is_left_alone() -> None:
-    (probe,) = removal()["istio"].probes
+    probe = removal()["istio"].probes[0]
     assert "korthweb-istio" in probe.command.argv
     assert probe.read(Result(probe.command, 0, "", "", 0.1)) is True
 
@@ -122,4 +141,4 @@ def test_custom_kinds_are_told_by_their_group() -> None:
 
 
 def _objects(command: Command) -> list[dict[str, Any]]:
-    return list(json.loads(command.stdin or "")["items"])
+    return list(json.loads(command.stdin or "").get("items", ()))

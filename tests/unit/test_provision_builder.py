@@ -213,11 +213,11 @@ def test_the_first_failure_is_what_build_all_raises(stand_in: Path, place: Path)
 
 def test_an_estimate_is_told_from_the_second_time_on(place: Path) -> None:
     told: list[str] = []
-    building._reporter("hello", time.monotonic(), told.append)("compiling")
+    building._reporter("hello", told.append)(12)
     (place / "cache").mkdir()
     (place / "cache" / "estimates.json").write_text('{"hello": [130, 700]}')
-    building._reporter("hello", time.monotonic(), told.append)("compiling")
-    assert told == ["compiling, 0 s", "compiling, 0 s of about 2 min 10 s"]
+    building._reporter("hello", told.append)(12)
+    assert told == ["compiling, 12 packages, 0 s", "compiling, 12 of about 700 packages, about 2 min left"]
 
 
 def test_a_build_that_only_went_on_does_not_spoil_the_estimate(place: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from korthweb_tasks.errors import BuildFailed, ToolMissing
+from korthweb_tasks.errors import BuildFailed, ToolMissing, UsageError
 from korthweb_tasks.provision import building, download, known_versions, tools
 
 ANSWERS = [
@@ -104,7 +104,7 @@ def test_what_was_built_is_found_again(cache: Path, tmp_path: Path) -> None:
 
 
 def test_an_unknown_tool_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ToolMissing) as raised:
+    with pytest.raises(UsageError) as raised:
         tools.locate("kubctl")
     assert "kubectl" in raised.value.hint
 

@@ -11,13 +11,14 @@ from xml.etree import ElementTree
 
 import pytest
 
+from korthweb_tasks.collections.errors_out import described
+from korthweb_tasks.core.durations import duration
 from korthweb_tasks.core.record import StepRecord
-from korthweb_tasks.errors import UsageError
 from korthweb_tasks.report import files, html, junit
 from korthweb_tasks.report import json as as_json
 from korthweb_tasks.report.matrix import as_text, matrix
 from korthweb_tasks.report.model import CellRecord, Report, RungRecord, TenantSummary
-from korthweb_tasks.report.timeline import critical_path, spoken, timeline
+from korthweb_tasks.report.timeline import critical_path, timeline
 
 STEPS = (
     StepRecord("istio", "Install Istio", (), "changed", 0.0, 9.8, 1),
@@ -87,7 +88,7 @@ def test_the_outcome(changes: dict[str, object], outcome: str) -> None:
 
 
 def test_a_report_of_steps_knows_its_length() -> None:
-    report = Report.of("Deploy", "korthweb-lab", STEPS)
+    report = Report.of("Deploy", STEPS, context="korthweb-lab")
     assert report.seconds == 31.5
     assert report.started.endswith("+00:00")
     assert report.outcome == "passed"
@@ -97,10 +98,11 @@ def test_json_has_the_same_keys_in_every_version_of_its_schema() -> None:
     data = json.loads(as_json.render(REPORT))
     assert data["schema"] == "korthweb.report/1"
     assert list(data) == [
-        "schema", "title", "outcome", "context", "server", "started", "seconds", "steps", "rungs", "tenants", "cells",
+        "schema", "title", "outcome", "context", "server", "settings", "started", "seconds", "steps", "rungs",
+        "tenants", "cells",
     ]  # fmt: skip
     assert list(data["steps"][0]) == ["name", "title", "needs", "verdict", "start", "end", "attempts", "detail"]
-    assert list(data["rungs"][0]) == ["tenant", "name", "title", "status", "ms", "detail", "hint", "measures"]
+    assert list(data["rungs"][0]) == ["tenant", "name", "title", "status", "ms", "detail", "hint", "measures", "notes"]
     assert list(data["tenants"][0]) == [
         "name", "address", "web_url", "dicom_host", "dicom_port", "aet", "web_host", "credentials",
     ]  # fmt: skip
@@ -240,7 +242,7 @@ def test_the_critical_path_goes_on_into_the_phase_before() -> None:
      (3600, "1 h 0 min"), (7325, "2 h 2 min")],
 )  # fmt: skip
 def test_durations_as_a_person_says_them(seconds: float, text: str) -> None:
-    assert spoken(seconds) == text
+    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(("ms", "text"), [(0.04, "0.0 ms"), (9.94, "9.9 ms"), (123.4, "123 ms"), (12_000, "12 s")])
@@ -339,5 +341,7 @@ def test_a_report_is_written_in_every_form(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_a_file_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="can not write the report"):
+    with pytest.raises(NotADirectoryError) as refused:
         files.write(REPORT, tmp_path / "file")
+    told = described(refused.value)
+    assert (told.exit_code, told.message) == (2, f"{tmp_path}/file can't be used: it is a file, not a folder")

@@ -18,6 +18,11 @@ def sh(script: str, **more: object) -> Command:
     return Command(argv=("sh", "-c", script), **more)  # type: ignore[arg-type]
 
 
+def asks(script: str, **more: object) -> Command:
+    """Return a command that asks a cluster: it names a context."""
+    return Command(argv=("sh", "-c", script, "--context", "x"), **more)  # type: ignore[arg-type]
+
+
 def test_gives_output_and_takes_stdin() -> None:
     result = Runner().run(sh("cat; echo err >&2", stdin="héllo"))
     assert (result.stdout, result.stderr, result.code) == ("héllo", "err\n", 0)
@@ -31,7 +36,7 @@ def test_large_input_and_output_do_not_block() -> None:
 def test_a_program_that_is_missing_says_how_to_get_it() -> None:
     with pytest.raises(ToolMissing) as caught:
         Runner(programs={"no-such-program": "/no/such"}).run(Command(argv=("no-such-program", "x")))
-    assert caught.value.hint == "inv tools.install no-such-program"
+    assert caught.value.hint == "korthweb tools.install no-such-program"
     with pytest.raises(ToolMissing) as caught:
         Runner().run(Command(argv=("no-such-program", "x")))
     assert caught.value.hint == "install the package that has no-such-program"
@@ -58,12 +63,20 @@ def test_an_accepted_exit_code_is_a_result() -> None:
         ("failed calling webhook x: dial tcp 10.0.0.9:443: connect: connection refused", ClusterUnreachable),
         ("Internal error occurred: failed calling webhook x: connect: connection refused", CommandFailed),
         ("Error: UPGRADE FAILED: context deadline exceeded", CommandFailed),
+        ('Error: failed to perform "FetchReference" on source: Get "https://x/v2/": no such host', CommandFailed),
+        ("Error: failed to download https://x/y.tgz: dial tcp 1.2.3.4:443: connection refused", CommandFailed),
         ("something else", CommandFailed),
     ],
 )
 def test_what_stderr_tells_decides_the_error(stderr: str, error: type[Exception]) -> None:
     with pytest.raises(error):
-        Runner(patience=0).run(sh(f"echo '{stderr}' >&2; exit 1"))
+        Runner(patience=0).run(asks(f"echo '{stderr}' >&2; exit 1"))
+
+
+def test_a_registry_that_gives_no_answer_is_no_cluster() -> None:
+    with pytest.raises(CommandFailed, match="ended with code 1") as failed:
+        Runner(patience=0).run(sh("echo 'dial tcp: lookup registry.example: no such host' >&2; exit 1"))
+    assert "no such host" in failed.value.details
 
 
 def test_only_a_transient_failure_of_a_repeatable_command_is_tried_again(tmp_path: Path) -> None:
@@ -83,7 +96,7 @@ def test_only_a_transient_failure_of_a_repeatable_command_is_tried_again(tmp_pat
 def test_patience_ends_and_the_original_error_is_raised() -> None:
     began = time.monotonic()
     with pytest.raises(ClusterUnreachable) as caught:
-        Runner(patience=0.5).run(sh("echo connection refused >&2; exit 1", repeatable=True))
+        Runner(patience=0.5).run(asks("echo connection refused >&2; exit 1", repeatable=True))
     assert time.monotonic() - began < 5
     assert "connection refused" in caught.value.details
 
@@ -97,7 +110,7 @@ def test_a_deadline_is_for_all_attempts_together() -> None:
 def test_a_deadline_ends_the_command_and_its_children(tmp_path: Path) -> None:
     mark = tmp_path / "pid"
     began = time.monotonic()
-    with pytest.raises(CommandFailed, match="no end after"):
+    with pytest.raises(CommandFailed, match="timed out after"):
         Runner().run(sh(f"sleep 60 & echo $! > {mark}; wait", timeout=0.5))
     assert time.monotonic() - began < 10
     time.sleep(0.1)
@@ -105,7 +118,7 @@ def test_a_deadline_ends_the_command_and_its_children(tmp_path: Path) -> None:
 
 
 def test_what_a_command_said_before_its_deadline_is_told() -> None:
-    with pytest.raises(CommandFailed, match="no end after") as caught:
+    with pytest.raises(CommandFailed, match="timed out after") as caught:
         Runner().run(sh("echo waiting for x >&2; exec sleep 60", timeout=0.5))
     assert caught.value.details == "waiting for x"
 

@@ -126,7 +126,7 @@ def test_a_cluster_with_a_list_of_its_own() -> None:
 def test_what_can_not_be() -> None:
     with pytest.raises(UsageError, match="already"):
         with_tenant(BLOCK, {"name": "bhc", "domain": "x.org"})
-    with pytest.raises(UsageError, match="no tenant XYZ"):
+    with pytest.raises(UsageError, match=r"no tenant in korthweb\.yaml called 'XYZ'"):
         without_tenant(BLOCK, "XYZ")
     with pytest.raises(UsageError, match="last tenant"):
         without_tenant("tenants:\n- name: BHC\n  domain: b.org\n", "BHC")

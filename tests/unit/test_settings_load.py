@@ -145,7 +145,7 @@ BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     "tenant without name": ("tenants:\n- domain: a.b\n", "korthweb.yaml:2: tenants.0 needs 'name'"),
     "tenant's name": (
         "tenants:\n- name: B_C\n  domain: a.b\n  namespace: x\n",
-        f"korthweb.yaml:2: tenants.B_C.name: 'b_c' {LABEL}",
+        f"korthweb.yaml:2: tenants.B_C.name: 'B_C' {LABEL}",
     ),
     "tenant's name is a number": (
         "tenants:\n- name: 007\n  domain: a.b\n",
@@ -167,7 +167,10 @@ BAD_FILES: dict[str, tuple[str | bytes, str]] = {
         TENANT + "  aet: ORTHANC_OF_THE_BHC\n",
         "korthweb.yaml:4: tenants.BHC.aet: AE title 'ORTHANC_OF_THE_BHC' has 18 characters; DICOM allows 16",
     ),
-    "AE title blank": (TENANT + "  aet: '  '\n", "korthweb.yaml:4: tenants.BHC.aet: an AE title must not be blank"),
+    "AE title blank": (
+        TENANT + "  aet: '  '\n",
+        "korthweb.yaml:4: tenants.BHC.aet is empty: give it a value, or take it away",
+    ),
     "AE title backslash": (
         TENANT + "  aet: A\\B\n",
         "korthweb.yaml:4: tenants.BHC.aet: AE title 'A\\\\B' must be printable ASCII without a backslash",
@@ -182,11 +185,11 @@ BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     ),
     "storage": (
         TENANT + "  storage: 10 GB\n",
-        "korthweb.yaml:4: tenants.BHC.storage: '10 GB' is not an amount like 500m, 512Mi or 10Gi",
+        "korthweb.yaml:4: tenants.BHC.storage: '10 GB' is not a size; did you mean 10G or 10Gi?",
     ),
     "storage is a number": (
         TENANT + "  storage: 10\n",
-        'korthweb.yaml:4: tenants.BHC.storage must be text: write "10" in quotes',
+        "korthweb.yaml:4: tenants.BHC.storage: '10' has no unit, so Kubernetes takes it as bytes; did you mean 10Gi?",
     ),
     "no users": (TENANT + "  users: []\n", "korthweb.yaml:4: tenants.BHC.users must not be empty"),
     "users is a word": (
@@ -207,7 +210,7 @@ BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     ),
     "same name": (
         "tenants:\n- {name: BHC, domain: a.b}\n- {name: bhc, domain: c.d, namespace: x, aet: Y}\n",
-        "korthweb.yaml:1: tenants: tenants BHC and bhc have the same name 'bhc'",
+        "korthweb.yaml:1: tenants: tenants BHC and bhc have the same name 'BHC'",
     ),
     "same namespace": (
         "tenants:\n- {name: A, domain: a.b}\n- {name: B, domain: c.d, namespace: a-orthweb}\n",
@@ -219,19 +222,22 @@ BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     ),
     "same AE title": (
         "tenants:\n- {name: A, domain: a.b, aet: PACS}\n- {name: B, domain: c.d, aet: pacs}\n",
-        "korthweb.yaml:1: tenants: tenants A and B have the same aet 'pacs'",
+        "korthweb.yaml:1: tenants: tenants A and B have the same aet 'PACS'",
     ),
     "OverwriteInstances": (
-        "orthanc:\n  config:\n    OverwriteInstances: Always\n",
-        "korthweb.yaml:2: orthanc.config: OverwriteInstances must be true or false, not 'Always'",
+        "orthanc:\n  config:\n    OverwriteInstances: Sometimes\n",
+        (
+            "korthweb.yaml:3: orthanc.config.OverwriteInstances: must be one of Never, Always, IfChanged, true, false, "
+            "not 'Sometimes'"
+        ),
     ),
     "IndexConnectionsCount": (
         "orthanc: {config: {PostgreSQL: {IndexConnectionsCount: lots}}}\n",
-        "korthweb.yaml:1: orthanc.config: PostgreSQL.IndexConnectionsCount must be a positive number, not 'lots'",
+        "korthweb.yaml:1: orthanc.config.PostgreSQL.IndexConnectionsCount: must be a whole number, not 'lots'",
     ),
     "PostgreSQL": (
         "orthanc: {config: {PostgreSQL: yes}}\n",
-        "korthweb.yaml:1: orthanc.config: PostgreSQL must be a section of settings, not True",
+        "korthweb.yaml:1: orthanc.config.PostgreSQL: must be a section of settings, not true",
     ),
     "database": (
         "postgres: {database: orthanc-db}\n",
@@ -247,11 +253,14 @@ BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     ),
     "amount": (
         "postgres:\n  resources:\n    limits:\n      memory: 2GB\n",
-        "korthweb.yaml:4: postgres.resources.limits.memory: '2GB' is not an amount like 500m, 512Mi or 10Gi",
+        "korthweb.yaml:4: postgres.resources.limits.memory: '2GB' is not a size; did you mean 2G or 2Gi?",
     ),
     "amount is a number": (
-        "postgres: {resources: {requests: {cpu: 2}}}\n",
-        'korthweb.yaml:1: postgres.resources.requests.cpu must be text: write "2" in quotes',
+        "postgres: {resources: {requests: {memory: 512}}}\n",
+        (
+            "korthweb.yaml:1: postgres.resources.requests.memory: '512' has no unit, so Kubernetes takes it as bytes; "
+            "did you mean 512Mi?"
+        ),
     ),
     "version as a number": (
         "versions:\n  istio: 1.30\n",
@@ -423,7 +432,7 @@ GOOD_VARIABLES: dict[str, tuple[str, str, str, Any]] = {
     "free section": ("KORTHWEB__ORTHANC__CONFIG__DicomWeb__Root", "/x/", "orthanc.config.DicomWeb.Root", "/x/"),
     "an environment": ("KORTHWEB__ISTIO__PILOT_ENV__PILOT_X", "true", "istio.pilot_env.PILOT_X", "true"),
     "a cluster": ("KORTHWEB__CLUSTERS", "{a: {context: b}}", "clusters.a.context", "b"),
-    "nothing": ("KORTHWEB__STORAGE_CLASS", "", "storage_class", None),
+    "nothing": ("KORTHWEB__STORAGE_CLASS", "null", "storage_class", None),
     "true": ("KORTHWEB__LAB__KEEP_BUILD_CACHES", "true", "lab.keep_build_caches", True),
 }
 
@@ -447,14 +456,14 @@ def test_a_variable_for_a_default_tenant_keeps_the_other(tmp_path: Path) -> None
 
 
 def test_a_variable_changes_what_the_file_has(tmp_path: Path) -> None:
-    text = "clusters:\n  hospital-a: {context: x}\northanc:\n  config: {dicomAet: A}\n"
+    text = "clusters:\n  hospital-a: {context: x}\northanc:\n  config: {DicomAet: A}\n"
     found = loaded(
         tmp_path,
         text,
         {"KORTHWEB__CLUSTERS__HOSPITAL_A__PRODUCTION": "true", "KORTHWEB__ORTHANC__CONFIG__DICOMAET": "B"},
     )
     assert found.settings.clusters["hospital-a"].production
-    assert found.settings.orthanc.config == {"dicomAet": "B"}
+    assert found.settings.orthanc.config == {"DicomAet": "B"}
 
 
 def test_naming_one_chart_keeps_the_others_and_its_own_rest(tmp_path: Path) -> None:
@@ -483,7 +492,7 @@ def test_the_lab_profile_has_what_the_lab_needs(tmp_path: Path) -> None:
     assert settings.istio.pilot_env["PILOT_ENABLE_ALPN_FILTER"] == "false"
     assert not settings.istio.telemetry
     assert settings.storage_class == "lab"
-    assert settings.orthanc.plugins == ("/usr/share/orthanc/plugins",)
+    assert settings.orthanc.cpu_target == 400
 
 
 @pytest.mark.parametrize(

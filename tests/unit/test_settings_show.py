@@ -140,14 +140,15 @@ def test_leaves_keep_what_is_empty() -> None:
         (
             "tenants: [{name: A, domain: a.b, replicas: {max: 40}}]\n",
             (
-                "korthweb.yaml:1: tenant A may need 250 database connections (40 replicas × 6 + 10 reserved), "
+                "korthweb.yaml:1: tenants.A.replicas.max: tenant A may need 250 database connections "
+                "(40 replicas × 6 + 10 reserved), "
                 "but orthanc.max_connections is 200: replicas.max 31 would fit"
             ),
         ),
         (
             "orthanc: {connections: 50}\ntenants: [{name: A, domain: a.b, replicas: {min: 5}}]\n",
             (
-                "tenant A may need 520 database connections (10 replicas × 51 + 10 reserved), "
+                "tenants.A.replicas.max: tenant A may need 520 database connections (10 replicas × 51 + 10 reserved), "
                 "but orthanc.max_connections is 200: lower orthanc.connections"
             ),
         ),
@@ -166,8 +167,8 @@ def test_findings_of_the_defaults(tmp_path: Path) -> None:
 
 
 def test_a_password_in_clear_is_warned_about(tmp_path: Path) -> None:
-    (tmp_path / "korthweb.yaml").write_text("orthanc:\n  config:\n    RegisteredUsers:\n      eve: geheimnis\n")
-    place = "orthanc.config.RegisteredUsers.eve"
+    (tmp_path / "korthweb.yaml").write_text("orthanc:\n  config:\n    OrthancPeers:\n      eve: [u, n, geheimnis]\n")
+    place = "orthanc.config.OrthancPeers.eve.2"
     assert findings(load(project=tmp_path, environ={})).warnings == [
         f"korthweb.yaml:4: {place} is a password in clear",
     ]
@@ -176,7 +177,6 @@ def test_a_password_in_clear_is_warned_about(tmp_path: Path) -> None:
 def test_secrets_are_found_by_tenant_and_user(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(
         "KORTHWEB_SECRET_BHC_ADMIN_PASSWORD='from the file'\nKORTHWEB_SECRET_BHC_POSTGRES_PASSWORD=\"database-1\"\n"
-        "KORTHWEB_SECRET_MHR_ADMIN_PASSWORD=\n"
     )
     (tmp_path / ".env").chmod(0o600)
     found = load(project=tmp_path, environ={"KORTHWEB_SECRET_BHC_ADMIN_PASSWORD": PASSWORD})
@@ -193,7 +193,7 @@ def test_a_stray_secret_and_an_open_file_are_warned_about(tmp_path: Path) -> Non
     env.write_text(f"\n# x\nKORTHWEB_SECRET_BCH_ADMIN_PASSWORD={PASSWORD}\n")
     env.chmod(0o644)
     assert load(project=tmp_path, environ={}).warnings == (
-        f".env holds secrets but others may read it (mode 0644): chmod 600 {env}",
+        f".env holds secrets but others may read it (mode 0644): `chmod 600 {env}`",
         (
             ".env:3: KORTHWEB_SECRET_BCH_ADMIN_PASSWORD belongs to no user of any tenant "
             "(did you mean 'KORTHWEB_SECRET_BHC_ADMIN_PASSWORD'?)"
@@ -208,7 +208,7 @@ def test_a_stray_secret_and_an_open_file_are_warned_about(tmp_path: Path) -> Non
         ('with"quote', "holds a character"),
         ("with\\backslash", "holds a character"),
         ("with${NAME}", "holds a character"),
-        ("with\nline", "holds a character"),
+        ("with\nline", "holds a control character"),
     ],
 )
 def test_a_password_that_can_not_work_is_refused_unseen(value: str, fault: str) -> None:

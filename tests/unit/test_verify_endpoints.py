@@ -11,6 +11,7 @@ import pytest
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import ClusterUnreachable, UsageError, VerifyFailed
+from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.parts import Tenant
 from korthweb_tasks.tools.kubectl import Kubectl
 from korthweb_tasks.verify.endpoints import LOOKUPS, address_of, find_endpoint, lookup_of
@@ -74,7 +75,7 @@ def test_unknown_is_not_absent() -> None:
 
 
 def test_an_approach_without_a_table_is_refused() -> None:
-    with pytest.raises(UsageError, match="no verification for the approach x"):
+    with pytest.raises(UsageError, match="no verification for the approach 'x'"):
         lookup_of("x")
 
 
@@ -103,9 +104,13 @@ def test_the_table_has_the_names_of_the_approach() -> None:
     assert manual.ingress == (common.ISTIO, common.GATEWAY)
     cas = [key.named(BHC, "admin") for key in manual.cas]
     assert [(key.namespace, key.secret) for key in cas] == [
-        (common.ISTIO, common.ca_secret(BHC)),
-        (common.ISTIO, common.tls_secret(BHC)),
+        (place, secret(BHC))
+        for place in (common.ISTIO, BHC.namespace)
+        for secret in (common.ca_secret, common.tls_secret)
     ]
+    used = common.gateway_of(Settings.model_validate({"components": {"istio": "use"}}), BHC)
+    assert manual.own == ("{ns}", used.account)
+    assert used.namespace == BHC.namespace
     password = manual.password.named(BHC, "admin")
     assert (password.namespace, password.secret) == (BHC.namespace, common.USERS_SECRET)
 

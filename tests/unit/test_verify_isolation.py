@@ -21,7 +21,7 @@ from korthweb_tasks.verify.isolation import (
 )
 
 TENANTS = {"BHC": "bhc-orthweb", "MHR": "mhr-orthweb"}
-ROW = Row("r", "from somewhere", "B's thing", "look at {ns}")
+ROW = Row("r", "from somewhere", "B's thing", "look at {}".format)
 OK = Seen("reached", "200", 4.0)
 NO = Seen("refused", "connection reset", 2.0)
 LEAK = Seen("reached", "401 from Orthanc", 3.0)

@@ -26,7 +26,7 @@ from tests.verify_doubles.probes import (
 
 PLACES = {"BHC": Place("BHC", "bhc", "BHC"), "MHR": Place("MHR", "mhr", "MHR")}
 NAMESPACES = {name: place.namespace for name, place in PLACES.items()}
-ROWS = {f"{group}-{port}" for group in ("mesh", "plain") for port in (8042, 4242, 5432)} | {"own-plain"}
+ROWS = {f"{group}-{port}" for group in ("mesh", "plain") for port in (8042, 4242, 5432)} | {"own-mesh", "own-plain"}
 
 
 def matrix(probes: FakeProbes, places: dict[str, Place] = PLACES) -> dict[tuple[str, str, str], Cell]:
@@ -50,7 +50,7 @@ def hole(opened: Callable[[Try], bool]) -> Callable[[Try], Line]:
 def test_a_sound_world_is_green() -> None:
     probes = FakeProbes()
     cells = matrix(probes)
-    assert len(cells) == 14
+    assert len(cells) == 16
     assert {cell.status for cell in cells.values()} == {"passed"}
     assert probes.removed == 1
     assert probes.raised == ["bhc", "mhr"]
@@ -82,7 +82,7 @@ def test_everything_that_must_be_tried_is_tried() -> None:
 HOLES: list[tuple[Callable[[Try], bool], set[tuple[str, str, str]]]] = [
     (lambda t: t.role == "gateway" and t.target == "mhr" and t.port == 8042, {("mesh-8042", "BHC", "MHR")}),
     (lambda t: t.role == "gateway" and t.target == "bhc" and t.port == 4242, {("mesh-4242", "MHR", "BHC")}),
-    (lambda t: t.role == "database" and t.target == "mhr", {("mesh-5432", "BHC", "MHR")}),
+    (lambda t: t.role == "database" and t.target == "mhr" and t.port == 5432, {("mesh-5432", "BHC", "MHR")}),
     (
         lambda t: t.role == "plain" and t.namespace == "bhc" and t.target == "mhr" and t.port == 5432 and t.by_pod,
         {("plain-5432", "BHC", "MHR")},
@@ -90,6 +90,15 @@ HOLES: list[tuple[Callable[[Try], bool], set[tuple[str, str, str]]]] = [
     (
         lambda t: t.role == "plain" and t.namespace == "bhc" and t.host == "orthanc.mhr" and t.port == 8042,
         {("plain-8042", "BHC", "MHR")},
+    ),
+    # no AuthorizationPolicy in MHR: any member of the mesh gets in that the network lets through
+    (
+        lambda t: t.role == "database" and t.namespace == t.target == "mhr" and t.port == 4242,
+        {("own-mesh", "BHC", "MHR")},
+    ),
+    (
+        lambda t: t.role == "gateway" and t.namespace == t.target == "mhr" and t.port == 5432,
+        {("own-mesh", "BHC", "MHR")},
     ),
     # mutual TLS is not asked for in MHR: its own pods without a sidecar get in
     (lambda t: t.role == "plain" and t.namespace == t.target == "mhr", {("own-plain", "BHC", "MHR")}),
@@ -100,7 +109,7 @@ HOLES: list[tuple[Callable[[Try], bool], set[tuple[str, str, str]]]] = [
 def test_a_hole_is_red_in_its_own_cells_alone(opened: Callable[[Try], bool], cells: set[tuple[str, str, str]]) -> None:
     found = matrix(FakeProbes(hole(opened)))
     assert red(found) == cells
-    assert len(red(found, "passed")) == 14 - len(cells)
+    assert len(red(found, "passed")) == 16 - len(cells)
     assert all("mhr" in found[key].hint or "bhc" in found[key].hint for key in cells)
 
 
@@ -127,8 +136,9 @@ def test_a_control_that_fails_makes_its_own_cells_unknown() -> None:
     cells = matrix(down)
     assert red(cells, "unknown") == {
         ("mesh-5432", "BHC", "MHR"), ("plain-5432", "BHC", "MHR"), ("own-plain", "BHC", "MHR"),
+        ("own-mesh", "BHC", "MHR"),
     }  # fmt: skip
-    assert len(red(cells, "passed")) == 11
+    assert len(red(cells, "passed")) == 12
 
 
 def test_a_control_that_fails_only_afterwards_counts_too() -> None:
@@ -204,6 +214,6 @@ def test_a_way_out_that_stays_closed_is_told_beside_the_refusal() -> None:
 
 def test_three_tenants_try_each_other_all() -> None:
     places = {**PLACES, "XYZ": Place("XYZ", "xyz", "XYZ")}
-    cells = matrix(FakeProbes(hole(lambda t: t.role == "database" and t.target == "xyz")), places)
-    assert len(cells) == 42
+    cells = matrix(FakeProbes(hole(lambda t: t.role == "database" and t.target == "xyz" and t.port == 5432)), places)
+    assert len(cells) == 48
     assert red(cells) == {("mesh-5432", "BHC", "XYZ"), ("mesh-5432", "MHR", "XYZ")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,24 +10,18 @@ from pathlib import Path
 import pytest
 
 from korthweb_tasks.errors import Interrupted
-from korthweb_tasks.verify import dicom, dicomweb, images, isolation_outside
+from korthweb_tasks.verify import dicom, dicomweb, images, isolation_outside, tls
 from korthweb_tasks.verify.climb import Climb
 from korthweb_tasks.verify.isolation import Cell, prove
 from korthweb_tasks.verify.isolation_outside import MARK, Outside
-from korthweb_tasks.verify.model import Broken
+from korthweb_tasks.verify.model import Broken, Endpoint, Secret
 from tests.verify_doubles.gateway import Faults
 from tests.verify_doubles.neighbours import NAMES, QUICK, Tenant, cells, opened, proved
-from tests.verify_doubles.orthanc import PASSWORD, USER, Orthanc, root
+from tests.verify_doubles.orthanc import PASSWORD, USER, Orthanc
 from tests.verify_doubles.pki import Authority
 
 OTHER = "the-other-tenant's-word"
 Key = tuple[str, str, str]
-
-
-@pytest.fixture(scope="session")
-def packages() -> Path:
-    """The real cache, before each test gets an empty one of its own."""
-    return root()
 
 
 @pytest.fixture(scope="session")
@@ -51,21 +46,6 @@ def bhc(servers: dict[str, Orthanc]) -> Tenant:
 @pytest.fixture
 def mhr(servers: dict[str, Orthanc]) -> Tenant:
     return Tenant("MHR", servers["MHR"], OTHER)
-
-
-@pytest.fixture
-def another(packages: Path, tmp_path: Path) -> Iterator[Callable[..., Orthanc]]:
-    made: list[Orthanc] = []
-
-    def start(aet: str, password: str = PASSWORD, **config: object) -> Orthanc:
-        server = Orthanc(tmp_path / f"orthanc-{len(made)}", aet, config, password)
-        made.append(server)
-        server.start()
-        return server
-
-    yield start
-    for server in made:
-        server.stop()
 
 
 def by_status(found: dict[Key, Cell], status: str) -> set[Key]:
@@ -209,3 +189,26 @@ def test_images_that_can_not_be_deleted_are_told(bhc: Tenant, mhr: Tenant, monke
     (note,) = result.notes
     assert "may be left in BHC: 1 images are left" in note
     bhc.orthanc.forget_all()
+
+
+def test_a_gateway_that_both_share_may_serve_the_others_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand there is one address for all: A's name is served there rightly; A's authority vouches for none of B's."""
+    shared = [
+        Endpoint(tenant=name, address="192.0.2.1", web_host=f"web.{name}", dicom_host=f"dicom.{name}", aet=name,
+                 ca_pem=Authority(name).pem, username="admin", password=Secret("x"))
+        for name in ("a", "b")
+    ]  # fmt: skip
+    asked: list[str] = []
+
+    def handshake(_: object, __: str, ___: int, host: str, ____: float) -> None:
+        asked.append(host)
+        error = ssl.SSLCertVerificationError(1, "unable to get local issuer certificate")
+        error.verify_message = "unable to get local issuer certificate"
+        raise error
+
+    monkeypatch.setattr(tls, "handshake", handshake)
+    a, b = (Climb(endpoint, None, QUICK) for endpoint in shared)
+    assert {seen.kind for seen in isolation_outside.certificate(a, b)} == {"refused"}
+    assert asked == ["web.b", "dicom.b"]
+    other = Climb(replace(shared[1], address="192.0.2.2"), None, QUICK)
+    assert len(list(isolation_outside.certificate(a, other))) == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ from korthweb_tasks.run import guard
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.settings.parts import ClusterSettings, Tenant
 from korthweb_tasks.verify import endpoints
-from korthweb_tasks.verify.isolation import ROWS, Seen
+from korthweb_tasks.verify.isolation import ROWS, ROWS_OF, Seen
 from korthweb_tasks.verify.model import Endpoint, Secret
 from tests.unit.test_verify_isolation import LEAK, OK, Told
 
@@ -30,9 +31,10 @@ class FakeSession:
         self.tenants, self.tenant_flag = tenants, flag
         self.settings = SimpleNamespace(approach="gitops")
         self.ref = SimpleNamespace(
-            settings=ClusterSettings(context="x", tenants=here), server="https://198.18.0.2:6443", name="x"
+            settings=ClusterSettings(context="x", tenants=here), server="https://198.18.0.2:6443", name="x", lab=None
         )
         self.target = SimpleNamespace(context="korthweb-x")
+        self.about = {"context": "korthweb-x", "server": "https://198.18.0.2:6443", "settings": "korthweb.yaml"}
         self.kubectl = None
         self.runner = SimpleNamespace(run=None, stop=lambda: None)
         self.console = Console(quiet=True)
@@ -96,7 +98,7 @@ def test_a_leak_ends_with_its_cell_after_everything_is_told(
     assert said.count("✗") == 4
     assert "seen: 401 from Orthanc" in said
     assert "control: MHR: 200" in said
-    assert "next: kubectl --namespace mhr-orthweb get networkpolicy" in said
+    assert "--namespace mhr-orthweb get networkpolicies," in said
     assert (tmp_path / "out/report.html").exists()
 
 
@@ -147,7 +149,7 @@ def test_a_flag_that_leaves_one_tenant_is_named() -> None:
     assert caught.value.hint == "leave out --tenant"
 
 
-@pytest.mark.parametrize(("approach", "why"), [("manual", "share one gateway"), ("helm", "mesh"), ("x", "not known")])
+@pytest.mark.parametrize(("approach", "why"), [("helm", "mesh"), ("x", "not known")])
 def test_other_approaches_are_refused_with_the_reason(approach: str, why: str, session: FakeSession) -> None:
     with pytest.raises(UsageError, match=why):
         run(session, approach=approach)
@@ -157,7 +159,7 @@ def test_other_approaches_are_refused_with_the_reason(approach: str, why: str, s
 
 
 def test_another_output_is_refused_before_anything_is_done(session: FakeSession) -> None:
-    with pytest.raises(UsageError, match="--output yaml"):
+    with pytest.raises(UsageError, match="no output format 'yaml'"):
         run(session, output="yaml")
     assert session.done == []
 
@@ -169,3 +171,24 @@ def test_dry_contacts_nobody(session: FakeSession, capsys: pytest.CaptureFixture
     said = capsys.readouterr().out
     assert "BHC → MHR, MHR → BHC" in said
     assert all(row.title in said for row in ROWS)
+
+
+def test_by_hand_the_rows_are_those_that_hold_behind_a_shared_gateway(
+    session: FakeSession, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = Endpoint(
+        tenant="", address="198.18.64.2", web_host="w", dicom_host="d", aet="A", ca_pem="", username="admin",
+        password=Secret("s3same"),
+    )  # fmt: skip
+    monkeypatch.setattr(endpoints, "find_endpoint", lambda _, __, tenant, ___: replace(where, tenant=tenant.name))
+    wanted = {row.name for row in ROWS_OF["manual"]}
+    assert wanted == {"certificate", "password", "aet", "images", "secrets", "exec", "objects", "routes", "names",
+                      "privileged", "monitors", "walls"}  # fmt: skip
+    seeing(monkeypatch, Told(rows=tuple(wanted)))
+    run(session, approach="manual")
+    said = capsys.readouterr().out
+    assert said.count("\u2713") == 2 * len(wanted)
+    assert "inside of the mesh" not in said
+    seeing(monkeypatch, Told(rows=tuple(wanted - {"walls"})))
+    with pytest.raises(VerifyFailed, match="this was not tried"):
+        run(session, approach="manual")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import io
 import re
 import socket
 import ssl
@@ -21,7 +22,8 @@ from cryptography import x509
 
 from korthweb_tasks.collections import verify as tasks
 from korthweb_tasks.errors import UsageError, VerifyFailed
-from korthweb_tasks.verify import certificates, dicom, dicomweb, images, tls
+from korthweb_tasks.settings.model import Settings
+from korthweb_tasks.verify import certificates, images, received, storing, tls
 from korthweb_tasks.verify.climb import quiet_dicom
 from korthweb_tasks.verify.images import MARK, SHIPPED, prepare
 from korthweb_tasks.verify.model import Broken, LadderResult, Options, RungResult, Secret
@@ -109,9 +111,9 @@ def test_shipped_images_are_in_the_wheel_and_of_many_encodings() -> None:
     consignment = prepare(None)
     assert [image.source for image in consignment.images] == list(SHIPPED)
     assert len({image.transfer_syntax for image in consignment.images}) == 8
-    assert len({image.dataset.SOPClassUID for image in consignment.images}) >= 4
+    assert len({image.sop_class for image in consignment.images}) >= 4
     assert len(consignment.studies) == 1
-    assert consignment.size == sum(len(image.dataset.PixelData) for image in consignment.images)
+    assert not consignment.left_out
 
 
 def test_each_run_has_identifiers_of_its_own() -> None:
@@ -125,11 +127,28 @@ def test_each_run_has_identifiers_of_its_own() -> None:
         assert all(re.fullmatch(r"2\.25\.\d+", uid) and len(uid) <= 64 for uid in mine)
 
 
-def test_the_pixel_data_is_left_as_it_was() -> None:
+def written(image: images.Image, folder: Path) -> pydicom.FileDataset:
+    """Return an image as it is sent."""
+    image.write(folder / "sent")
+    with quiet_dicom():
+        return pydicom.dcmread(folder / "sent")
+
+
+def test_all_but_the_identifiers_is_left_as_it_was(tmp_path: Path) -> None:
     folder = Path(pydicom.data.__file__).parent / "test_files"
     for image in prepare(None).images:
         with quiet_dicom():
-            assert images.digest_of(pydicom.dcmread(folder / image.source)) == image.digest
+            before = pydicom.dcmread(folder / image.source)
+        after = written(image, tmp_path)
+        names = ("PatientID", "PatientName", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+        assert [after[name].value for name in names] == [
+            image.patient, "Korthweb^Verify", image.study, image.series, image.instance
+        ]  # fmt: skip
+        for name in names:
+            del before[name], after[name]
+        assert after == before
+        assert after.file_meta.MediaStorageSOPInstanceUID == image.instance
+        assert after.file_meta.TransferSyntaxUID == before.file_meta.TransferSyntaxUID
 
 
 def test_a_study_of_the_user_keeps_its_order(tmp_path: Path) -> None:
@@ -142,12 +161,18 @@ def test_a_study_of_the_user_keeps_its_order(tmp_path: Path) -> None:
     (tmp_path / "README.txt").write_text("no image")
     (tmp_path / "empty").write_bytes(b"")
     (tmp_path / "plan.dcm").write_bytes((source / "rtplan.dcm").read_bytes())
-    found = prepare(tmp_path).images
+    consignment = prepare(tmp_path)
+    *found, plan = consignment.images
     assert [image.source for image in found] == [f"deep/{n}/image" for n in range(4)]
+    assert plan.source == "plan.dcm"
+    assert {one.source: one.reason for one in consignment.left_out} == {
+        "README.txt": "not a DICOM file",
+        "empty": "empty",
+    }
     assert [image.study for image in found] == [found[0].study] * 3 + [found[3].study]
     assert [image.series for image in found] == [found[0].series] * 2 + [found[2].series, found[3].series]
     assert len({image.instance for image in found}) == 4
-    assert {str(image.dataset.PatientName) for image in found} == {"Korthweb^Verify"}
+    assert {str(written(image, tmp_path).PatientName) for image in found} == {"Korthweb^Verify"}
 
 
 @pytest.mark.parametrize("make", [True, False])
@@ -155,36 +180,48 @@ def test_a_folder_without_images_is_refused(tmp_path: Path, make: bool) -> None:
     folder = tmp_path / "study"
     if make:
         folder.mkdir()
-    with pytest.raises(UsageError, match=r"no DICOM image|is no folder"):
+    with pytest.raises(UsageError, match=r"no DICOM instance|is not a folder"):
         prepare(folder)
 
 
 def test_no_batch_needs_more_contexts_than_an_association_has(tmp_path: Path) -> None:
     image = prepare(a_study(tmp_path / "study")).images[0]
 
-    def of_kind(number: int) -> images.Image:
-        dataset = pydicom.Dataset()
-        dataset.SOPClassUID = f"1.2.3.{number}"
-        return replace(image, dataset=dataset)
-
-    kinds = [of_kind(number % 300) for number in range(600)]
-    parts = list(dicom.batches(kinds))
+    kinds = [replace(image, sop_class=f"1.2.3.{number % 300}") for number in range(600)]
+    parts = list(storing.batches(kinds))
     assert [one for part in parts for one in part] == kinds
-    assert all(len({one.dataset.SOPClassUID for one in part}) <= 128 for part in parts)
-    assert list(dicom.batches([])) == []
+    assert all(len({one.kind for one in part}) <= 128 for part in parts)
+    assert list(storing.batches([])) == []
 
 
 @pytest.mark.parametrize("quote", ['"', ""])
-def test_multipart_answers_are_split(quote: str) -> None:
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_the_file_of_a_multipart_answer_is_taken_out(quote: str, size: int) -> None:
     kind = f"multipart/related; type=application/dicom; boundary={quote}a-b{quote}"
-    body = b"--a-b\r\nContent-Type: x\r\n\r\none\r\n\r\nstill\r\n--a-b\r\nContent-Type: x\r\n\r\n\x00\r\n--a-b--\r\n"
-    assert dicomweb.multipart(kind, body) == [b"one\r\n\r\nstill", b"\x00"]
+    body = b"--a-b\r\nContent-Type: x\r\n\r\none\r\n\r\nstill\r\n--a-b--\r\n"
+    chunks = (body[at : at + size] for at in range(0, len(body), size))
+    with received.of_answer(kind, chunks) as file:
+        assert file.read() == b"one\r\n\r\nstill"
+    with pytest.raises(Broken, match="ends before its last boundary"), received.of_answer(kind, [body[:-7]]):
+        pass
+
+
+def test_two_files_for_one_are_not_the_one(tmp_path: Path) -> None:
+    image = prepare(a_study(tmp_path / "study")).images[0]
+    image.write(tmp_path / "sent")
+    data = (tmp_path / "sent").read_bytes()
+    with (tmp_path / "sent").open("rb") as file:
+        received.compare(image, file)
+    with pytest.raises(Broken, match="is not one DICOM file"):
+        received.compare(image, io.BytesIO(data + b"\r\n--a-b\r\nContent-Type: x\r\n\r\n" + data))
+    with pytest.raises(Broken, match="another instance"):
+        received.compare(replace(image, instance="1.2"), io.BytesIO(data))
 
 
 @pytest.mark.parametrize("kind", ["", "application/json", "multipart/related"])
 def test_what_is_no_multipart_answer_is_said_so(kind: str) -> None:
-    with pytest.raises(Broken, match="WADO answers with"):
-        dicomweb.multipart(kind, b"")
+    with pytest.raises(Broken, match="WADO answers with"), received.of_answer(kind, ()):
+        pass
 
 
 def test_a_secret_shows_itself_only_when_asked() -> None:
@@ -206,9 +243,11 @@ class FakeConsole:
 
 
 def a_session(**more: Any) -> Any:
-    settings = SimpleNamespace(approach="manual", timeouts=SimpleNamespace(step=600))
+    settings = Settings()
     plain = {"settings": settings, "dry_run": False, "console": FakeConsole(), "timeout": None, "tenants": ()}
-    return SimpleNamespace(**{**plain, "contact": lambda: None, **more})
+    about = {"context": "korthweb-t", "server": "https://198.18.0.2:6443", "settings": ""}
+    ref = SimpleNamespace(lab="")
+    return SimpleNamespace(**{**plain, "about": about, "ref": ref, "contact": lambda: None, **more})
 
 
 def test_a_dry_run_contacts_nobody(capsys: pytest.CaptureFixture[str]) -> None:
@@ -219,11 +258,11 @@ def test_a_dry_run_contacts_nobody(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_words_that_mean_nothing_are_refused() -> None:
-    with pytest.raises(UsageError, match="--output yaml"):
+    with pytest.raises(UsageError, match="no output format 'yaml'"):
         tasks._verify(a_session(), Options(), None, None, "yaml")
-    with pytest.raises(UsageError, match="/nowhere is no folder"):
-        tasks._verify(a_session(), Options(study=Path("/nowhere")), None, None, "text")
-    with pytest.raises(UsageError, match="approach x"):
+    with pytest.raises(UsageError, match="/nowhere is not a folder"):
+        tasks.folder_of("/nowhere")
+    with pytest.raises(UsageError, match="approach 'x'"):
         tasks._verify(a_session(), Options(), "x", None, "text")
 
 
@@ -247,10 +286,9 @@ def test_a_broken_rung_ends_with_its_name(
 
     monkeypatch.setattr(endpoints, "find_endpoint", lambda *_: ENDPOINT)
     monkeypatch.setattr(ladder, "verify", climbed)
-    tenant = SimpleNamespace(name="BHC", namespace="bhc-orthweb")
+    tenant = Settings().tenants[0]
     runner = SimpleNamespace(run=None)
     session = a_session(tenants=(tenant,), runner=runner, kubectl=None, target=SimpleNamespace(context="korthweb-t"))
-    session.ref = SimpleNamespace(server="https://198.18.0.2:6443")
     with pytest.raises(VerifyFailed, match="BHC: the rung “C-ECHO over TLS” is broken: no") as caught:
         tasks._verify(session, Options(), None, str(tmp_path / "report"), output)
     assert caught.value.exit_code == 8

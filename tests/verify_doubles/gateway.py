@@ -29,6 +29,8 @@ class Faults:
     any_password: bytes = b""  # puts this Authorization in place of any other
     keeps: bool = False  # answers to DELETE without doing it
     closed: bool = False  # does not listen
+    pause: float = 0.0  # seconds after each piece that goes in
+    most: int = 0  # bytes that may go in over one connection, which is cut then
 
 
 @dataclass
@@ -103,7 +105,10 @@ class Listener:
         behind, to_behind = await asyncio.open_connection("127.0.0.1", self.backend)
         try:
             to_behind.write(head)
-            both = [asyncio.create_task(_pump(reader, to_behind)), asyncio.create_task(self._answer(behind, writer))]
+            both = [
+                asyncio.create_task(_pump(reader, to_behind, self.faults)),
+                asyncio.create_task(self._answer(behind, writer)),
+            ]
             _, pending = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             for task in pending:
                 task.cancel()
@@ -130,11 +135,16 @@ async def _readable(connection: socket.socket) -> None:
         loop.remove_reader(connection)
 
 
-async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter, faults: Faults = Faults()) -> None:
+    through = 0
     with suppress(OSError):
         while data := await source.read(1 << 16):
+            through += len(data)
+            if faults.most and through > faults.most:
+                return
             sink.write(data)
             await sink.drain()
+            await asyncio.sleep(faults.pause)
 
 
 @dataclass

@@ -10,7 +10,8 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -46,14 +47,18 @@ class Orthanc:
     dicom: int = field(default_factory=free_port)
     _child: subprocess.Popen[bytes] | None = None
 
+    def root(self) -> Path:
+        """Return the folder of the packages."""
+        return root()
+
     def start(self) -> None:
         """Start and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / "orthanc.json"
         file.write_text(json.dumps({**self._sound(), **self.config}))
-        libraries = root() / "usr/lib/x86_64-linux-gnu"
+        libraries = self.root() / "usr/lib/x86_64-linux-gnu"
         loader = next(libraries.glob("ld-linux*.so.*"))
-        argv = [str(part) for part in (loader, "--library-path", libraries, root() / "usr/sbin/Orthanc", file)]
+        argv = [str(part) for part in (loader, "--library-path", libraries, self.root() / "usr/sbin/Orthanc", file)]
         with (self.folder / "log").open("ab") as log:
             self._child = subprocess.Popen(argv, stdout=log, stderr=log, env=self._env())
         end = time.monotonic() + 10
@@ -91,7 +96,7 @@ class Orthanc:
         return found["CountStudies"], found["CountInstances"]
 
     def _env(self) -> dict[str, str]:
-        return {**os.environ, "LC_ALL": "C.UTF-8", "DCMDICTPATH": str(root() / "usr/share/dcmtk/dicom.dic")}
+        return {**os.environ, "LC_ALL": "C.UTF-8", "DCMDICTPATH": str(self.root() / "usr/share/dcmtk/dicom.dic")}
 
     def _answers(self) -> bool:
         try:
@@ -122,5 +127,23 @@ class Orthanc:
             "StorageDirectory": str(self.folder / "db"),
             "IndexDirectory": str(self.folder / "db"),
             "MaximumStorageCacheSize": 0,
-            "Plugins": [str(root() / "usr/lib/orthanc/libOrthancDicomWeb.so.1.20")],
+            "Plugins": [str(self.root() / "usr/lib/orthanc/libOrthancDicomWeb.so.1.20")],
         }
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[Callable[..., Orthanc]]:
+    """Give what starts one more Orthanc (as ``aet``, with a password, over a configuration); all end with the block."""
+    made: list[Orthanc] = []
+
+    def start(aet: str = "BHC", password: str = PASSWORD, **config: Any) -> Orthanc:
+        server = Orthanc(folder / f"orthanc-{len(made)}", aet, config, password)
+        made.append(server)
+        server.start()
+        return server
+
+    try:
+        yield start
+    finally:
+        for server in made:
+            server.stop()

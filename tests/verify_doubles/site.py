@@ -78,6 +78,11 @@ def a_study(folder: Path) -> Path:
     return folder
 
 
+def rung(result: LadderResult, name: str) -> RungResult:
+    """Return how one rung ended."""
+    return next(rung for rung in result.rungs if rung.name == name)
+
+
 def red(result: LadderResult) -> list[str]:
     """Return the names of the broken rungs."""
     return [rung.name for rung in result.rungs if rung.status == "broken"]

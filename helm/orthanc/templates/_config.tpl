@@ -1,9 +1,11 @@
 {{/* The chart's own orthanc.json. Orthanc itself replaces ${NAME} from the environment of its container. */}}
 {{- define "orthanc.defaults" -}}
 Name: {{ .Values.name | quote }}
-Plugins: {{ .Values.plugins | default (list "/run/orthanc/plugins") | toJson }}
+Plugins: [/run/orthanc/plugins] # where start.sh gathers them
 StorageDirectory: /var/lib/orthanc/db
 HttpPort: 8042
+# longer than the ingress keeps an idle connection (2 s), which otherwise sends into one that is being closed
+KeepAliveTimeout: 10
 RemoteAccessAllowed: true
 AuthenticationEnabled: true
 RegisteredUsers:
@@ -36,6 +38,11 @@ SaveJobs: false
 ConcurrentJobs: 2
 OverwriteInstances: false
 StableAge: 15
+# Recycle, which is Orthanc's default, deletes the oldest patients instead of refusing
+MaximumStorageMode: Reject
+{{- with include "orthanc.imageSize" . }}
+MaximumStorageSize: {{ . }}
+{{- end }}
 PostgreSQL:
   EnableIndex: true
   EnableStorage: true
@@ -44,8 +51,9 @@ PostgreSQL:
   Lock: false
   IndexConnectionsCount: {{ .Values.connections }}
   TransactionMode: ReadCommitted
-  MaximumConnectionRetries: 30
-  ConnectionRetryInterval: 2
+  # of a connection, a second apart, and of a transaction that another pod's ran into, 0.1 s longer each time
+  MaximumConnectionRetries: 20
+  ConnectionRetryInterval: 1
 DicomWeb:
   Enable: true
   Root: /dicom-web/
@@ -58,5 +66,8 @@ OrthancExplorer2:
 {{- end -}}
 
 {{- define "orthanc.json" -}}
-{{- mergeOverwrite (include "orthanc.defaults" . | fromYaml) (deepCopy .Values.config) | toPrettyJson -}}
+{{- $found := mergeOverwrite (include "orthanc.defaults" . | fromYaml) (deepCopy .Values.config) -}}
+{{- /* last, so that no script of a site's own takes its place; it asks theirs */ -}}
+{{- $_ := set $found "LuaScripts" (append (ternary $found.LuaScripts list (kindIs "slice" $found.LuaScripts)) "/etc/korthweb/request-filter.lua") -}}
+{{- toPrettyJson $found -}}
 {{- end -}}

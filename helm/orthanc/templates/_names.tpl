@@ -23,7 +23,7 @@
 {{- else -}}{{ include "orthanc.fullname" . }}-database{{- end -}}
 {{- end -}}
 {{- define "orthanc.databaseKey" -}}
-{{- if and (eq .Values.postgresql.mode "cnpg") (not .Values.postgresql.existingSecret) -}}password{{- else -}}ORTHANC_POSTGRES_PASSWORD{{- end -}}
+{{- if eq .Values.postgresql.mode "cnpg" -}}password{{- else -}}ORTHANC_POSTGRES_PASSWORD{{- end -}}
 {{- end -}}
 
 {{/* Variable of the container that holds a user's password. */}}
@@ -31,7 +31,7 @@
 
 {{- define "orthanc.selector" -}}
 app.kubernetes.io/name: orthanc
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
@@ -46,9 +46,11 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name (.root.Chart.Version | replace
 {{/* What every pod of the chart is held to; "user" is the id it runs as. */}}
 {{- define "orthanc.podSecurity" -}}
 runAsNonRoot: true
-runAsUser: {{ . }}
-runAsGroup: {{ . }}
-fsGroup: {{ . }}
+{{- if .root.Values.security.fixedUids }}
+runAsUser: {{ .user }}
+runAsGroup: {{ .user }}
+fsGroup: {{ .user }}
+{{- end }}
 fsGroupChangePolicy: OnRootMismatch
 seccompProfile: {type: RuntimeDefault}
 {{- end -}}
@@ -62,7 +64,7 @@ capabilities: {drop: [ALL]}
 {{- with .Values.images.pullSecrets }}
 imagePullSecrets:
 {{- range . }}
-- name: {{ . }}
+- name: {{ . | quote }}
 {{- end }}
 {{- end }}
 {{- with .Values.nodeSelector }}
@@ -70,6 +72,27 @@ nodeSelector: {{ toJson . }}
 {{- end }}
 {{- with .Values.tolerations }}
 tolerations: {{ toJson . }}
+{{- end }}
+{{- end -}}
+
+{{/* Cipher suites of BCP 195, for TLS 1.2. */}}
+{{- define "orthanc.modernSuites" -}}
+- TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+- TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+- TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
+- TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
+- TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+- TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+{{- end -}}
+{{- define "orthanc.dicomTls" -}}
+minVersion: {{ .Values.ingress.dicomTls.minVersion | default .Values.ingress.minTlsVersion }}
+cipherSuites:
+{{- with .Values.ingress.dicomTls.cipherSuites }}
+{{- range . }}
+- {{ . }}
+{{- end }}
+{{- else }}
+{{ include "orthanc.modernSuites" . }}
 {{- end }}
 {{- end -}}
 

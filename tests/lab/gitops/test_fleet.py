@@ -6,31 +6,29 @@ import json
 import logging
 import os
 import signal
+import ssl
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import yaml
 
+from korthweb_tasks.approaches.policies import policy_objects
 from korthweb_tasks.core import kstatus
-from korthweb_tasks.core.target import Target
+from korthweb_tasks.core.command import Command
 from korthweb_tasks.lab import cluster, extras, process
 from korthweb_tasks.paths import lab_dir
 from korthweb_tasks.provision.tools import locate
 from korthweb_tasks.run.console import Console
-from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.settings.parts import Replicas, Tenant
-from korthweb_tasks.tools.kubectl import Kubectl
 from korthweb_tasks.verify.endpoints import find_endpoint
 from korthweb_tasks.verify.model import Endpoint
 from tests.gitops_parts.clone import Clone
 from tests.helm_parts.sender import Sender
+from tests.lab_site import Project, holds
 
 ROOT = Path(__file__).parents[3]
 BHC = Tenant(name="BHC", domain="bhc.orthweb.com", replicas=Replicas(min=1, max=3))
@@ -38,41 +36,12 @@ MHR = Tenant(name="MHR", domain="mhr.orthweb.com", replicas=Replicas(min=1, max=
 CHR = Tenant(name="CHR", domain="chr.orthweb.com")
 
 
-@dataclass(frozen=True)
-class Site:
+class Fleet(Project):
     """A lab with a Git server, and a project that deploys to it."""
-
-    project: Path
-    lab: str
-    context: str
-
-    @property
-    def kubectl(self) -> Kubectl:
-        return Kubectl(Target(self.context, str(lab_dir(self.lab) / "kubeconfig")))
-
-    @property
-    def runner(self) -> Runner:
-        return Runner(programs={"kubectl": str(locate("kubectl").path)})
 
     def settings(self, *tenants: Tenant) -> None:
         shown = [one.model_dump(mode="json", include={"name", "domain", "replicas"}) for one in tenants]
-        data = {"approach": "gitops", "context": self.context, "tenants": shown}
-        (self.project / "korthweb.yaml").write_text("# written by a test\n" + yaml.safe_dump(data))
-
-    def begins(self, *words: str) -> subprocess.Popen[str]:
-        argv = (sys.executable, "-m", "korthweb_tasks.main", *words)
-        env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        pipe = subprocess.PIPE
-        return subprocess.Popen(argv, cwd=self.project, env=env, text=True, stdout=pipe, stderr=subprocess.STDOUT)
-
-    def inv(self, *words: str, code: int = 0) -> str:
-        """Run a task as a person would; return stdout, and stderr too where it fails."""
-        argv = (sys.executable, "-m", "korthweb_tasks.main", *words)
-        env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(argv, cwd=self.project, env=env, text=True, capture_output=True, timeout=900)
-        assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
-        assert "Traceback" not in done.stderr
-        return done.stdout + (done.stderr if code else "")
+        self.write(approach="gitops", tenants=shown)
 
     def ask(self, *args: str, namespace: str | None = None) -> str:
         return self.runner.run(self.kubectl.command(*args, namespace=namespace, repeatable=True)).stdout
@@ -114,11 +83,11 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """Give a lab of its own, and remove it."""
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
     name = f"g{os.getpid()}"
-    made = Site(tmp_path_factory.mktemp("project"), name, f"korthweb-{name}")
+    made = Fleet(tmp_path_factory.mktemp("project"), name)
     made.settings(BHC, MHR)
     try:
         made.inv("lab.up", "--name", name, "--with", "gitops")
@@ -128,7 +97,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def fleet(site: Site) -> Site:
+def fleet(site: Fleet) -> Fleet:
     """Give both tenants, after a bootstrap that was killed, and one whose servers were killed."""
     with site.begins("gitops.bootstrap", "--yes") as child:
         seen = until_line(child, "BHC: passwords: done")  # flux is at work just then
@@ -157,7 +126,7 @@ def until_line(child: subprocess.Popen[str], moment: str) -> list[str]:
     raise AssertionError(f"{moment!r} never came:\n{''.join(seen)}")
 
 
-def until_exists(site: Site, kind: str, name: str, seconds: float = 180) -> None:
+def until_exists(site: Fleet, kind: str, name: str, seconds: float = 180) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         found = site.runner.check(site.kubectl.get(kind, name, namespace="flux-system"))
@@ -167,13 +136,13 @@ def until_exists(site: Site, kind: str, name: str, seconds: float = 180) -> None
     raise AssertionError(f"{kind} {name} never came")
 
 
-def test_bootstrap_ends_green_though_task_git_server_and_api_server_were_killed(fleet: Site) -> None:
+def test_bootstrap_ends_green_though_task_git_server_and_api_server_were_killed(fleet: Fleet) -> None:
     names = {obj["metadata"]["name"] for obj in fleet.data("kustomizations", namespace="flux-system")["items"]}
     assert {"flux-system", "istio", "bhc-application", "mhr-application", "bhc-monitoring"} <= names
     assert all(fleet.is_ready(name) for name in names)
 
 
-def test_a_second_bootstrap_changes_nothing(fleet: Site, tmp_path: Path) -> None:
+def test_a_second_bootstrap_changes_nothing(fleet: Fleet, tmp_path: Path) -> None:
     clone = fleet.clone(tmp_path / "fleet")
     before = clone.latest()
     began = time.monotonic()
@@ -185,7 +154,7 @@ def test_a_second_bootstrap_changes_nothing(fleet: Site, tmp_path: Path) -> None
     fleet.inv("gitops.status")
 
 
-def test_no_password_is_in_git_or_on_disk(fleet: Site, tmp_path: Path) -> None:
+def test_no_password_is_in_git_or_on_disk(fleet: Fleet, tmp_path: Path) -> None:
     shown = json.loads(fleet.inv("gitops.credentials", "--show", "--output", "json"))
     access = extras.git_access(fleet.lab)
     assert access is not None
@@ -200,18 +169,71 @@ def test_no_password_is_in_git_or_on_disk(fleet: Site, tmp_path: Path) -> None:
                 assert not any(password in text for password in passwords), path
 
 
-def test_every_rung_holds_for_both_tenants(fleet: Site) -> None:
+def test_every_rung_holds_for_both_tenants(fleet: Fleet) -> None:
     report = json.loads(fleet.inv("verify.all", "--approach", "gitops", "--yes", "--output", "json"))
     assert len(report["rungs"]) >= 46
-    assert {rung["status"] for rung in report["rungs"]} == {"passed"}
+    assert holds(report)
 
 
-def test_no_tenant_reaches_another(fleet: Site) -> None:
+def test_no_tenant_reaches_another(fleet: Fleet) -> None:
     report = json.loads(fleet.inv("verify.isolation", "--yes", "--output", "json"))
     assert report["outcome"] == "passed"
 
 
-def test_what_was_changed_by_hand_is_put_back(fleet: Site) -> None:
+def test_S1_no_route_of_one_tenant_binds_to_the_name_of_another(fleet: Fleet) -> None:
+    """S1: refused by the API server, and told to nobody by the mesh; red once the dot before the host is away."""
+    answer = {"status": 418, "body": {"string": "BHC"}}
+    spec = {
+        "gateways": [f"{MHR.namespace}/orthanc"],
+        "exportTo": ["*"],
+        "http": [{"match": [{"uri": {"exact": "/system"}}], "directResponse": answer}],
+    }
+    meta = {"name": "stolen", "namespace": BHC.namespace}
+    kind = {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService"}
+    stolen = {**kind, "metadata": meta, "spec": {"hosts": [MHR.web_host], **spec}}
+    put = fleet.kubectl.apply([stolen])
+    refused = fleet.runner.check(put)
+    assert refused.code != 0
+    assert "korthweb-tenant-routes" in refused.stderr
+    fleet.inv("gitops.suspend", "MHR")
+    fleet.ask("delete", "validatingadmissionpolicybinding", "korthweb-tenant-routes")
+    try:
+        until_applied(fleet, put)
+        time.sleep(5)
+        assert web_status(fleet, MHR) == 401
+        open_to_all = [{"op": "replace", "path": "/spec/servers/0/hosts/0", "value": MHR.web_host}]
+        patch = ("patch", "gateway.networking.istio.io", "orthanc", "--type=json", f"--patch={json.dumps(open_to_all)}")
+        fleet.ask(*patch, namespace=MHR.namespace)
+        end = time.monotonic() + 30
+        while web_status(fleet, MHR) != 418:
+            assert time.monotonic() < end, "the attack is none: it does not reach an open Gateway either"
+            time.sleep(0.5)
+    finally:
+        fleet.ask("delete", "virtualservice.networking.istio.io", "stolen", namespace=BHC.namespace)
+        names = {obj["metadata"]["name"]: obj for obj in policy_objects() if obj["kind"].endswith("Binding")}
+        fleet.runner.run(fleet.kubectl.apply([names["korthweb-tenant-routes"]]))
+        fleet.inv("gitops.resume", "MHR")
+        fleet.inv("gitops.reconcile", "MHR")
+
+
+def until_applied(site: Fleet, put: Command) -> None:
+    """Apply until the API server has forgotten the policy."""
+    end = time.monotonic() + 30
+    while site.runner.check(put).code:
+        assert time.monotonic() < end
+        time.sleep(0.5)
+
+
+def web_status(site: Fleet, tenant: Tenant) -> int:
+    """Return what the tenant's web address answers to somebody without a password."""
+    found = site.endpoint(tenant)
+    context = ssl.create_default_context(cadata=found.ca_pem)
+    with httpx.Client(verify=context, trust_env=False, timeout=10) as client:
+        url, more = f"https://{found.address}/system", {"sni_hostname": tenant.web_host}
+        return client.get(url, headers={"Host": tenant.web_host}, extensions=more).status_code
+
+
+def test_what_was_changed_by_hand_is_put_back(fleet: Fleet) -> None:
     fleet.ask("delete", "networkpolicy", "default-deny", namespace=BHC.namespace)
     fleet.ask("label", "service", "orthanc", "korthweb/tenant=nobody", "--overwrite", namespace=BHC.namespace)
     fleet.inv("gitops.diff", code=9)
@@ -221,23 +243,35 @@ def test_what_was_changed_by_hand_is_put_back(fleet: Site) -> None:
     assert labels["korthweb/tenant"] == "BHC"
 
 
-def test_a_hole_between_tenants_is_seen_and_healed(fleet: Site) -> None:
+def until_holes(site: Fleet, *ways: str, seconds: float = 90) -> None:
+    """Look until BHC reaches MHR by ``ways`` and no other: sidecars and gateways take a change some seconds later."""
+    end, expected = time.monotonic() + seconds, {(way, "BHC", "MHR") for way in ways}
+    while True:
+        done = site.runs("verify.isolation", "--yes", "--output", "json")
+        cells = json.loads(done.stdout)["cells"]
+        red = {(cell["name"], cell["a"], cell["b"]) for cell in cells if cell["status"] == "broken"}
+        if red == expected and done.returncode == (8 if ways else 0):
+            return
+        assert time.monotonic() < end, f"{red}\n{done.stderr[-3000:]}"
+
+
+def test_a_hole_between_tenants_is_seen_and_healed(fleet: Fleet) -> None:
     fleet.inv("gitops.suspend", "MHR")
-    fleet.ask("delete", "networkpolicy,authorizationpolicy", "--all", namespace=MHR.namespace)
+    # alone, with mutual TLS and the network's walls in place
+    fleet.ask("delete", "authorizationpolicy", "--all", namespace=MHR.namespace)
+    until_holes(fleet, "own-mesh")
+    fleet.ask("delete", "networkpolicy", "--all", namespace=MHR.namespace)
     for name in ("default", "postgres"):
         open_to_all = '{"spec":{"mtls":{"mode":"PERMISSIVE"}}}'
         fleet.ask("patch", "peerauthentication", name, "--type=merge", "--patch", open_to_all, namespace=MHR.namespace)
-    said = fleet.inv("verify.isolation", "--yes", "--output", "json", code=8)
-    cells = json.loads(said[: said.rindex("}") + 1])["cells"]
-    red = {(cell["name"], cell["a"], cell["b"]) for cell in cells if cell["status"] == "broken"}
-    ways = {f"{way}-{port}" for way in ("mesh", "plain") for port in (8042, 4242, 5432)} | {"own-plain"}
-    assert red == {(way, "BHC", "MHR") for way in ways}
+    ways = {f"{way}-{port}" for way in ("mesh", "plain") for port in (8042, 4242, 5432)}
+    until_holes(fleet, *ways, "own-plain", "own-mesh")
     fleet.inv("gitops.resume", "MHR")
     fleet.inv("gitops.reconcile", "MHR")
-    test_no_tenant_reaches_another(fleet)
+    until_holes(fleet)
 
 
-def test_more_replicas_in_the_settings_arrive_by_git_alone(fleet: Site) -> None:
+def test_more_replicas_in_the_settings_arrive_by_git_alone(fleet: Fleet) -> None:
     fleet.settings(BHC.model_copy(update={"replicas": Replicas(min=2, max=3)}), MHR)
     others = fleet.pods(MHR)
     fleet.inv("gitops.diff", code=9)
@@ -256,7 +290,7 @@ BROKEN = {
         "clusters/*/tenants/bhc/application/kustomization.yaml", "newTag: ", "newTag: no-such-", ("no-such-", "image"),
     ),
     "a failing health check": (
-        "tenants/bhc/application/orthanc.yaml", "changes?limit=1", "no-such-page", ("readiness probe",),
+        "tenants/bhc/application/orthanc.yaml", "/korthweb/ready.sh", "/korthweb/no-such.sh", ("readiness probe",),
     ),
     "a missing chart": (
         "clusters/*/infrastructure/cert-manager/sources.yaml", 'tag: "v1', 'tag: "v9', ("v9.11.4", "manifest unknown"),
@@ -264,8 +298,10 @@ BROKEN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", list(BROKEN))
-def test_a_broken_commit_is_explained_and_a_revert_heals_it(fleet: Site, tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize(
+    "what", [next(iter(BROKEN)), *(pytest.param(one, marks=pytest.mark.long) for one in list(BROKEN)[1:])]
+)
+def test_a_broken_commit_is_explained_and_a_revert_heals_it(fleet: Fleet, tmp_path: Path, what: str) -> None:
     pattern, old, new, words = BROKEN[what]
     others = fleet.pods(MHR)
     clone = fleet.clone(tmp_path / "fleet")
@@ -283,7 +319,7 @@ def test_a_broken_commit_is_explained_and_a_revert_heals_it(fleet: Site, tmp_pat
     assert fleet.pods(MHR) == others
 
 
-def test_prometheus_is_answered_by_every_orthanc_database_and_sidecar(fleet: Site) -> None:
+def test_prometheus_is_answered_by_every_orthanc_database_and_sidecar(fleet: Fleet) -> None:
     argv = fleet.kubectl.command("port-forward", "service/prometheus-operated", ":9090", namespace="observability").argv
     program = str(locate("kubectl").path)
     with subprocess.Popen((program, *argv[1:]), stdout=subprocess.PIPE, text=True) as forward:
@@ -313,11 +349,9 @@ def until_stored(senders: list[Sender], count: int, seconds: float = 60) -> None
         time.sleep(0.2)
 
 
-def test_a_tenant_comes_and_goes_while_the_others_store_images(fleet: Site) -> None:
+def test_a_tenant_comes_and_goes_while_the_others_store_images(fleet: Fleet) -> None:
     senders = [Sender(fleet.endpoint(tenant), held=5).start() for tenant in (BHC, MHR)]
     until_stored(senders, 3)
-    for sender in senders:
-        sender.faults.clear()  # Orthanc refuses the first image after its database was away, as in the tests before
     try:
         fleet.inv("gitops.add-tenant", "CHR", "--domain", CHR.domain, "--replicas-min", "1", "--yes")
         fleet.inv("verify.dicom", "--approach", "gitops", "--tenant", "CHR")
@@ -336,7 +370,7 @@ def test_a_tenant_comes_and_goes_while_the_others_store_images(fleet: Site) -> N
         assert len(sender.stored) > 20
 
 
-def test_destroy_leaves_the_volumes_and_the_repository(fleet: Site, tmp_path: Path) -> None:
+def test_destroy_leaves_the_volumes_and_the_repository(fleet: Fleet, tmp_path: Path) -> None:
     clone = fleet.clone(tmp_path / "fleet")
     before = clone.latest()
     fleet.inv("gitops.destroy", "--yes")

@@ -30,6 +30,8 @@ from korthweb_tasks.provision import builder
 from korthweb_tasks.provision.tools import locate
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.runner import Runner
+from tests.gitops_parts.clone import environment
+from tests.own_state import state_in
 
 NAME = "go1"
 OPTIONS = Options(images=(), volumes=2)
@@ -89,15 +91,11 @@ def test_values_reach_the_objects(chart: str, values: dict[str, Any], kind: str,
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabInfo]:
     """Give a running lab apart from the user's, and remove it."""
-    before = os.environ.get("KORTHWEB_STATE")
-    os.environ["KORTHWEB_STATE"] = str(tmp_path_factory.mktemp("state"))
-    try:
-        yield cluster.up(NAME, console=QUIET, options=OPTIONS)
-    finally:
-        cluster.down(NAME, console=QUIET)
-        del os.environ["KORTHWEB_STATE"]
-        if before is not None:
-            os.environ["KORTHWEB_STATE"] = before
+    with state_in(tmp_path_factory.mktemp("state")):
+        try:
+            yield cluster.up(NAME, console=QUIET, options=OPTIONS)
+        finally:
+            cluster.down(NAME, console=QUIET)
 
 
 @pytest.fixture(scope="module")
@@ -286,16 +284,6 @@ def commit(access: GitAccess, clone: Path, name: str, text: str, branch: str = "
     git(access, "-C", str(clone), "add", name)
     git(access, "-C", str(clone), "commit", "--quiet", "--message", name)
     git(access, "-C", str(clone), "push", "--quiet", "origin", f"HEAD:{branch}")
-
-
-def environment(access: GitAccess) -> dict[str, str]:
-    """Return git's environment: the password by the environment of a helper, never as an argument."""
-    helper = '!f() { echo "username=$LAB_USER"; echo "password=$LAB_PASSWORD"; }; f'
-    settings = {"credential.helper": helper, "user.name": "lab", "user.email": "lab@korthweb.lab"}
-    given = {f"GIT_CONFIG_KEY_{number}": key for number, key in enumerate(settings)}
-    given |= {f"GIT_CONFIG_VALUE_{number}": value for number, value in enumerate(settings.values())}
-    own = {"GIT_CONFIG_COUNT": str(len(settings)), "LAB_USER": access.username, "LAB_PASSWORD": access.password}
-    return {**os.environ, **given, **own, "GIT_SSL_CAINFO": str(access.ca_file), "GIT_TERMINAL_PROMPT": "0"}
 
 
 def git(access: GitAccess, *words: str, where: Path | None = None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import io
 import json
-import os
 import ssl
 import subprocess
 import time
@@ -25,6 +24,7 @@ from korthweb_tasks.lab.raising import Options
 from korthweb_tasks.provision import builder
 from korthweb_tasks.provision.tools import locate
 from korthweb_tasks.run.console import Console
+from tests.own_state import state_in
 
 NAME = "tr1"
 CHART = RECIPES / "charts" / "traefik"
@@ -97,15 +97,11 @@ def test_values_become_arguments(values: dict[str, Any], present: list[str], abs
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabInfo]:
     """Give a running lab apart from the user's, and remove it."""
-    before = os.environ.get("KORTHWEB_STATE")
-    os.environ["KORTHWEB_STATE"] = str(tmp_path_factory.mktemp("state"))
-    try:
-        yield cluster.up(NAME, console=QUIET, options=OPTIONS)
-    finally:
-        cluster.down(NAME, console=QUIET)
-        del os.environ["KORTHWEB_STATE"]
-        if before is not None:
-            os.environ["KORTHWEB_STATE"] = before
+    with state_in(tmp_path_factory.mktemp("state")):
+        try:
+            yield cluster.up(NAME, console=QUIET, options=OPTIONS)
+        finally:
+            cluster.down(NAME, console=QUIET)
 
 
 @pytest.fixture(scope="module")

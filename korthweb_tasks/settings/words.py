@@ -1,0 +1,43 @@
+"""Words for messages about values and names. Pure, and it imports nothing else of the settings."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from korthweb_tasks.errors import UsageError
+
+
+def describe(value: Any) -> str:
+    """Return ``value`` for a sentence like "must be text, not ..."."""
+    if value is None:
+        return "empty"
+    if isinstance(value, Mapping):
+        return "a section"
+    if isinstance(value, list | tuple):
+        return "a list"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the known word most like ``word``, or nothing."""
+    by_fold = {fold(name): name for name in known}
+    near = difflib.get_close_matches(fold(word), by_fold, n=1, cutoff=0.6)
+    return f" (did you mean {by_fold[near[0]]!r}?)" if near else ""
+
+
+def unknown(what: str, word: str, known: Iterable[str], flag: str = "") -> UsageError:
+    """Return the error for a word that names nothing: with the nearest right one, and all of them as the hint.
+
+    >>> unknown("controller", "sorce", ["source", "helm"]).message
+    "there is no controller 'sorce' (did you mean 'source'?)"
+    """
+    names = list(known)
+    hint = f"{flag or 'known:'} {', '.join(names)}" if names else ""
+    return UsageError(f"there is no {what} {word!r}{nearest(word, names)}", hint=hint)
+
+
+def fold(word: str) -> str:
+    """Return ``word`` without case and without the difference of ``-`` and ``_``."""
+    return word.lower().replace("-", "_")

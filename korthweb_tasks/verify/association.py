@@ -1,0 +1,133 @@
+"""DICOM associations over TLS to the address, under the tenant's name: established, or why there is none."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from korthweb_tasks.verify import tls
+from korthweb_tasks.verify.climb import Climb, quiet_dicom
+from korthweb_tasks.verify.model import Broken
+
+if TYPE_CHECKING:
+    from pynetdicom.association import Association
+    from pynetdicom.events import Event
+
+VERIFICATION = "1.2.840.10008.1.1"
+IMPLICIT = "1.2.840.10008.1.2"
+#: presentation contexts that one association can hold (DICOM PS3.8)
+CONTEXTS = 128
+ECHO = ((VERIFICATION, IMPLICIT),)
+#: SOP class and transfer syntax
+Kind = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What an association is asked for. ``roles``: SOP classes that we take, too (C-GET), by ``handlers``.
+
+    ``security`` is the TLS context and the name that travels as SNI (None: none); None asks without TLS.
+    """
+
+    kinds: tuple[Kind, ...] = ECHO
+    aet: str = ""
+    security: tuple[ssl.SSLContext, str | None] | None = None
+    roles: tuple[str, ...] = ()
+    handlers: tuple[tuple[Any, Callable[..., Any]], ...] = ()
+
+
+def as_modality(climb: Climb, kinds: Iterable[Kind] = ECHO, **words: Any) -> Ask:
+    """Return what a modality that is set up rightly asks for."""
+    security = (climb.dicom_context, climb.endpoint.dicom_host)
+    return Ask(tuple(kinds), climb.endpoint.aet, security, **words)
+
+
+@contextmanager
+def association(climb: Climb, ask: Ask) -> Iterator[Association]:
+    """Give an established association and release it. Raises Broken with the reason where there is none."""
+    with asked(climb, ask) as link:
+        if link.is_rejected:
+            raise Broken(f"the association is rejected: {rejection(link)}", _rejected_hint(climb, link))
+        if not link.is_established and not link.rejected_contexts:
+            raise Broken("there is no association: the connection ended", ended_hint(climb))
+        yield link
+
+
+@contextmanager
+def asked(climb: Climb, ask: Ask) -> Iterator[Association]:
+    """Ask for an association and give what came of it; one that came about is released."""
+    with quiet_dicom():
+        link = _associate(climb, ask)
+        try:
+            yield link
+        finally:
+            if link.is_established:
+                link.release()
+
+
+def _associate(climb: Climb, ask: Ask) -> Association:
+    from pynetdicom import AE, build_role, evt
+
+    entity = AE(ae_title=climb.options.calling_aet)
+    seconds = climb.options.timeout
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = seconds
+    for abstract, transfer in ask.kinds:
+        entity.add_requested_context(abstract, transfer)
+    return entity.associate(
+        climb.endpoint.address,
+        climb.endpoint.dicom_port,
+        ae_title=ask.aet,
+        tls_args=cast(Any, ask.security),  # None as a name: a client without SNI
+        ext_neg=[build_role(sop_class, scp_role=True) for sop_class in ask.roles],
+        evt_handlers=[(evt.EVT_CONN_OPEN, no_delay), *ask.handlers],
+    )
+
+
+def no_delay(event: Event) -> None:
+    """Send small messages at once: waiting for more (Nagle) would be measured as 40 ms of latency."""
+    wrapper = event.assoc.dul.socket
+    if wrapper is not None and wrapper.socket is not None:
+        wrapper.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def rejection(link: Association) -> str:
+    """Return the reason of a rejection, in the words of the standard."""
+    primitive = link.acceptor.primitive
+    return str(primitive.reason_str) if primitive is not None else "no reason given"
+
+
+def refused_kinds(link: Association) -> set[Kind]:
+    """Return what was asked for and rejected."""
+    # An answer repeats no more than the number of a context.
+    asked = {one.context_id: one for one in link.requestor.requested_contexts}
+    refused = [asked[one.context_id] for one in link.rejected_contexts]
+    return {(str(one.abstract_syntax), str(one.transfer_syntax[0])) for one in refused}
+
+
+def _rejected_hint(climb: Climb, link: Association) -> str:
+    primitive = link.acceptor.primitive
+    if primitive is None or primitive.result_source != 1:  # not by Orthanc itself
+        return ended_hint(climb)
+    called = f"give Orthanc's own AE title: --called AET ({climb.endpoint.aet} was called)"
+    return {3: unknown_calling(climb.options.calling_aet), 7: called}.get(primitive.diagnostic or 0, "")
+
+
+def unknown_calling(calling: str) -> str:
+    """Return what lets a modality in where Orthanc takes those alone that it knows."""
+    entry = f"{{{calling.lower()}: {{aet: {calling}, host: ..., port: 104}}}}"
+    return (
+        f"add it to the tenant's modalities (DicomModalities): {entry}, or take the title of a known one: --calling AET"
+    )
+
+
+def ended_hint(climb: Climb) -> str:
+    """Return what to look at where a connection ended without an answer of Orthanc."""
+    try:
+        tls.handshake(climb.dicom_context, *climb.dicom_address, climb.options.timeout)
+    except OSError as error:
+        return tls.refusal(error).hint
+    return "does the route lead to port 4242, and does the ingress know the protocol (ALPN) dicom?"
