@@ -22,12 +22,12 @@ from invoke.parser import ParserContext
 from invoke.util import helpline
 
 from korthweb_tasks.collections import assemble
-from korthweb_tasks.collections.answer import Answer
 from korthweb_tasks.collections.errors_out import ends_clearly, exit_for, not_printed
 from korthweb_tasks.collections.flags import Task
 from korthweb_tasks.collections.rows import Executor
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import UsageError
+from korthweb_tasks.run.answer import Answer
 
 _UNKNOWN = re.compile(r"No idea what '(?P<word>.*)' is!")
 _NO_GROUP = re.compile(r"Sub-collection '(?P<word>.*)' not found")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
+from korthweb_tasks import services
 from korthweb_tasks.approaches.components import HELM_RELEASES, MARK, SOURCES, WEBHOOKS, WORKLOADS
 from korthweb_tasks.approaches.contents import USUAL_KINDS
 from korthweb_tasks.approaches.ownership import RECORD, Record
@@ -159,3 +165,14 @@ class Namespaces:
 def listed(*objects: dict[str, Any]) -> Answer:
     """Return objects as kubectl lists them."""
     return Answer(json.dumps({"kind": "List", "items": list(objects)}))
+
+
+def put(monkeypatch: pytest.MonkeyPatch, name: str, value: object) -> None:
+    """Put ``value`` in the place of ``package.module.name``, in each module that imports it from there, too."""
+    for found in pkgutil.walk_packages(services.__path__, f"{services.__name__}."):
+        importlib.import_module(found.name)
+    module, _, attribute = name.rpartition(".")
+    meant = getattr(importlib.import_module(module), attribute)
+    for there in [one for known, one in sys.modules.items() if known.startswith("korthweb_tasks.")]:
+        if vars(there).get(attribute) is meant:
+            monkeypatch.setattr(there, attribute, value)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from korthweb_tasks.collections import session as sessions
+from korthweb_tasks.services import session as sessions
 
 SETTINGS = """\
 context: hospital-a

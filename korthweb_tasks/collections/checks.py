@@ -13,7 +13,7 @@ from korthweb_tasks.errors import UsageError
 
 if TYPE_CHECKING:
     from korthweb_tasks.collections.checks_run import Check
-    from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.services.session import Session
 
 KINDS = ("static", "unit", "simulated", "lab")
 LABS = ("simulated", "lab")

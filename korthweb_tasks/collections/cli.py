@@ -9,7 +9,7 @@ from korthweb_tasks.collections.flags import task
 from korthweb_tasks.core import hints
 
 if TYPE_CHECKING:
-    from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.services.session import Session
 
 _FLAGS = ("context", "dry_run", "yes", "settings")
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import invoke
 
 from korthweb_tasks.collections.errors_out import stays_typed
-from korthweb_tasks.collections.flags import refuse_empty
+from korthweb_tasks.settings.words import refuse_empty
 
 if TYPE_CHECKING:
-    from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.services.session import Session
     from korthweb_tasks.tools.clis import Cli, Value
 
 
@@ -110,7 +110,7 @@ def cluster(
             pods = korthweb_tasks.cluster(c, context="hospital-a").kubectl("get", "pods", output="json").json()
     """
     with stays_typed():
-        from korthweb_tasks.collections.session import Session
+        from korthweb_tasks.services.session import Session
         from korthweb_tasks.tools.clis import CLIS
 
         refuse_empty("context", context)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from korthweb_tasks.collections.flags import known_output, task
+from korthweb_tasks.collections.flags import task
 from korthweb_tasks.core import hints
+from korthweb_tasks.settings.words import known_output
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.services.session import Session
     from korthweb_tasks.settings.load import Loaded
     from korthweb_tasks.settings.show import Row
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from korthweb_tasks.collections.flags import task
 
 if TYPE_CHECKING:
-    from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.services.session import Session
     from korthweb_tasks.settings.contexts import ClusterRef
     from korthweb_tasks.settings.load import Loaded
 

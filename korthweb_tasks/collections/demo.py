@@ -12,10 +12,10 @@ from korthweb_tasks.core.durations import about
 from korthweb_tasks.errors import UsageError
 
 if TYPE_CHECKING:
-    from korthweb_tasks.collections.session import Session
     from korthweb_tasks.core.record import StepRecord
     from korthweb_tasks.lab.raising import Options as LabOptions
     from korthweb_tasks.report.model import Report
+    from korthweb_tasks.services.session import Session
     from korthweb_tasks.verify.model import Options
 
 
@@ -64,7 +64,7 @@ def demo(
 
 
 def _on_lab(session: Session, name: str, tenant: str | None, options: Options, folder: Path) -> Report | None:
-    from korthweb_tasks.collections import lab
+    from korthweb_tasks.services import lab
 
     if session.dry_run:
         session.emit(*_preview(f"lab.up --name {name}", "manual.deploy, for the first tenant", "verify.all"))
@@ -91,8 +91,10 @@ def _approach(session: Session, name: str | None, approach: str | None) -> str:
 
 def _on_cluster(there: Session, approach: str, options: Options, folder: Path) -> Report | None:
     """Check, deploy and prove on a cluster that is there; the guard asks what it asks for every deployment."""
-    from korthweb_tasks.collections import helm_parts, manual, simulated
-    from korthweb_tasks.collections.shared import refuse_broken
+    from korthweb_tasks.collections import manual
+    from korthweb_tasks.services import helm as helm_parts
+    from korthweb_tasks.services import simulated
+    from korthweb_tasks.services.shared import refuse_broken
 
     first = there.tenants[0].name
     there = replace(there, tenant_flag=first)
@@ -118,10 +120,10 @@ def _deployed(
 ) -> Report:
     """Deploy one tenant, prove it, and write one report of it all; raises VerifyFailed for a broken rung."""
     from korthweb_tasks.collections import helm, manual
-    from korthweb_tasks.collections.answer import publish
     from korthweb_tasks.collections.verify import verified
     from korthweb_tasks.errors import VerifyFailed
     from korthweb_tasks.report.files import write
+    from korthweb_tasks.run.answer import publish
     from korthweb_tasks.run.console import say
 
     output = there.output

@@ -6,16 +6,17 @@ import inspect
 import keyword
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import invoke
 
-from korthweb_tasks.collections.answer import Answer, answering
 from korthweb_tasks.collections.errors_out import stays_typed
 from korthweb_tasks.collections.file_errors import refuse_paths
 from korthweb_tasks.core import hints
-from korthweb_tasks.errors import UsageError
+from korthweb_tasks.run.answer import Answer, answering
+from korthweb_tasks.settings.words import refuse_empty
 
 if TYPE_CHECKING:
     InvokeTask = invoke.Task
@@ -52,23 +53,6 @@ _DEFAULTS: dict[str, Any] = {
 #: the name of the program in an example, which is shown under the one it was started by
 _EXAMPLE = re.compile(r"^(inv|korthweb)(?= )")
 _KIND = inspect.Parameter.POSITIONAL_OR_KEYWORD
-
-
-def refuse_empty(shown: str, value: object) -> None:
-    """Raise UsageError for an empty word.
-
-    It is mostly a variable that is not set (``--context "$CLUSTER"``): it never means "the usual one".
-    """
-    if isinstance(value, str) and not value.strip():
-        raise UsageError(f"{shown} is empty", hint=f"give {shown} a value (is a variable not set?), or leave it out")
-
-
-def known_output(word: str, formats: tuple[str, ...]) -> None:
-    """Raise UsageError for an output format that a task does not have."""
-    if word not in formats:
-        from korthweb_tasks.settings.words import unknown
-
-        raise unknown("output format", word, formats, "--output takes")
 
 
 class Task(InvokeTask[Any, R_co]):
@@ -131,12 +115,12 @@ class Task(InvokeTask[Any, R_co]):
             raise TypeError(f"{self.name}() takes an invoke.Context first, not {given}")
         bound = self.words.bind(*args[1:], **kwargs)
         with stays_typed(), answering(self._answer(bound.arguments)) as answer, stays_typed(answer.fail):
-            from korthweb_tasks.collections.session import Session
+            from korthweb_tasks.services.session import Session
 
             words = self._meant(bound.arguments)
             refuse_paths(words)
             shared = {flag: words.pop(flag) for flag in self.flags}
-            result: R_co = Session.open(args[0], cluster=self.cluster, **shared).run(self.body, words)
+            result: R_co = Session.open(args[0], cluster=self.cluster, **shared).run(self.body, words, _flags_of)
         self.times_called += 1
         return result
 
@@ -217,3 +201,12 @@ def task(
         )
 
     return decorate
+
+
+@lru_cache(maxsize=64)
+def _flags_of(name: str) -> frozenset[str]:
+    """Return the flags of one of our tasks, without the words that it takes by their place."""
+    from korthweb_tasks.collections import assemble
+
+    task: Any = assemble()[name]  # type: ignore[index]
+    return frozenset(task.words.parameters) - {name.replace("-", "_") for name in task.positional}

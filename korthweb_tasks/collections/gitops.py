@@ -15,7 +15,7 @@ from korthweb_tasks.collections.gitops_look import wait as wait
 from korthweb_tasks.core import hints
 
 if TYPE_CHECKING:
-    from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.services.session import Session
 
 _BRANCH = {
     "pull-request-branch": "push to this branch for a pull request, leave the cluster alone (default: gitops.branch)"
@@ -25,8 +25,8 @@ _BRANCH = {
 @task(example="inv gitops.check --context hospital-a", changes=False)
 def check(session: Session) -> None:
     """Check the prerequisites: tools, cluster, Git, charts, images, settings; nothing is changed."""
-    from korthweb_tasks.collections.gitops_check import findings
-    from korthweb_tasks.collections.shared import tell_findings
+    from korthweb_tasks.services.gitops.check import findings
+    from korthweb_tasks.services.shared import tell_findings
 
     session.contact()
     tell_findings(session, findings(session))
@@ -40,9 +40,9 @@ def check(session: Session) -> None:
 )
 def render(session: Session, out: str = "") -> None:
     """Show what the settings mean as files of the fleet repository, or write them to a folder; pushes nothing."""
-    from korthweb_tasks.collections.gitops_fleet import fleet, sources, work
-    from korthweb_tasks.collections.gitops_push import tell_changes
-    from korthweb_tasks.collections.shared import sound_settings, written
+    from korthweb_tasks.services.gitops.fleet import fleet, sources, work
+    from korthweb_tasks.services.gitops.push import tell_changes
+    from korthweb_tasks.services.shared import sound_settings, written
 
     sound_settings(session, "")
     if out:
@@ -56,7 +56,7 @@ def render(session: Session, out: str = "") -> None:
 @task(example="inv gitops.bootstrap --context hospital-a", help=_BRANCH)
 def bootstrap(session: Session, pull_request_branch: str = "") -> None:
     """Bring the settings to Git and Flux to the cluster, and wait until every layer is ready."""
-    from korthweb_tasks.collections.gitops_parts import bootstrapped
+    from korthweb_tasks.services.gitops.deploy import bootstrapped
 
     bootstrapped(session, onto=pull_request_branch)
 
@@ -64,7 +64,7 @@ def bootstrap(session: Session, pull_request_branch: str = "") -> None:
 @task(example="inv gitops.deploy --context hospital-a", help=_BRANCH)
 def deploy(session: Session, pull_request_branch: str = "") -> None:
     """Bring a change of the settings to Git, and follow it into the cluster."""
-    from korthweb_tasks.collections.gitops_parts import deployed
+    from korthweb_tasks.services.gitops.deploy import deployed
 
     deployed(session, onto=pull_request_branch)
 
@@ -72,7 +72,7 @@ def deploy(session: Session, pull_request_branch: str = "") -> None:
 @task(example="inv gitops.configure --context hospital-a")
 def configure(session: Session) -> None:
     """Make only what is not in Git: namespaces, passwords, the registry's authority, the key for encrypted ones."""
-    from korthweb_tasks.collections.gitops_parts import configured
+    from korthweb_tasks.services.gitops.deploy import configured
 
     configured(session)
 
@@ -84,7 +84,7 @@ def configure(session: Session) -> None:
 )
 def credentials(session: Session, show: bool = False) -> None:
     """Say who may log in, and with --show the passwords."""
-    from korthweb_tasks.collections.shared import tell_logins
+    from korthweb_tasks.services.shared import tell_logins
 
     tell_logins(session, hints.task("gitops.bootstrap"), show=show)
 
@@ -114,7 +114,7 @@ def add_tenant(
     replicas_max: int = 0,
 ) -> None:
     """Add a facility to korthweb.yaml, to Git and to the cluster, beside those that are at work."""
-    from korthweb_tasks.collections.gitops_tenants import added
+    from korthweb_tasks.services.gitops.tenants import added
 
     replicas = {key: value for key, value in (("min", replicas_min), ("max", replicas_max)) if value}
     given = {"aet": aet, "namespace": namespace, "storage": storage, "replicas": replicas}
@@ -133,7 +133,7 @@ def add_tenant(
 )
 def remove_tenant(session: Session, name: str, volumes: bool = False) -> None:
     """Take a facility out of korthweb.yaml, Git and the cluster; its images stay unless --volumes."""
-    from korthweb_tasks.collections.gitops_tenants import removed
+    from korthweb_tasks.services.gitops.tenants import removed
 
     removed(session, name, volumes=volumes)
 
@@ -141,7 +141,7 @@ def remove_tenant(session: Session, name: str, volumes: bool = False) -> None:
 @task(example="inv gitops.diff --context hospital-a", changes=False, without=("tenant",))
 def diff(session: Session) -> None:
     """Show where the settings differ from Git, and Git from the cluster; exit code 9 where something does."""
-    from korthweb_tasks.collections.gitops_differences import differs
+    from korthweb_tasks.services.gitops.differences import differs
 
     differs(session)
 
@@ -154,6 +154,6 @@ def diff(session: Session) -> None:
 )
 def destroy(session: Session, volumes: bool = False) -> None:
     """Take everything out of the cluster, Flux last; volumes stay unless --volumes, and the fleet repository does."""
-    from korthweb_tasks.collections.gitops_destroy import destroyed
+    from korthweb_tasks.services.gitops.destroy import destroyed
 
     destroyed(session, volumes=volumes)

@@ -10,9 +10,9 @@ from korthweb_tasks.core import hints
 
 if TYPE_CHECKING:
     from korthweb_tasks.approaches.flux_objects import Objects
-    from korthweb_tasks.collections.session import Session
     from korthweb_tasks.core.record import StepRecord
     from korthweb_tasks.core.tree import Node, Ref, Tree
+    from korthweb_tasks.services.session import Session
 
 #: the word for everything
 ALL = "all"
@@ -47,7 +47,7 @@ def status(session: Session) -> None:
 )
 def wait(session: Session, only: str = "") -> None:
     """Wait until everything is ready, with the live tree; what Flux would poll for is asked for at once."""
-    from korthweb_tasks.collections.gitops_follow import followed
+    from korthweb_tasks.services.gitops.follow import followed
 
     session.contact()
     wanted = [name.strip() for name in only.split(",") if name.strip()]
@@ -64,8 +64,8 @@ def wait(session: Session, only: str = "") -> None:
 )
 def reconcile(session: Session, name: str) -> None:
     """Let Flux fetch the source and apply it now, and follow that until it is ready."""
-    from korthweb_tasks.collections.gitops_follow import reconciled
     from korthweb_tasks.run.guard import allow
+    from korthweb_tasks.services.gitops.follow import reconciled
 
     session.contact()
     objects = _looked(session)
@@ -143,7 +143,7 @@ def explain(session: Session, name: str) -> None:
 )
 def logs(session: Session, controller: str = "", follow: bool = False, lines: int = 100) -> None:
     """Show what Flux's controllers say: time (UTC), level, object, message."""
-    from korthweb_tasks.collections.gitops_log import recent, streamed
+    from korthweb_tasks.services.gitops.log import recent, streamed
     from korthweb_tasks.settings.words import unknown
     from korthweb_tasks.tools.flux import CONTROLLERS
 
@@ -182,7 +182,7 @@ def _suspended(objects: Objects, ref: Ref) -> bool:
 
 
 def _looked(session: Session) -> Objects:
-    from korthweb_tasks.collections.gitops_follow import looked
+    from korthweb_tasks.services.gitops.follow import looked
 
     return looked(session)
 
@@ -222,7 +222,7 @@ def _counted(tops: Iterable[Node]) -> str:
 
 
 def _tell(session: Session, records: tuple[StepRecord, ...]) -> None:
-    from korthweb_tasks.collections.session import summary
+    from korthweb_tasks.services.session import summary
 
     data: list[Any] = [{"step": r.name, "verdict": r.verdict, "seconds": round(r.seconds, 1)} for r in records]
     session.emit(data, summary(records))

@@ -11,17 +11,17 @@ from korthweb_tasks.core import hints
 if TYPE_CHECKING:
     from korthweb_tasks.approaches.helm import Builder
     from korthweb_tasks.approaches.release_diff import Change
-    from korthweb_tasks.collections.session import Session
     from korthweb_tasks.provision.charts import Staged
     from korthweb_tasks.report.model import Report
+    from korthweb_tasks.services.session import Session
     from korthweb_tasks.settings.parts import Tenant
 
 
 @task(example="inv helm.check --context hospital-a", changes=False)
 def check(session: Session) -> None:
     """Check the prerequisites: tools, permissions, storage, settings, chart; nothing is changed."""
-    from korthweb_tasks.collections.helm_parts import findings
-    from korthweb_tasks.collections.shared import tell_findings
+    from korthweb_tasks.services.helm import findings
+    from korthweb_tasks.services.shared import tell_findings
 
     session.contact()
     tell_findings(session, findings(session))
@@ -30,7 +30,7 @@ def check(session: Session) -> None:
 @task(example="inv helm.dependencies", offline=True, without=("tenant", "yes", "timeout"))
 def dependencies(session: Session) -> None:
     """Bring the charts that ours needs, from where the settings say."""
-    from korthweb_tasks.collections.helm_parts import stage, wanted
+    from korthweb_tasks.services.helm import stage, wanted
 
     if session.dry_run:
         found = [{"name": name, "version": chart.version, "source": chart.source} for name, chart in wanted(session)]
@@ -96,7 +96,7 @@ def deploy(session: Session) -> Report:
     """Install or upgrade each tenant's release, and wait until it is ready; what is so already is left alone."""
     report = deployed(session)
     if not session.dry_run:
-        from korthweb_tasks.collections.shared import tell_following
+        from korthweb_tasks.services.shared import tell_following
 
         tell_following(session, "helm")
     return report
@@ -133,8 +133,8 @@ def test(session: Session) -> None:
 @task(example="inv helm.status --tenant BHC --output json", changes=False)
 def status(session: Session) -> None:
     """Show each release, what belongs to it, and how it is; exit code 0 when all of it is ready, else 7."""
-    from korthweb_tasks.collections.helm_parts import status_rows
-    from korthweb_tasks.collections.shared import tell_rows
+    from korthweb_tasks.services.helm import status_rows
+    from korthweb_tasks.services.shared import tell_rows
 
     session.contact()
     tell_rows(session, [row for tenant in session.tenants for row in status_rows(session, tenant)], "helm")
@@ -144,7 +144,7 @@ def status(session: Session) -> None:
 def history(session: Session) -> None:
     """Show the revisions of each release, for helm.rollback."""
     from korthweb_tasks.approaches.status import table
-    from korthweb_tasks.collections.helm_parts import revisions
+    from korthweb_tasks.services.helm import revisions
 
     session.contact()
     found = [{"tenant": tenant.name, **row} for tenant in session.tenants for row in revisions(session, tenant)]
@@ -160,9 +160,9 @@ def history(session: Session) -> None:
 def rollback(session: Session, revision: int = 0) -> Report:
     """Go back to an earlier revision of one tenant's release; images, passwords and certificates stay."""
     from korthweb_tasks.approaches.helm import Builder, ChartAt
-    from korthweb_tasks.collections.helm_parts import refuse_revision
-    from korthweb_tasks.collections.owning import refuse_others
     from korthweb_tasks.errors import UsageError
+    from korthweb_tasks.services.helm import refuse_revision
+    from korthweb_tasks.services.ownership import refuse_others
 
     if len(session.tenants) != 1:
         names = ", ".join(tenant.name for tenant in session.tenants)
@@ -187,7 +187,7 @@ def rollback(session: Session, revision: int = 0) -> Report:
 )
 def package(session: Session, out: str = "dist", push: str = "", ca: str = "", plain: bool = False) -> None:
     """Make an archive of the chart with its dependencies, which plain `helm install` takes."""
-    from korthweb_tasks.collections.helm_parts import archive_in, packaged
+    from korthweb_tasks.services.helm import archive_in, packaged
 
     if session.dry_run:
         path = archive_in(out)
@@ -209,7 +209,7 @@ def package(session: Session, out: str = "dist", push: str = "", ca: str = "", p
 )
 def credentials(session: Session, show: bool = False) -> None:
     """Say who may log in, and with --show the passwords."""
-    from korthweb_tasks.collections.shared import tell_logins
+    from korthweb_tasks.services.shared import tell_logins
 
     tell_logins(session, hints.task("helm.deploy"), show=show)
 
@@ -222,7 +222,7 @@ def credentials(session: Session, show: bool = False) -> None:
 def destroy(session: Session, volumes: bool = False) -> Report:
     """Remove each tenant's release, passwords and certificates; the volume with the images stays unless --volumes."""
     from korthweb_tasks.approaches.helm import Builder, ChartAt
-    from korthweb_tasks.collections import owning
+    from korthweb_tasks.services import ownership as owning
 
     builder = Builder(session.settings, session.target, session.secrets, ChartAt("", ""))
     session.contact()
@@ -235,8 +235,8 @@ def destroy(session: Session, volumes: bool = False) -> Report:
 
 def deployed(session: Session) -> Report:
     """Deploy the session's tenants and return the report."""
-    from korthweb_tasks.collections import beforehand, simulated
-    from korthweb_tasks.collections.helm_parts import refuse_values
+    from korthweb_tasks.services import beforehand, simulated
+    from korthweb_tasks.services.helm import refuse_values
 
     session.contact()
     beforehand.refuse(session, "helm")
@@ -259,16 +259,16 @@ def _changes(session: Session, builder: Builder, tenant: Tenant) -> list[Change]
 
 def _builder(session: Session, *, bring: bool = False) -> Builder:
     from korthweb_tasks.approaches.helm import Builder
-    from korthweb_tasks.collections.helm_parts import chart_at
-    from korthweb_tasks.collections.shared import sound_settings
+    from korthweb_tasks.services.helm import chart_at
+    from korthweb_tasks.services.shared import sound_settings
 
     sound_settings(session, "helm")
     return Builder(session.settings, session.target, session.secrets, chart_at(session, bring=bring))
 
 
 def _staged(session: Session) -> Staged:
-    from korthweb_tasks.collections.helm_parts import stage
-    from korthweb_tasks.collections.shared import sound_settings
+    from korthweb_tasks.services.helm import stage
+    from korthweb_tasks.services.shared import sound_settings
 
     sound_settings(session, "helm")
     return stage(session)

@@ -9,12 +9,9 @@ from korthweb_tasks.core import hints
 from korthweb_tasks.core.durations import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from korthweb_tasks.collections.session import Session
     from korthweb_tasks.lab.cluster import LabInfo, LabStatus
     from korthweb_tasks.lab.extras import Brought
-    from korthweb_tasks.lab.raising import Options
+    from korthweb_tasks.services.session import Session
 
 _NAME = {"name": "which lab, where there are several (default: lab.name of the settings)"}
 
@@ -31,8 +28,9 @@ _NAME = {"name": "which lab, where there are several (default: lab.name of the s
 )
 def up(session: Session, name: str | None = None, simulated: bool = False, with_: str | None = None) -> None:
     """Bring up a Kubernetes on this machine; what is running already is left as it is."""
-    from korthweb_tasks.collections.simulated import told
     from korthweb_tasks.lab import cluster, extras
+    from korthweb_tasks.services.lab import brought, is_chosen, options, raised
+    from korthweb_tasks.services.simulated import told
 
     name = name or session.settings.lab.name
     more = extras.known(with_, simulated=simulated).components() if with_ else []
@@ -138,55 +136,6 @@ def prune(session: Session, builds: bool = False) -> None:
     session.confirm("Remove them?")
     caches.prune(parts)
     session.emit(data, f"{caches.human(sum(part.size for part in found))} removed")
-
-
-def raised(session: Session, name: str, *, simulated: bool = False, more: Sequence[str] = ()) -> LabInfo:
-    """Bring a lab up, and build the components ``more`` along; it becomes the project's choice where there is none."""
-    from korthweb_tasks.lab import cluster
-    from korthweb_tasks.settings.contexts import choose_context, chosen_context
-
-    info = cluster.up(
-        name, simulated=simulated, console=session.console, options=options(session, more), runner=session.runner
-    )
-    project = session.loaded.project
-    if chosen_context(project) is None and session.settings.context is None:
-        choose_context(info.context, project)
-    return info
-
-
-def brought(session: Session, name: str, extra: str) -> Brought:
-    """Give a running lab an extra, with the charts' versions of the settings."""
-    from korthweb_tasks.lab import extras
-
-    versions = {chart: one.version for chart, one in session.settings.charts.items()}
-    runner, keep = session.runner, session.settings.lab.keep_build_caches
-    return extras.bring(name, extra, session.console, versions=versions, runner=runner, keep_build_caches=keep)
-
-
-def is_chosen(session: Session, context: str) -> bool:
-    """Say whether tasks without --context speak to this one."""
-    from korthweb_tasks.settings.contexts import chosen_context
-
-    return (session.settings.context or chosen_context(session.loaded.project)) == context
-
-
-def options(session: Session, more: Sequence[str] = ()) -> Options:
-    """Return what the settings say about labs; ``more`` are components to build along."""
-    from ipaddress import IPv4Network
-
-    from korthweb_tasks.lab.layout import DEFAULT_SUBNET
-    from korthweb_tasks.lab.raising import Options
-
-    lab = session.settings.lab
-    return Options(
-        subnet=IPv4Network(str(lab.subnet)) if lab.subnet else DEFAULT_SUBNET,
-        volume_size=lab.volume_size,
-        volumes=session.settings.storage_volumes,
-        keep_build_caches=lab.keep_build_caches,
-        image_mode=lab.images,
-        mirror=session.settings.images.registry,
-        more=tuple(more),
-    )
 
 
 def _told(info: LabInfo, chosen: bool) -> str:

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from korthweb_tasks.approaches.checks import Finding
     from korthweb_tasks.approaches.common import Artifacts
     from korthweb_tasks.approaches.manifests import Manifests
-    from korthweb_tasks.collections.session import Session
     from korthweb_tasks.core.plan import Plan
     from korthweb_tasks.report.model import Report
+    from korthweb_tasks.services.session import Session
 
 #: steps that make objects and wait for none that has to answer: a simulated lab takes them
 ONLY_OBJECTS = frozenset(("namespace:", "credentials:", "config:", "postgres:", "dbinit:"))
@@ -22,7 +22,7 @@ ONLY_OBJECTS = frozenset(("namespace:", "credentials:", "config:", "postgres:", 
 @task(example="inv manual.check --context hospital-a", changes=False)
 def check(session: Session) -> None:
     """Check the prerequisites: tools, permissions, storage, settings; nothing is changed."""
-    from korthweb_tasks.collections.shared import tell_findings
+    from korthweb_tasks.services.shared import tell_findings
 
     session.contact()
     tell_findings(session, findings(session))
@@ -79,7 +79,7 @@ def deploy(session: Session) -> Report:
     """Deploy everything, from Istio to Orthanc; what is so already is left alone."""
     report = deployed(session)
     if not session.dry_run:
-        from korthweb_tasks.collections.shared import tell_following
+        from korthweb_tasks.services.shared import tell_following
 
         tell_following(session, "manual")
     return report
@@ -90,7 +90,7 @@ def status(session: Session) -> None:
     """Show what is there of a deployment, and how it is; exit code 0 when all of it is ready, else 7."""
     from korthweb_tasks.approaches import status as reading
     from korthweb_tasks.approaches.common import answered
-    from korthweb_tasks.collections.shared import side_by_side, tell_rows
+    from korthweb_tasks.services.shared import side_by_side, tell_rows
     from korthweb_tasks.tools.kubectl import items
 
     session.contact()
@@ -128,7 +128,7 @@ def diff(session: Session) -> None:
 def render(session: Session, out: str) -> None:
     """Write plain manifests that kubectl apply takes, numbered in their order; no password is in them."""
     from korthweb_tasks.approaches.rendering import rendered
-    from korthweb_tasks.collections.shared import sound_settings, written
+    from korthweb_tasks.services.shared import sound_settings, written
 
     sound_settings(session, "manual")
     written(session, out, rendered(_manifests(session), session.tenants), "how")
@@ -141,7 +141,7 @@ def render(session: Session, out: str) -> None:
 )
 def credentials(session: Session, show: bool = False) -> None:
     """Say who may log in, and with --show the passwords."""
-    from korthweb_tasks.collections.shared import tell_logins
+    from korthweb_tasks.services.shared import tell_logins
 
     tell_logins(session, hints.task("manual.configure"), show=show)
 
@@ -155,7 +155,7 @@ def destroy(session: Session, volumes: bool = False) -> Report:
     """Remove a deployment in reverse order; volumes and their passwords are kept unless --volumes."""
     from korthweb_tasks.approaches.ownership import groups_of
     from korthweb_tasks.approaches.removal import SHARED, build_removal
-    from korthweb_tasks.collections import owning
+    from korthweb_tasks.services import ownership as owning
 
     session.contact()
     homes = [(tenant.name, tenant.namespace) for tenant in session.tenants]
@@ -179,7 +179,7 @@ def destroy(session: Session, volumes: bool = False) -> Report:
 
 def deployed(session: Session) -> Report:
     """Deploy the session's tenants and return the report; ``demo`` calls this too."""
-    from korthweb_tasks.collections import beforehand, simulated
+    from korthweb_tasks.services import beforehand, simulated
 
     session.contact()
     beforehand.refuse(session, "manual")
@@ -190,7 +190,7 @@ def deployed(session: Session) -> Report:
 def _execute(session: Session, title: str, *kinds: str) -> Report:
     """Apply the part of the plan whose steps are of these kinds (``orthanc:`` means that of each tenant)."""
     from korthweb_tasks.approaches.order import outside, require
-    from korthweb_tasks.collections import beforehand, simulated
+    from korthweb_tasks.services import beforehand, simulated
 
     session.contact()
     beforehand.refuse(session, "manual", session.tenants if any(":" in kind for kind in kinds) else ())
@@ -205,7 +205,7 @@ def _execute(session: Session, title: str, *kinds: str) -> Report:
 
 def _plan(session: Session) -> Plan:
     from korthweb_tasks.approaches.manual import build
-    from korthweb_tasks.collections.shared import sound_settings
+    from korthweb_tasks.services.shared import sound_settings
 
     sound_settings(session, "manual")
     return build(session.settings, session.target, session.tenants, session.secrets, _artifacts(session))
@@ -234,9 +234,9 @@ def _artifacts(session: Session) -> Artifacts:
 def findings(session: Session) -> list[Finding]:
     """Return what manual.check says: tools, numbers, the cluster, the chart."""
     from korthweb_tasks.approaches import checks, pod_security
-    from korthweb_tasks.collections import beforehand
-    from korthweb_tasks.collections.component_parts import component_findings
-    from korthweb_tasks.collections.shared import answers, settings_finding, tool
+    from korthweb_tasks.services import beforehand
+    from korthweb_tasks.services.components import component_findings
+    from korthweb_tasks.services.shared import answers, settings_finding, tool
 
     settings, tenants = session.settings, session.tenants
     found = [tool(session, name) for name in ("kubectl", "helm", "istioctl")]

@@ -8,8 +8,8 @@ from korthweb_tasks.collections.flags import task
 from korthweb_tasks.core import hints
 
 if TYPE_CHECKING:
-    from korthweb_tasks.collections.session import Session
     from korthweb_tasks.provision.tools import Located, Status
+    from korthweb_tasks.services.session import Session
 
 
 @task(example="korthweb tools.list", cluster=False, changes=False, name="list")

@@ -7,19 +7,20 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.collections.flags import known_output, task
+from korthweb_tasks.collections.flags import task
 from korthweb_tasks.collections.verify_flags import PLACES, TIMEOUT, TITLES, options_of, refuse_several, speaking
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.durations import duration
 from korthweb_tasks.errors import UsageError, VerifyFailed
 from korthweb_tasks.run.console import say
+from korthweb_tasks.settings.words import known_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from korthweb_tasks.collections.session import Session
     from korthweb_tasks.core.record import StepRecord, Verdict
     from korthweb_tasks.report.model import Report, RungRecord, TenantSummary
+    from korthweb_tasks.services.session import Session
     from korthweb_tasks.settings.parts import Tenant
     from korthweb_tasks.verify.ladder import Rung
     from korthweb_tasks.verify.model import Endpoint, LadderResult, Options, RungResult
@@ -143,7 +144,7 @@ def isolation(
     yes: bool = False,
 ) -> Report | None:
     """Prove for every ordered pair of tenants that one can't touch the other; by short-lived pods, too."""
-    from korthweb_tasks.collections.verify_isolation import isolation as prove
+    from korthweb_tasks.services.isolation import isolation as prove
 
     return prove(session, approach, report, output, yes=yes)
 
@@ -161,8 +162,8 @@ def _verify(
 
     ``yes`` None: nothing in the cluster is deleted, so nobody is asked.
     """
-    from korthweb_tasks.collections import simulated
-    from korthweb_tasks.collections.answer import preview
+    from korthweb_tasks.run.answer import preview
+    from korthweb_tasks.services import simulated
     from korthweb_tasks.verify.endpoints import lookup_of
 
     known_output(output, ("text", "json", "junit"))
@@ -301,7 +302,7 @@ def _rungs(options: Options) -> Iterator[str]:
 
 
 def _emit(report: Report, output: str) -> None:
-    from korthweb_tasks.collections.answer import publish
+    from korthweb_tasks.run.answer import publish
 
     publish(report, output)
     if output != "text":

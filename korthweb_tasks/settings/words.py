@@ -41,3 +41,18 @@ def unknown(what: str, word: str, known: Iterable[str], flag: str = "") -> Usage
 def fold(word: str) -> str:
     """Return ``word`` without case and without the difference of ``-`` and ``_``."""
     return word.lower().replace("-", "_")
+
+
+def refuse_empty(shown: str, value: object) -> None:
+    """Raise UsageError for an empty word.
+
+    It is mostly a variable that is not set (``--context "$CLUSTER"``): it never means "the usual one".
+    """
+    if isinstance(value, str) and not value.strip():
+        raise UsageError(f"{shown} is empty", hint=f"give {shown} a value (is a variable not set?), or leave it out")
+
+
+def known_output(word: str, formats: tuple[str, ...]) -> None:
+    """Raise UsageError for an output format that a task does not have."""
+    if word not in formats:
+        raise unknown("output format", word, formats, "--output takes")

@@ -21,7 +21,6 @@ from korthweb_tasks.approaches.flux_cause import Causes
 from korthweb_tasks.approaches.flux_nudges import nudges
 from korthweb_tasks.approaches.flux_objects import Objects
 from korthweb_tasks.approaches.flux_tree import build
-from korthweb_tasks.collections.gitops_follow import nudging
 from korthweb_tasks.core.record import StepRecord
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.core.tree import Cause, Ref
@@ -31,6 +30,7 @@ from korthweb_tasks.run.feed import Feed
 from korthweb_tasks.run.follow import Follow, Goal, Nudger
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.run.tree_view import TreeView
+from korthweb_tasks.services.gitops.follow import nudging
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.tools import flux as tool
 from tests.flux_doubles import fleet

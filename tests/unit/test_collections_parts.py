@@ -12,12 +12,13 @@ import pytest
 
 from korthweb_tasks.collections import lab as lab_tasks
 from korthweb_tasks.collections import manual
-from korthweb_tasks.collections import session as sessions
-from korthweb_tasks.collections.programs import Programs
-from korthweb_tasks.collections.session import Session
 from korthweb_tasks.errors import Interrupted
 from korthweb_tasks.lab import cluster
-from korthweb_tasks.provision import tools
+from korthweb_tasks.services import lab
+from korthweb_tasks.services import session as sessions
+from korthweb_tasks.services.programs import Programs
+from korthweb_tasks.services.session import Session
+from tests.fakes import put
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,7 @@ def test_a_build_that_a_command_waits_for_ends_with_the_runner(monkeypatch: pyte
         assert stop.wait(10)
         raise Interrupted("interrupted")
 
-    monkeypatch.setattr(tools, "locate", locate)
+    put(monkeypatch, "korthweb_tasks.provision.tools.locate", locate)
     session = Session.open(context(), cluster=False)
     programs = session.runner.programs
     assert isinstance(programs, Programs)
@@ -69,7 +70,7 @@ def test_the_settings_say_whether_a_cli_leaves_build_caches(keep: bool, monkeypa
         asked.update(words)
         return SimpleNamespace(path="/x/helm")
 
-    monkeypatch.setattr(tools, "locate", locate)
+    put(monkeypatch, "korthweb_tasks.provision.tools.locate", locate)
     assert Session.open(context(), cluster=False).runner.programs["helm"] == "/x/helm"
     assert asked["keep_caches"] is keep
 
@@ -84,7 +85,7 @@ def test_a_lab_is_raised_and_removed_by_the_sessions_runner(monkeypatch: pytest.
 
     monkeypatch.setattr(cluster, "up", up)
     session = Session.open(context(), cluster=False, yes=True)
-    lab_tasks.raised(session, "x", simulated=True)
+    lab.raised(session, "x", simulated=True)
     assert asked["runner"] is session.runner
     assert (asked["options"].volumes, asked["options"].volume_size) == (3, "1Gi")
 

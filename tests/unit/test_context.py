@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 import yaml
 
-from korthweb_tasks.collections import session as sessions
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import SettingsError
 from korthweb_tasks.main import Korthweb, program
+from korthweb_tasks.services import session as sessions
 from korthweb_tasks.settings.choice import choose_context, chosen_context, forget_context, lab_of
 from korthweb_tasks.settings.contexts import ClusterRef, known_names, named, resolve
 from korthweb_tasks.settings.kubeconfig import authority, contexts_in
 from korthweb_tasks.settings.load import Loaded, load
 from korthweb_tasks.settings.model import Settings
+from tests.fakes import put
 
 
 def kubeconfig(path: Path, **servers: str) -> Path:
@@ -329,7 +330,7 @@ def cli(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
     script = home / "kubectl"
     script.write_text(KUBECTL)
     script.chmod(0o755)
-    monkeypatch.setattr("korthweb_tasks.collections.programs.Programs", lambda *_, **__: {"kubectl": str(script)})
+    put(monkeypatch, "korthweb_tasks.services.programs.Programs", lambda *_, **__: {"kubectl": str(script)})
     monkeypatch.setattr(sessions, "_SHARED", {})
 
     def typed(*words: str) -> tuple[int, str, str]:

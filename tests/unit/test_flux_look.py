@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from korthweb_tasks.collections.gitops_log import recent, streamed
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.run.runner import Stream
+from korthweb_tasks.services.gitops.log import recent, streamed
 from korthweb_tasks.settings.model import Settings
 from tests.fakes import Answer, ScriptedRunner
 

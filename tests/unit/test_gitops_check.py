@@ -11,16 +11,19 @@ import pytest
 
 from korthweb_tasks.approaches.checks import Finding
 from korthweb_tasks.approaches.fleet import ChartAt
-from korthweb_tasks.collections import gitops, gitops_check, gitops_fleet, shared
-from korthweb_tasks.collections.session import Session, _Shared
+from korthweb_tasks.collections import gitops
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.errors import KorthwebError
 from korthweb_tasks.lab import extras, registry
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.guard import Identity
 from korthweb_tasks.run.runner import Runner
+from korthweb_tasks.services.gitops import check as gitops_check
+from korthweb_tasks.services.gitops import fleet as gitops_fleet
+from korthweb_tasks.services.gitops import repository
+from korthweb_tasks.services.session import Session, _Shared
 from korthweb_tasks.tools.git import Remote
-from tests.fakes import NO_COMPONENTS, Answer, Namespaces, ScriptedRunner
+from tests.fakes import NO_COMPONENTS, Answer, Namespaces, ScriptedRunner, put
 from tests.unit.test_gitops_tasks import Mixed, items
 
 LOOKING: dict[str, Any] = {"context": "hospital", "tenant": None, "timeout": None, "output": "json"}
@@ -60,7 +63,7 @@ def test_a_repository_that_can_not_be_reached_is_refused_with_what_to_set(
     text: str, env: dict[str, str], message: str, hint: str
 ) -> None:
     with pytest.raises(KorthwebError) as raised:
-        gitops_fleet.remote(settings(text, **env))
+        repository.remote(settings(text, **env))
     assert message in raised.value.message
     assert hint in f"{raised.value.message} {raised.value.hint}"
 
@@ -68,7 +71,7 @@ def test_a_repository_that_can_not_be_reached_is_refused_with_what_to_set(
 def test_a_token_of_ci_is_taken_and_files_are_found_from_the_project() -> None:
     Path("ca.pem").write_text("PEM")
     text = "gitops: {url: 'https://github.com/h/x.git', provider: github, ca_file: ca.pem, username: bot}"
-    found = gitops_fleet.remote(settings(text, GITHUB_TOKEN="t" * 20))
+    found = repository.remote(settings(text, GITHUB_TOKEN="t" * 20))
     assert (found.password, found.username) == ("t" * 20, "bot")
     assert found.ca_file == str(Path("ca.pem").resolve())
 
@@ -77,15 +80,15 @@ def test_a_cluster_has_a_folder_and_its_own_tenants() -> None:
     text = "clusters: {live: {context: hospital, tenants: [mhr]}}\ncontext: live"
     session = settings(text)
     session.context_flag = "live"
-    assert gitops_fleet.folder_of(session) == "live"
-    assert [tenant.name for tenant in gitops_fleet.tenants_of(session)] == ["MHR"]
+    assert repository.folder_of(session) == "live"
+    assert [tenant.name for tenant in repository.tenants_of(session)] == ["MHR"]
     unknown = settings(text.replace("mhr", "xyz"))
     unknown.context_flag = "live"
     with pytest.raises(KorthwebError, match="there is no tenant xyz"):
-        gitops_fleet.tenants_of(unknown)
+        repository.tenants_of(unknown)
     odd = settings("profile: production", "arn:aws:eks:eu-1:1:cluster/x")
     with pytest.raises(KorthwebError) as raised:
-        gitops_fleet.folder_of(odd)
+        repository.folder_of(odd)
     assert "gitops.cluster" in raised.value.hint
 
 
@@ -101,7 +104,7 @@ def test_a_lab_is_brought_what_it_lacks_only_where_something_may_change(monkeypa
     asked: list[str] = []
     there: dict[str, tuple[str, Path]] = {}
     monkeypatch.setattr(extras, "chart_source", lambda _lab, name, _version: there.get(name))
-    monkeypatch.setattr(gitops_fleet, "_lab", lambda *_: "x")
+    monkeypatch.setattr(gitops_fleet, "lab_of", lambda *_: "x")
 
     def brought(_session: Session, lab: str, extra: str) -> None:
         asked.append(f"{lab} {extra}")
@@ -109,10 +112,10 @@ def test_a_lab_is_brought_what_it_lacks_only_where_something_may_change(monkeypa
         authority.write_text("PEM")
         there.update({name: (f"oci://r/{name}", authority) for name in gitops_fleet.INFRASTRUCTURE})
 
-    monkeypatch.setattr("korthweb_tasks.collections.lab.brought", brought)
+    monkeypatch.setattr("korthweb_tasks.services.gitops.repository.brought", brought)
     charts = ", ".join(f"{name}: {{source: lab}}" for name in gitops_fleet.INFRASTRUCTURE)
     session = settings(f"charts: {{{charts}}}\nobservability: {{kiali: false, prometheus: false}}")
-    with pytest.raises(gitops_fleet.NotInLab) as raised:
+    with pytest.raises(repository.NotInLab) as raised:
         gitops_fleet.sources(session)
     assert "lab.up --name x --with gitops" in raised.value.hint
     assert asked == []
@@ -140,7 +143,7 @@ def checked(monkeypatch: pytest.MonkeyPatch, script: dict[tuple[str, ...], Any],
     runner = Mixed({**script, **{words: answer for words, answer in usual.items() if words not in script}})
     identity = Identity("https://198.18.0.9:6443", "1")
     monkeypatch.setattr(Session, "_shared", _Shared(runner, Console(quiet=True), identity=identity))  # type: ignore[arg-type]
-    monkeypatch.setattr(shared, "tool", lambda _, name: Finding(name, "ok", "1"))
+    put(monkeypatch, "korthweb_tasks.services.shared.tool", lambda _, name: Finding(name, "ok", "1"))
     monkeypatch.setattr(registry.Registry, "missing", lambda *_: {})
     Runner().run(
         Command(argv=("git", "init", "--bare", "--quiet", "--initial-branch=main", str(tmp_path / "fleet.git")))

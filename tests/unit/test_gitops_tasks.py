@@ -13,8 +13,7 @@ import invoke
 import pytest
 import yaml
 
-from korthweb_tasks.collections import gitops, gitops_fleet, gitops_flux, gitops_follow
-from korthweb_tasks.collections.session import Session, _Shared
+from korthweb_tasks.collections import gitops
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.record import StepRecord
 from korthweb_tasks.errors import KorthwebError
@@ -22,8 +21,11 @@ from korthweb_tasks.paths import state_dir
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.guard import Identity
 from korthweb_tasks.run.runner import Runner
+from korthweb_tasks.services.gitops import fleet as gitops_fleet
+from korthweb_tasks.services.gitops import flux as gitops_flux
+from korthweb_tasks.services.session import Session, _Shared
 from korthweb_tasks.tools.git import Remote
-from tests.fakes import NO_COMPONENTS, Answer, Namespaces, ScriptedRunner
+from tests.fakes import NO_COMPONENTS, Answer, Namespaces, ScriptedRunner, put
 
 SETTINGS = """\
 # our site
@@ -84,9 +86,13 @@ class Site:
         shared = _Shared(self.runner, Console(quiet=True), identity=Identity("https://198.18.0.9:6443", "1"))  # type: ignore[arg-type]
         monkeypatch.setattr(Session, "_shared", shared)
         monkeypatch.setattr(Session, "lock", lambda _: None)
-        monkeypatch.setattr(gitops_fleet, "remote", lambda *_, **__: Remote(f"file://{self.bare}"))
-        monkeypatch.setattr(gitops_flux, "flux_version", lambda _: "2.9.5")
-        monkeypatch.setattr(gitops_follow, "followed", self.follow)
+        put(
+            monkeypatch,
+            "korthweb_tasks.services.gitops.repository.remote",
+            lambda *_, **__: Remote(f"file://{self.bare}"),
+        )
+        put(monkeypatch, "korthweb_tasks.services.gitops.flux.flux_version", lambda _: "2.9.5")
+        put(monkeypatch, "korthweb_tasks.services.gitops.follow.followed", self.follow)
 
     def script(self) -> dict[tuple[str, ...], Answer | list[Answer] | Callable[[Command], Answer]]:
         return {

@@ -11,14 +11,15 @@ import pytest
 
 from korthweb_tasks import paths
 from korthweb_tasks.approaches.helm import ChartAt
-from korthweb_tasks.collections import helm, helm_parts
-from korthweb_tasks.collections.session import Session, _Shared
+from korthweb_tasks.collections import helm
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.errors import KorthwebError
 from korthweb_tasks.lab import extras
 from korthweb_tasks.lab.extras import Brought
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.guard import Identity
+from korthweb_tasks.services import helm as helm_parts
+from korthweb_tasks.services.session import Session, _Shared
 from tests.fakes import NO_COMPONENTS, Answer, ScriptedRunner
 
 SILENT = Answer(stderr="Error: Kubernetes cluster unreachable: dial tcp 198.18.0.9:6443: connection refused", code=1)

@@ -27,16 +27,20 @@ MAY: dict[str, set[str]] = {
     "verify": {"report", "run", "settings", "tools", "core", "errors", "paths", "files"},
     "provision": {"run", "settings", "tools", "core", "errors", "paths", "files"},
     "lab": {"provision", "run", "settings", "tools", "core", "errors", "paths", "files"},
-    "collections": {
+    "services": {
         "approaches", "run", "verify", "lab", "report", "provision", "settings", "tools", "core", "errors", "paths",
         "files",
     },
-    "main": {"collections", "core", "errors"},
+    "collections": {
+        "services", "approaches", "run", "verify", "lab", "report", "provision", "settings", "tools", "core", "errors",
+        "paths", "files",
+    },
+    "main": {"collections", "run", "core", "errors"},
 }  # fmt: skip
 
 #: library -> the only places that may import it
 ONLY: dict[str, tuple[str, ...]] = {
-    "invoke": ("collections", "run", "main"),
+    "invoke": ("collections", "services", "run", "main"),
     "fabric": ("run/bastion.py",),
     "paramiko": ("run/bastion.py",),
     "tenacity": ("run/retry.py",),

@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 
-from korthweb_tasks.collections import verify_isolation
 from korthweb_tasks.errors import UsageError, VerifyFailed
-from korthweb_tasks.run import guard
 from korthweb_tasks.run.console import Console
+from korthweb_tasks.services import isolation as verify_isolation
 from korthweb_tasks.settings.parts import ClusterSettings, Tenant
-from korthweb_tasks.verify import endpoints
 from korthweb_tasks.verify.isolation import ROWS, ROWS_OF, Seen
 from korthweb_tasks.verify.model import Endpoint, Secret
+from tests.fakes import put
 from tests.unit.test_verify_isolation import LEAK, OK, Told
 
 BHC, MHR = (Tenant(name=name, domain=f"{name.lower()}.orthweb.com") for name in ("BHC", "MHR"))
@@ -51,7 +50,7 @@ class FakeSession:
 @pytest.fixture
 def session(monkeypatch: pytest.MonkeyPatch) -> FakeSession:
     session = FakeSession(BHC, MHR)
-    monkeypatch.setattr(guard, "allow", lambda _, *, yes: session.done.append(f"allow {yes}"))
+    put(monkeypatch, "korthweb_tasks.run.guard.allow", lambda _, *, yes: session.done.append(f"allow {yes}"))
 
     def endpoint(_: object, __: object, tenant: Tenant, approach: str) -> Endpoint:
         assert approach == "gitops"
@@ -60,7 +59,7 @@ def session(monkeypatch: pytest.MonkeyPatch) -> FakeSession:
             aet=tenant.aet, ca_pem="", username="admin", password=Secret("s3same"),
         )  # fmt: skip
 
-    monkeypatch.setattr(endpoints, "find_endpoint", endpoint)
+    put(monkeypatch, "korthweb_tasks.verify.endpoints.find_endpoint", endpoint)
     return session
 
 
@@ -180,7 +179,11 @@ def test_by_hand_the_rows_are_those_that_hold_behind_a_shared_gateway(
         tenant="", address="198.18.64.2", web_host="w", dicom_host="d", aet="A", ca_pem="", username="admin",
         password=Secret("s3same"),
     )  # fmt: skip
-    monkeypatch.setattr(endpoints, "find_endpoint", lambda _, __, tenant, ___: replace(where, tenant=tenant.name))
+    put(
+        monkeypatch,
+        "korthweb_tasks.verify.endpoints.find_endpoint",
+        lambda _, __, tenant, ___: replace(where, tenant=tenant.name),
+    )
     wanted = {row.name for row in ROWS_OF["manual"]}
     assert wanted == {"certificate", "password", "aet", "images", "secrets", "exec", "objects", "routes", "names",
                       "privileged", "monitors", "walls"}  # fmt: skip

@@ -11,11 +11,11 @@ import pytest
 
 from korthweb_tasks.approaches.checks import Finding
 from korthweb_tasks.approaches.credentials import secret
-from korthweb_tasks.collections import demo, gitops, helm, lab, manual, shared, verify
+from korthweb_tasks.collections import demo, gitops, helm, manual, verify
 from korthweb_tasks.errors import SettingsError, StepFailed, UsageError
 from korthweb_tasks.provision import charts
 from tests.cases.unit.test_which_cluster import kubeconfig
-from tests.fakes import NO_COMPONENTS, Answer, EmptyCluster, ScriptedRunner
+from tests.fakes import NO_COMPONENTS, Answer, EmptyCluster, ScriptedRunner, put
 from tests.unit.test_helm_tasks import scripted, used
 
 SETTINGS = """\
@@ -42,10 +42,10 @@ def test_U10_rendering_needs_no_cluster(
     helm.dependencies(c, dry_run=True, **words)
     helm.package(c, dry_run=True, **words)
     made = charts.Staged(Path("chart"), "0.1.0")
-    monkeypatch.setattr("korthweb_tasks.collections.helm_parts.stage", lambda *_, **__: made)
+    put(monkeypatch, "korthweb_tasks.services.helm.stage", lambda *_, **__: made)
     runner = ScriptedRunner({("helm", "lint"): Answer(), ("helm", "template"): Answer("kind: ConfigMap\n")})
-    monkeypatch.setattr("korthweb_tasks.run.runner.Runner", lambda **_: runner)
-    monkeypatch.setattr("korthweb_tasks.collections.session._SHARED", {})
+    put(monkeypatch, "korthweb_tasks.run.runner.Runner", lambda **_: runner)
+    monkeypatch.setattr("korthweb_tasks.services.session._SHARED", {})
     helm.lint(c, **words)
     helm.template(c, tenant="BHC", **words)
     assert [call.argv[1] for call in runner.calls] == ["lint", "lint", "template"]
@@ -66,7 +66,7 @@ def test_U10_a_fleet_is_rendered_for_a_cluster_by_its_name() -> None:
 
 def test_U28_a_study_that_is_not_there_is_noticed_before_the_lab_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """U28: demo and verify, whether the folder is missing or a file."""
-    monkeypatch.setattr(lab, "raised", lambda *_: pytest.fail("a lab is made"))
+    put(monkeypatch, "korthweb_tasks.services.lab.raised", lambda *_: pytest.fail("a lab is made"))
     c = invoke.Context(invoke.Config())
     for study in ("/nope", "korthweb.yaml"):
         for task in (demo.demo, verify.everything, verify.dicom):
@@ -94,7 +94,7 @@ def test_U34_a_rollback_of_what_is_not_there_is_an_error(
     Path("korthweb.yaml").write_text("tenants: [{name: BHC, domain: bhc.orthweb.com}]\n")
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig(Path("config").absolute())))
     runner = scripted(monkeypatch, {("helm", "history"): answer, **NO_COMPONENTS})
-    monkeypatch.setattr("korthweb_tasks.collections.owning.refuse_others", lambda *_: None)
+    put(monkeypatch, "korthweb_tasks.services.ownership.refuse_others", lambda *_: None)
     with pytest.raises(UsageError, match=says):
         helm.rollback(invoke.Context(invoke.Config()), context="x", revision=revision, dry_run=dry, yes=True)
     assert [call.argv[:2] for call in runner.calls] == [("helm", "history")]
@@ -127,8 +127,8 @@ def test_S25_a_weak_password_is_found_before_the_first_change(
     made = secret(name, "bhc-orthweb", {key: password}, "BHC")
     runner = EmptyCluster({("get", f"secret/{name}"): _listed(made), ("get", "secret", name): _listed(made)})
     used(monkeypatch, runner)
-    monkeypatch.setattr("korthweb_tasks.collections.shared.located", lambda *_: pytest.fail("a program is brought"))
-    monkeypatch.setattr(shared, "tool", lambda _, name: Finding(name, "ok", "1"))
+    put(monkeypatch, "korthweb_tasks.services.shared.located", lambda *_: pytest.fail("a program is brought"))
+    put(monkeypatch, "korthweb_tasks.services.shared.tool", lambda _, name: Finding(name, "ok", "1"))
     c = invoke.Context(invoke.Config())
     for task in CHANGING[approach]:
         looking = task.name == "check"

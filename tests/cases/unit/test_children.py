@@ -203,11 +203,12 @@ def test_S31_what_a_server_said_is_told_without_what_a_terminal_obeys(
     name: str, output: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """S31: DICOM's and HTTP's answers in rungs, cells of the matrix, rows of a status, logs of a lab, questions."""
-    from korthweb_tasks.collections import verify, verify_isolation
-    from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.collections import verify
     from korthweb_tasks.lab import logs
     from korthweb_tasks.report.model import CellRecord, Report, RungRecord
     from korthweb_tasks.run.console import say
+    from korthweb_tasks.services import isolation as verify_isolation
+    from korthweb_tasks.services.session import Session
 
     text = f"before {ESCAPES[name]} after"
     cell = CellRecord(

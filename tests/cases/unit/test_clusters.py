@@ -12,10 +12,11 @@ import pytest
 
 import korthweb_tasks
 from korthweb_tasks import errors
-from korthweb_tasks.collections import session as sessions
 from korthweb_tasks.collections.clusters import Answer
+from korthweb_tasks.services import session as sessions
 from korthweb_tasks.tools import clis
 from korthweb_tasks.tools.clis import CLIS, with_flags
+from tests.fakes import put
 from tests.own_site import SETTINGS, Site, entered
 
 NAMES = ("kubectl", "helm", "istioctl", "flux")
@@ -199,7 +200,7 @@ def test_the_bastion_is_gone_through(site: Site, monkeypatch: pytest.MonkeyPatch
     def through(*_: Any) -> Any:
         yield Target("admin", "/tunnelled")
 
-    monkeypatch.setattr("korthweb_tasks.run.bastion.through", through)
+    put(monkeypatch, "korthweb_tasks.run.bastion.through", through)
     site.settings(SETTINGS.replace("{context: admin}", "{context: admin, bastion: {host: jump}}"))
     korthweb_tasks.cluster(invoke.Context()).flux("get", "all")
     assert site.calls() == [["flux", "--kubeconfig", "/tunnelled", "--context", "admin", "get", "all"]]

@@ -11,11 +11,11 @@ import pytest
 
 from korthweb_tasks.approaches.status import Row
 from korthweb_tasks.collections import gitops, helm, lab, manual
-from korthweb_tasks.collections.session import Session
-from korthweb_tasks.collections.shared import tell_rows
 from korthweb_tasks.errors import NotReady
 from korthweb_tasks.lab import cluster, store
 from korthweb_tasks.lab.cluster import LabStatus
+from korthweb_tasks.services.session import Session
+from korthweb_tasks.services.shared import tell_rows
 from tests.cases.unit.test_which_cluster import kubeconfig
 from tests.fakes import Answer
 from tests.unit.test_helm_tasks import scripted
@@ -29,7 +29,7 @@ def empty_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig(Path("config").absolute())))
     Path("korthweb.yaml").write_text("context: x\ntenants: [{name: BHC, domain: bhc.orthweb.com}]\n")
     scripted(monkeypatch, {("helm", "list"): Answer("[]"), ("kubectl",): NOTHING})
-    monkeypatch.setattr("korthweb_tasks.collections.gitops_follow.looked", lambda _: _nothing_of_flux())
+    monkeypatch.setattr("korthweb_tasks.services.gitops.follow.looked", lambda _: _nothing_of_flux())
 
 
 def _nothing_of_flux() -> object:

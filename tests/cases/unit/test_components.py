@@ -456,9 +456,9 @@ class Cluster:
 @pytest.fixture
 def hospital(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Cluster]:
     """Give a cluster with these objects, and the settings ``text``."""
-    from korthweb_tasks.collections.session import Session, _Shared
     from korthweb_tasks.run.console import Console
     from korthweb_tasks.run.guard import Identity
+    from korthweb_tasks.services.session import Session, _Shared
 
     config = {
         "apiVersion": "v1",

@@ -11,8 +11,8 @@ import pytest
 from korthweb_tasks import errors
 from korthweb_tasks.collections import assemble, helm, manual
 from korthweb_tasks.collections.flags import Task, task
-from korthweb_tasks.collections.session import Session
 from korthweb_tasks.main import Korthweb
+from korthweb_tasks.services.session import Session
 
 KINDS = (errors.StepFailed, errors.CommandFailed, errors.SettingsError, errors.VerifyFailed, errors.Differs)
 

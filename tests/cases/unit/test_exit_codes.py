@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from korthweb_tasks import errors
-from korthweb_tasks.collections import session as sessions
 from korthweb_tasks.run import guard
+from korthweb_tasks.services import session as sessions
 from tests.cases.unit.test_failures import run, tasks, typed
 from tests.cases.unit.test_which_cluster import kubeconfig
 

@@ -11,11 +11,11 @@ from typing import Any
 import invoke
 import pytest
 
-from korthweb_tasks.collections.session import Session
 from korthweb_tasks.core.plan import Plan
 from korthweb_tasks.core.record import StepRecord
 from korthweb_tasks.errors import Interrupted, StepFailed, UsageError
 from korthweb_tasks.main import program
+from korthweb_tasks.services.session import Session
 from tests.unit.test_cli_launcher import World
 from tests.unit.test_executor import executor, step
 

@@ -11,7 +11,7 @@ import pytest
 from invoke import Context
 
 from korthweb_tasks import files, gitops, manual, paths
-from korthweb_tasks.collections import config, gitops_sops
+from korthweb_tasks.collections import config
 from korthweb_tasks.collections.errors_out import exit_for
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import KorthwebError, UntrustedFile
@@ -20,6 +20,7 @@ from korthweb_tasks.report.files import write as write_report
 from korthweb_tasks.report.model import Report
 from korthweb_tasks.run import guard
 from korthweb_tasks.run.journal import KEPT, Journal
+from korthweb_tasks.services.gitops import sops as gitops_sops
 from korthweb_tasks.settings import choice
 from korthweb_tasks.settings.contexts import ClusterRef, resolve
 from korthweb_tasks.settings.edit import save
@@ -359,7 +360,7 @@ def test_S22_config_init_keeps_passwords_out_of_git(before: str | None) -> None:
 
 def test_S22_the_age_key_is_not_kept_in_the_project() -> None:
     """S22: the key that opens every password in Git lies in the user's own state folder."""
-    from korthweb_tasks.collections.gitops_sops import key_file
+    from korthweb_tasks.services.gitops.sops import key_file
 
     one, other = (
         key_file("https://git.example.org/a.git", "hospital"),

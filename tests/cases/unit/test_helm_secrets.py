@@ -10,10 +10,10 @@ from typing import Any, cast
 import pytest
 
 from korthweb_tasks.approaches.helm import Builder, ChartAt
-from korthweb_tasks.collections.helm_parts import refuse_brought
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import SettingsError
+from korthweb_tasks.services.beforehand import refuse_brought
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.secrets import Secrets
 from korthweb_tasks.tools.kubectl import Kubectl

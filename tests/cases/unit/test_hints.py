@@ -20,9 +20,9 @@ from korthweb_tasks import errors, gitops, manual
 from korthweb_tasks.approaches.order import SIGNS
 from korthweb_tasks.collections import assemble
 from korthweb_tasks.collections.flags import task
-from korthweb_tasks.collections.session import Session
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.target import Target
+from korthweb_tasks.services.session import Session
 
 ROOT = Path(__file__).parents[3]
 PACKAGE = ROOT / "korthweb_tasks"

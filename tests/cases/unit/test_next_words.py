@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from korthweb_tasks import paths
-from korthweb_tasks.collections import session as sessions
 from korthweb_tasks.main import Korthweb, program
+from korthweb_tasks.services import session as sessions
 from tests.cases.unit.test_which_cluster import kubeconfig
 
 Type = Callable[..., tuple[int, str, str]]

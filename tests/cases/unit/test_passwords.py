@@ -17,10 +17,10 @@ import pytest
 from korthweb_tasks.approaches.credentials import Credentials, refuse_weak, secret
 from korthweb_tasks.approaches.gitops_secrets import FleetCredentials
 from korthweb_tasks.approaches.helm import HelmCredentials
-from korthweb_tasks.collections import gitops_sops
 from korthweb_tasks.core.command import Result
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import SettingsError
+from korthweb_tasks.services.gitops import sops as gitops_sops
 from korthweb_tasks.settings.load import load
 from korthweb_tasks.settings.parts import Tenant
 from korthweb_tasks.settings.secrets import Secrets

@@ -13,8 +13,8 @@ import pytest
 import korthweb_tasks
 from korthweb_tasks import Executor, context, errors
 from korthweb_tasks.collections.flags import task
-from korthweb_tasks.collections.session import Session
 from korthweb_tasks.main import Korthweb
+from korthweb_tasks.services.session import Session
 from korthweb_tasks.settings import edit
 from tests.own_site import SETTINGS, Site, entered
 

@@ -12,9 +12,9 @@ import yaml
 
 from korthweb_tasks import Executor, errors
 from korthweb_tasks.collections.flags import task
-from korthweb_tasks.collections.session import Session
 from korthweb_tasks.main import Korthweb
 from korthweb_tasks.main import program as installed
+from korthweb_tasks.services.session import Session
 
 TASKS = """
 from invoke import Collection, call, task

@@ -10,9 +10,12 @@ import pytest
 import yaml
 
 from korthweb_tasks import paths
-from korthweb_tasks.collections import beforehand, demo, gitops, gitops_parts, helm, lab, manual, simulated, verify
+from korthweb_tasks.collections import demo, gitops, helm, lab, manual, verify
 from korthweb_tasks.errors import LabImpossible
 from korthweb_tasks.lab import store
+from korthweb_tasks.services import beforehand, simulated
+from korthweb_tasks.services.gitops import deploy as gitops_parts
+from tests.fakes import put
 from tests.unit.test_helm_tasks import scripted
 
 CHANGING: dict[str, Any] = {
@@ -68,7 +71,7 @@ def test_U14_a_simulated_lab_says_so_when_it_comes_up(
 
     for kind in (True, False):
         info = LabInfo("quick", "korthweb-quick", "/kubeconfig", "export", 3.0)
-        monkeypatch.setattr(lab, "raised", lambda *_, info=info, **__: info)
+        put(monkeypatch, "korthweb_tasks.services.lab.raised", lambda *_, info=info, **__: info)
         lab.up(invoke.Context(invoke.Config()), name="quick", simulated=kind)
         out = capsys.readouterr().out
         assert ("nothing can be deployed to it" in out) == kind
@@ -77,7 +80,7 @@ def test_U14_a_simulated_lab_says_so_when_it_comes_up(
 
 def test_U14_another_cluster_is_no_simulated_lab(quick: invoke.Context) -> None:
     """U14: a real lab, a hospital's cluster, and a preview go on."""
-    from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.services.session import Session
 
     store.create("real", 0).save()
     (paths.lab_dir("real") / "kubeconfig").write_bytes(

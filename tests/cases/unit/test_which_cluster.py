@@ -16,11 +16,11 @@ from korthweb_tasks import errors, gitops, helm, manual, namespace, paths, verif
 from korthweb_tasks.approaches.checks import Finding
 from korthweb_tasks.approaches.flux_objects import Objects
 from korthweb_tasks.approaches.helm import ChartAt
-from korthweb_tasks.collections import session as sessions
-from korthweb_tasks.collections.session import Session
+from korthweb_tasks.services import session as sessions
+from korthweb_tasks.services.session import Session
 from korthweb_tasks.settings.contexts import resolve
 from korthweb_tasks.settings.load import load
-from tests.fakes import EmptyCluster
+from tests.fakes import EmptyCluster, put
 from tests.unit.test_helm_tasks import NONE as NO_RELEASE
 from tests.unit.test_helm_tasks import used
 
@@ -173,9 +173,7 @@ def test_U6_each_task_names_context_server_and_settings_before_it_asks(
     script.write_text(REFUSES)
     script.chmod(0o755)
     monkeypatch.setattr(sessions, "_SHARED", {})
-    monkeypatch.setattr(
-        "korthweb_tasks.collections.programs.Programs", lambda *_, **__: dict.fromkeys(TOOLS, str(script))
-    )
+    put(monkeypatch, "korthweb_tasks.services.programs.Programs", lambda *_, **__: dict.fromkeys(TOOLS, str(script)))
     task = _of_a_cluster()[name]
     given = {"domain": "x.example.org", "approach": "gitops", "tenant": "BHC"}
     words = dict.fromkeys(task.positional, "x") | {w: text for w, text in given.items() if w in task.words.parameters}
@@ -208,14 +206,14 @@ def test_U6_the_json_of_what_looks_at_a_cluster_names_it(
     """U6: by the names that a report has, so that an answer that was kept says of which cluster it is."""
     kubeconfig(tmp_path / "config")
     used(monkeypatch, EmptyCluster({("helm", "manifest"): NO_RELEASE}))
-    monkeypatch.setattr("korthweb_tasks.collections.shared.tool", lambda _, name: Finding(name, "ok", "1"))
-    monkeypatch.setattr("korthweb_tasks.collections.helm_parts.chart_at", lambda *_, **__: ChartAt("/chart", "0.1.0"))
-    monkeypatch.setattr("korthweb_tasks.collections.gitops_follow.looked", lambda _: Objects([]))
+    put(monkeypatch, "korthweb_tasks.services.shared.tool", lambda _, name: Finding(name, "ok", "1"))
+    put(monkeypatch, "korthweb_tasks.services.helm.chart_at", lambda *_, **__: ChartAt("/chart", "0.1.0"))
+    put(monkeypatch, "korthweb_tasks.services.gitops.follow.looked", lambda _: Objects([]))
     if name == "gitops.diff":
         made = SimpleNamespace(changes=SimpleNamespace(files={}, diff=""), checkout=SimpleNamespace(refresh=str))
-        monkeypatch.setattr("korthweb_tasks.collections.gitops_fleet.work", lambda *_, **__: nullcontext(made))
-        monkeypatch.setattr("korthweb_tasks.collections.gitops_flux.require_flux", lambda *_: None)
-        monkeypatch.setattr("korthweb_tasks.collections.gitops_differences.in_cluster", lambda *_: {})
+        put(monkeypatch, "korthweb_tasks.services.gitops.fleet.work", lambda *_, **__: nullcontext(made))
+        put(monkeypatch, "korthweb_tasks.services.gitops.flux.require_flux", lambda *_: None)
+        put(monkeypatch, "korthweb_tasks.services.gitops.differences.in_cluster", lambda *_: {})
     root: Any = namespace()
     with suppress(errors.KorthwebError):
         root[name](invoke.Context(), context="hospital", output="json")

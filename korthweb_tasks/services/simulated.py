@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import LabImpossible
+from korthweb_tasks.lab import store
 
 if TYPE_CHECKING:
-    from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.services.session import Session
 
 #: approach -> the task whose preview shows its plan
 _PLANNED = {"manual": "manual.deploy", "helm": "helm.deploy", "gitops": "gitops.bootstrap"}
@@ -16,8 +17,6 @@ _PLANNED = {"manual": "manual.deploy", "helm": "helm.deploy", "gitops": "gitops.
 
 def refuse(session: Session, approach: str) -> None:
     """Raise LabImpossible on a simulated lab, before anything is changed; a preview of it is fine."""
-    from korthweb_tasks.lab import store
-
     name = session.ref.lab
     found = store.load(name) if name and not session.dry_run else None
     if found is None or not found.layout.simulated:

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.collections import beforehand
-from korthweb_tasks.collections.component_parts import component_findings
-from korthweb_tasks.collections.gitops_fleet import EXTRA, NotInLab, checkout_of, full_path, remote, sources, tenants_of
+import httpx
+
+from korthweb_tasks.approaches import addresses, pod_security
+from korthweb_tasks.approaches.checks import Finding, from_settings
+from korthweb_tasks.approaches.fleet_parts import PARTS
+from korthweb_tasks.approaches.gitops_checks import for_cluster, images, quota
 from korthweb_tasks.core import hints
+from korthweb_tasks.core.command import Command
 from korthweb_tasks.errors import KorthwebError, last_line
+from korthweb_tasks.lab.registry import Registry
+from korthweb_tasks.services import beforehand
+from korthweb_tasks.services.components import component_findings
+from korthweb_tasks.services.gitops.fleet import sources
+from korthweb_tasks.services.gitops.repository import EXTRA, NotInLab, checkout_of, full_path, remote, tenants_of
+from korthweb_tasks.services.shared import answers, settings_finding, side_by_side, tool
+from korthweb_tasks.tools.helm import show
 
 if TYPE_CHECKING:
     import httpx
 
-    from korthweb_tasks.approaches.checks import Check, Finding
-    from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.approaches.checks import Check
+    from korthweb_tasks.services.session import Session
 
 
 def findings(session: Session) -> list[Finding]:
     """Return everything that was looked at; what can be asked at the same time is."""
-    from korthweb_tasks.collections.shared import side_by_side
-
     asked: list[Callable[[], list[Finding]]] = [
         lambda: _tools(session),
         lambda: _cluster(session),
@@ -34,8 +44,6 @@ def findings(session: Session) -> list[Finding]:
 
 
 def _tools(session: Session) -> list[Finding]:
-    from korthweb_tasks.collections.shared import tool
-    from korthweb_tasks.core.command import Command
 
     more = ("sops", "age-keygen") if session.settings.gitops.secrets == "sops" else ()
     found = [tool(session, name) for name in ("kubectl", "flux", *more)]
@@ -43,9 +51,6 @@ def _tools(session: Session) -> list[Finding]:
 
 
 def _settings(session: Session) -> list[Finding]:
-    from korthweb_tasks.approaches.checks import Finding, from_settings
-    from korthweb_tasks.approaches.gitops_checks import quota
-    from korthweb_tasks.collections.shared import settings_finding
 
     found = [settings_finding(session, "gitops")]
     try:
@@ -57,9 +62,6 @@ def _settings(session: Session) -> list[Finding]:
 
 
 def _cluster(session: Session) -> list[Finding]:
-    from korthweb_tasks.approaches import addresses, pod_security
-    from korthweb_tasks.approaches.gitops_checks import for_cluster
-    from korthweb_tasks.collections.shared import answers
 
     asked: list[Check] = for_cluster(session.settings, session.target)
     asked += pod_security.questions(session.settings, session.kubectl, session.tenants)
@@ -70,8 +72,6 @@ def _cluster(session: Session) -> list[Finding]:
 
 def _git(session: Session) -> list[Finding]:
     """Ask for the branches, then for a push that changes nothing."""
-    from korthweb_tasks.approaches.checks import Finding
-
     title = "Fleet repository"
     try:
         checkout = checkout_of(session, remote(session))
@@ -88,9 +88,6 @@ def _git(session: Session) -> list[Finding]:
 
 
 def _charts(session: Session) -> list[Finding]:
-    from korthweb_tasks.approaches.checks import Finding
-    from korthweb_tasks.approaches.fleet_parts import PARTS
-    from korthweb_tasks.tools.helm import show
 
     try:
         found = sources(session)
@@ -112,10 +109,6 @@ def _charts(session: Session) -> list[Finding]:
 
 def _images(session: Session) -> list[Finding]:
     """Ask each registry for its image; a registry that this machine can't reach may be known to the nodes."""
-    from korthweb_tasks.approaches.checks import Finding
-    from korthweb_tasks.approaches.gitops_checks import images
-    from korthweb_tasks.lab.registry import Registry
-
     if session.ref.lab:
         return [Finding("Images", "ok", "the lab has its own")]
     wanted = images(session.settings)
@@ -132,10 +125,6 @@ def _images(session: Session) -> list[Finding]:
 
 def _client(session: Session) -> httpx.Client:
     """Return a connection to registries that trusts the site's own authority too."""
-    import ssl
-
-    import httpx
-
     trust = ssl.create_default_context()
     if authority := session.settings.gitops.registry_ca_file:
         trust.load_verify_locations(full_path(authority, "gitops.registry_ca_file"))
@@ -143,7 +132,6 @@ def _client(session: Session) -> httpx.Client:
 
 
 def _told(title: str, ask: Callable[[], object]) -> Finding:
-    from korthweb_tasks.approaches.checks import Finding
 
     try:
         return Finding(title, "ok", str(ask()))

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from korthweb_tasks.provision.tools import locate
+
 if TYPE_CHECKING:
     from korthweb_tasks.provision.tools import Source
 
@@ -38,8 +40,6 @@ class Programs(Mapping[str, str]):
             raise KeyError(name)
         with self._locks[name]:
             if name not in self._found:
-                from korthweb_tasks.provision.tools import locate
-
                 located = locate(
                     name, source=self.source, progress=self.tell, stop=self.stop, keep_caches=self.keep_caches
                 )

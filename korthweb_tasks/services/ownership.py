@@ -5,14 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from korthweb_tasks.approaches import ownership as own
+from korthweb_tasks.approaches.blind import blind, extensions
+from korthweb_tasks.approaches.checks import Finding
+from korthweb_tasks.approaches.contents import (
+    USUAL_KINDS,
+    contents,
+    foreign,
+    kinds,
+    named,
+    of_flux,
+    read_contents,
+    read_kinds,
+    told_apart,
+)
+from korthweb_tasks.approaches.layers import Layers, applied_by, question
+from korthweb_tasks.approaches.ownership import (
+    Place,
+    fate,
+    foreign_in_shared,
+    other_tenants,
+    refusal,
+    removal_refusal,
+    shared_refusal,
+)
 from korthweb_tasks.errors import GuardRefused
+from korthweb_tasks.services.shared import side_by_side
+from korthweb_tasks.tools.helm import Helm, chart_name, rows
+from korthweb_tasks.tools.kubectl import items
 
 if TYPE_CHECKING:
-    from korthweb_tasks.approaches.checks import Finding
     from korthweb_tasks.approaches.contents import Item
-    from korthweb_tasks.approaches.layers import Layers
-    from korthweb_tasks.approaches.ownership import Fate, Place
-    from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.approaches.ownership import Fate
+    from korthweb_tasks.services.session import Session
     from korthweb_tasks.settings.parts import Tenant
     from korthweb_tasks.tools.kubectl import Object
 
@@ -29,8 +54,6 @@ def refuse_others(session: Session, approach: str, tenants: Iterable[Tenant] | N
 
 def findings(session: Session, approach: str, tenants: Iterable[Tenant] | None = None) -> list[Finding]:
     """Return for each tenant whether ``approach`` may deploy it, as a check tells it."""
-    from korthweb_tasks.approaches.checks import Finding
-
     chosen = session.tenants if tenants is None else tuple(tenants)
     found = []
     for tenant, refused in zip(chosen, _refusals(session, approach, chosen), strict=True):
@@ -44,8 +67,6 @@ def refuse_removal(session: Session, approach: str, homes: Iterable[tuple[str, s
 
     Raises GuardRefused where ``approach`` did not deploy one of them.
     """
-    from korthweb_tasks.approaches.ownership import removal_refusal
-
     chosen = tuple(homes)
     found = places(session, chosen)
     for tenant, namespace in chosen:
@@ -59,17 +80,12 @@ def refuse_removal(session: Session, approach: str, homes: Iterable[tuple[str, s
 
 def refuse_blind(session: Session) -> None:
     """Raise GuardRefused where a part of the API does not answer: what is not known is not taken for nothing."""
-    from korthweb_tasks.approaches.blind import blind, extensions
-
     if refused := blind(session.runner.run(extensions(session.kubectl))):
         raise refused
 
 
 def shared_findings(session: Session, names: Iterable[str]) -> list[Finding]:
     """Return for each namespace of what tenants share whether it may be used, as a check tells it."""
-    from korthweb_tasks.approaches.checks import Finding
-    from korthweb_tasks.approaches.ownership import shared_refusal
-
     found = []
     for name, place in places(session, [("", name) for name in names]).items():
         refused = shared_refusal(name, place, session.settings.adopt_namespaces)
@@ -80,9 +96,6 @@ def shared_findings(session: Session, names: Iterable[str]) -> list[Finding]:
 
 def places(session: Session, homes: Iterable[tuple[str, str]]) -> dict[str, Place]:
     """Ask the cluster for what there is of tenants, (name, namespace) each; raises what says that it is not known."""
-    from korthweb_tasks.approaches.ownership import Place
-    from korthweb_tasks.tools.kubectl import items
-
     names = [namespace for _, namespace in homes]
     if not names:
         return {}
@@ -95,16 +108,12 @@ def places(session: Session, homes: Iterable[tuple[str, str]]) -> dict[str, Plac
 
 def _layers(session: Session, namespaces: Iterable[Object], inside: Iterable[Iterable[Item]]) -> Layers:
     """Return the Kustomizations of the cluster, asked for only where Flux marked something."""
-    from korthweb_tasks.approaches.contents import of_flux
-    from korthweb_tasks.approaches.layers import Layers, applied_by, question
-
     labels = [obj["metadata"].get("labels") or {} for obj in namespaces]
     marked = any(applied_by(one) for one in labels) or any(of_flux(item) for found in inside for item in found)
     return Layers.read(session.settings.flux, session.runner.run(question(session.kubectl)) if marked else None)
 
 
 def _refusals(session: Session, approach: str, tenants: tuple[Tenant, ...]) -> list[GuardRefused | None]:
-    from korthweb_tasks.approaches.ownership import refusal
 
     found = places(session, [(tenant.name, tenant.namespace) for tenant in tenants])
     refused = [refusal(tenant, approach, found[tenant.namespace]) for tenant in tenants]
@@ -118,8 +127,6 @@ def _refusals(session: Session, approach: str, tenants: tuple[Tenant, ...]) -> l
 
 def _other_release(session: Session, namespace: str) -> GuardRefused | None:
     """Return the refusal where the release of our name is of another chart."""
-    from korthweb_tasks.tools.helm import Helm, chart_name, rows
-
     found = rows(session.runner.run(Helm(session.target).list(CHART, namespace=namespace)))
     others = [row["chart"] for row in found if chart_name(row["chart"]) != CHART]
     if not others:
@@ -134,9 +141,6 @@ def fates(session: Session, approach: str, homes: Iterable[tuple[str, str]], *, 
     Where every image goes, all that is in them is looked at. Raises GuardRefused where the approach did not deploy one,
     and where a part of the API does not answer.
     """
-    from korthweb_tasks.approaches.contents import foreign, told_apart
-    from korthweb_tasks.approaches.ownership import fate
-
     chosen = tuple(homes)
     refuse_blind(session)
     found = refuse_removal(session, approach, chosen)
@@ -148,9 +152,6 @@ def fates(session: Session, approach: str, homes: Iterable[tuple[str, str]], *, 
 
 def shared_fates(session: Session, names: Iterable[str]) -> dict[str, Fate]:
     """Return what becomes of the namespaces of what tenants share."""
-    from korthweb_tasks.approaches.ownership import Place, fate, foreign_in_shared
-    from korthweb_tasks.tools.kubectl import items
-
     wanted = tuple(names)
     answer = session.runner.run(session.kubectl.get_these([("namespace", name) for name in wanted]))
     there = {obj["metadata"]["name"]: obj for obj in items(answer)}
@@ -160,16 +161,11 @@ def shared_fates(session: Session, names: Iterable[str]) -> dict[str, Fate]:
 
 def _everything(session: Session, names: list[str]) -> dict[str, list[Item]]:
     """Return all that is in these namespaces, of whatever kind."""
-    from korthweb_tasks.approaches.contents import kinds, read_kinds
-
     return _inside(session, names, read_kinds(session.runner.run(kinds(session.kubectl)))) if names else {}
 
 
 def _inside(session: Session, names: list[str], which: Iterable[str] = ()) -> dict[str, list[Item]]:
     """Return what is in these namespaces: of the kinds ``which``, or of those where others' work shows itself."""
-    from korthweb_tasks.approaches.contents import USUAL_KINDS, contents, read_contents
-    from korthweb_tasks.collections.shared import side_by_side
-
     questions = [contents(session.kubectl, name, which or USUAL_KINDS) for name in names]
     answers = side_by_side(session, session.runner.run, questions)
     return {name: read_contents(result) for name, result in zip(names, answers, strict=True)}
@@ -177,9 +173,6 @@ def _inside(session: Session, names: list[str], which: Iterable[str] = ()) -> di
 
 def others_on_cluster(session: Session, going: Iterable[str]) -> list[str]:
     """Return the tenants of the cluster that are not in the namespaces ``going``, whoever made them."""
-    from korthweb_tasks.approaches.ownership import other_tenants
-    from korthweb_tasks.tools.kubectl import items
-
     return other_tenants(items(session.runner.run(session.kubectl.get("namespace"))), going)
 
 
@@ -191,10 +184,6 @@ def refuse_shared_removal(
     ``going`` are the namespaces of the tenants that are removed now, ``shared`` those of what they share, ``groups``
     those of the kinds that are brought by what would be removed.
     """
-    from korthweb_tasks.approaches import ownership as own
-    from korthweb_tasks.approaches.contents import named
-    from korthweb_tasks.tools.kubectl import items
-
     gone = tuple(going)
     one = own.removal(approach, "NAME")
     hint = f"`{one}` removes one tenant and leaves what is shared"

@@ -6,42 +6,43 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from korthweb_tasks.approaches.gitops_abandoned import Abandoned
+from korthweb_tasks.approaches.gitops_removal import (
+    COMPONENTS_SHARED,
+    SHARED,
+    Remover,
+    alive,
+    controllers,
+    homes,
+    inventory,
+    left_definitions,
+    leftovers,
+    releases_of,
+)
+from korthweb_tasks.approaches.layers import Layers
+from korthweb_tasks.approaches.ownership import groups_of
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import GuardRefused
+from korthweb_tasks.services import ownership as owning
+from korthweb_tasks.services.session import report_data
+from korthweb_tasks.tools.kubectl import items
 
 if TYPE_CHECKING:
     from korthweb_tasks.approaches.gitops_removal import Home
     from korthweb_tasks.approaches.ownership import Fate
-    from korthweb_tasks.collections.session import Session
     from korthweb_tasks.core.flux_home import FluxHome
     from korthweb_tasks.report.model import Report
+    from korthweb_tasks.services.session import Session
 
 
 def tell_report(session: Session, report: Report) -> None:
     """Print a report where JSON is wanted."""
-    from korthweb_tasks.collections.session import report_data
-
     if session.output == "json":
         session.emit(report_data(report), "")
 
 
 def destroyed(session: Session, *, volumes: bool) -> None:
     """Take everything away that GitOps made in the cluster; the fleet repository stays as it is."""
-    from korthweb_tasks.approaches.gitops_abandoned import Abandoned
-    from korthweb_tasks.approaches.gitops_removal import (
-        COMPONENTS_SHARED,
-        SHARED,
-        Remover,
-        alive,
-        controllers,
-        homes,
-        inventory,
-        releases_of,
-    )
-    from korthweb_tasks.approaches.layers import Layers
-    from korthweb_tasks.approaches.ownership import groups_of
-    from korthweb_tasks.collections import owning
-
     session.contact()
     flux = session.settings.flux
     layers_there, releases, everybody = (session.runner.run(one) for one in inventory(session.kubectl, flux))
@@ -68,8 +69,6 @@ def destroyed(session: Session, *, volumes: bool) -> None:
 
 def settled(session: Session, found: Iterable[Home], *, volumes: bool) -> list[Home]:
     """Return tenants with what becomes of their namespaces; raises GuardRefused where GitOps did not deploy one."""
-    from korthweb_tasks.collections import owning
-
     chosen = list(found)
     fates = owning.fates(session, "gitops", [(home.name, home.namespace) for home in chosen], volumes=volumes)
     return [replace(home, fate=fates[home.namespace]) for home in chosen]
@@ -93,9 +92,6 @@ def refuse_foreign_flux(fate: Fate, namespace: str) -> None:
 
 def tell_leftovers(session: Session) -> None:
     """Say what is left after everything was removed."""
-    from korthweb_tasks.approaches.gitops_removal import left_definitions, leftovers
-    from korthweb_tasks.tools.kubectl import items
-
     definitions, spaces = (session.runner.run(one) for one in leftovers(session.kubectl))
     names = [obj["metadata"]["name"] for obj in items(spaces)]
     if names:

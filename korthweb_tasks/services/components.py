@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.collections import owning
+from korthweb_tasks.approaches.checks import Finding
+from korthweb_tasks.approaches.common import CERT_MANAGER, ISTIO, OBSERVABILITY
+from korthweb_tasks.approaches.component_checks import Wanted, findings, refuse
+from korthweb_tasks.approaches.components import questions, survey
+from korthweb_tasks.approaches.gitops import CNPG
+from korthweb_tasks.approaches.helm_values import entry_points, needed_operators, own_traefik, routed
 from korthweb_tasks.errors import KorthwebError, last_line
+from korthweb_tasks.services import ownership as owning
+from korthweb_tasks.services.gitops.repository import folder_of, remote
+from korthweb_tasks.services.shared import side_by_side
 
 if TYPE_CHECKING:
-    from korthweb_tasks.approaches.checks import Finding
-    from korthweb_tasks.approaches.component_checks import Wanted
-    from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.services.session import Session
     from korthweb_tasks.settings.components import Component
     from korthweb_tasks.settings.model import Settings
 
 
 def components_of(settings: Settings, approach: str) -> tuple[Component, ...]:
     """Return the components that an approach installs or uses with these settings."""
-    from korthweb_tasks.approaches.helm_values import needed_operators, routed
-
     if approach == "manual":
         return ("istio", "cert-manager")
     if approach == "helm":
@@ -29,11 +33,6 @@ def components_of(settings: Settings, approach: str) -> tuple[Component, ...]:
 
 def component_findings(session: Session, approach: str) -> list[Finding]:
     """Return what there is of each component; what can't be asked is broken, for unknown is never absent."""
-    from korthweb_tasks.approaches.checks import Finding
-    from korthweb_tasks.approaches.component_checks import findings
-    from korthweb_tasks.approaches.components import questions, survey
-    from korthweb_tasks.collections.shared import side_by_side
-
     names = components_of(session.settings, approach)
     shared = shared_homes(session.settings, approach)
     spaces = owning.shared_findings(session, shared) if shared else []
@@ -48,9 +47,6 @@ def component_findings(session: Session, approach: str) -> list[Finding]:
 
 def shared_homes(settings: Settings, approach: str) -> tuple[str, ...]:
     """Return the namespaces of what tenants share, as far as korthweb makes them. Those of Flux are its component's."""
-    from korthweb_tasks.approaches.common import CERT_MANAGER, ISTIO, OBSERVABILITY
-    from korthweb_tasks.approaches.gitops import CNPG
-
     watched = settings.observability
     wanted = {
         "manual": {"istio": ISTIO, "cert-manager": CERT_MANAGER},
@@ -63,19 +59,15 @@ def shared_homes(settings: Settings, approach: str) -> tuple[str, ...]:
 
 
 def _wanted(session: Session, approach: str) -> Wanted:
-    from korthweb_tasks.approaches.component_checks import Wanted
 
     settings = session.settings
     places = tuple(tenant.namespace for tenant in session.tenants)
     if approach == "manual":
         return Wanted(settings, places)
     if approach == "helm":
-        from korthweb_tasks.approaches.helm_values import entry_points, needed_operators, own_traefik
-
         foreign: tuple[Component, ...] = () if own_traefik(settings) else ("traefik",)
         used = (*foreign, *needed_operators(settings))
         return Wanted(settings, places, entries=entry_points(settings), used=used)
-    from korthweb_tasks.collections.gitops_fleet import folder_of, remote
 
     try:
         url = remote(session).url
@@ -86,6 +78,4 @@ def _wanted(session: Session, approach: str) -> Wanted:
 
 def refuse_components(session: Session, approach: str) -> None:
     """Raise GuardRefused where a component is somebody else's, or can't be used as the settings want it used."""
-    from korthweb_tasks.approaches.component_checks import refuse
-
     refuse(component_findings(session, approach))

@@ -7,14 +7,28 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import yaml
+
+from korthweb_tasks import paths
+from korthweb_tasks.approaches.common import USERS_SECRET, given_passwords
+from korthweb_tasks.approaches.credentials import generated, table
+from korthweb_tasks.approaches.fleet import encrypted_path
+from korthweb_tasks.approaches.gitops_secrets import AGE_KEY, AGE_SECRET, users_secret
 from korthweb_tasks.core import hints
+from korthweb_tasks.core.command import Command
+from korthweb_tasks.core.render import digest
 from korthweb_tasks.errors import SettingsError, StepFailed
+from korthweb_tasks.files import own_folder, read_private
+from korthweb_tasks.services.gitops.repository import folder_of
+from korthweb_tasks.settings.orthanc import password_variables
+from korthweb_tasks.settings.secrets import weak
+from korthweb_tasks.tools.kubectl import items
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from korthweb_tasks.collections.session import Session
     from korthweb_tasks.run.checkout import Checkout
+    from korthweb_tasks.services.session import Session
     from korthweb_tasks.settings.parts import Tenant
 
 #: prefix of an age key that opens
@@ -41,9 +55,6 @@ def sealed(session: Session, checkout: Checkout, tenants: tuple[Tenant, ...], *,
     key = _key(session, make=make and not session.dry_run)
     if not key:
         return Sealed("", {}, {})
-    from korthweb_tasks.approaches.common import given_passwords
-    from korthweb_tasks.approaches.fleet import encrypted_path
-    from korthweb_tasks.collections.gitops_fleet import folder_of
 
     files, users = {}, {}
     recipient = _recipient(session, key)
@@ -62,13 +73,6 @@ def sealed(session: Session, checkout: Checkout, tenants: tuple[Tenant, ...], *,
 
 def _key(session: Session, *, make: bool) -> str:
     """Return the key: the cluster's, else that of the user's own file, else a new one. It is never replaced."""
-    from korthweb_tasks.approaches.credentials import table
-    from korthweb_tasks.approaches.gitops_secrets import AGE_KEY, AGE_SECRET
-    from korthweb_tasks.collections.gitops_fleet import folder_of
-    from korthweb_tasks.core.command import Command
-    from korthweb_tasks.files import own_folder, read_private
-    from korthweb_tasks.tools.kubectl import items
-
     path = key_file(session.settings.gitops.url or "", folder_of(session))
     result = session.runner.run(session.kubectl.get("secret", AGE_SECRET, namespace=session.settings.flux.namespace))
     found = table(items(result)).get(AGE_SECRET, {}).get(AGE_KEY, "")
@@ -85,26 +89,16 @@ def _key(session: Session, *, make: bool) -> str:
 
 def key_file(url: str, folder: str) -> Path:
     """Return where the key of a cluster's folder is kept: with the user's own state, where no ``git add`` finds it."""
-    from korthweb_tasks import paths
-    from korthweb_tasks.core.render import digest
-
     return paths.state_dir() / "keys" / f"{folder}-{digest(url, 8)}.agekey"
 
 
 def _recipient(session: Session, key: str) -> str:
     """Return the public half of a key."""
-    from korthweb_tasks.core.command import Command
-
     return session.runner.run(Command(argv=("age-keygen", "-y"), stdin=key, masks=_masks(key))).stdout.strip()
 
 
 def _wanted(session: Session, tenant: Tenant, held: Mapping[str, str]) -> dict[str, str]:
     """Return the passwords as they shall be: chosen in .env, else those of Git, else the cluster's, else new ones."""
-    from korthweb_tasks.approaches.common import USERS_SECRET, given_passwords
-    from korthweb_tasks.approaches.credentials import generated, table
-    from korthweb_tasks.settings.orthanc import password_variables
-    from korthweb_tasks.tools.kubectl import items
-
     given = given_passwords(tenant, session.secrets)
     running: Mapping[str, str] = {}
     if any(not given.get(user) and not held.get(name) for user, name in password_variables(tenant).items()):
@@ -118,9 +112,6 @@ def _wanted(session: Session, tenant: Tenant, held: Mapping[str, str]) -> dict[s
 
 def _refuse_weak(path: str, held: Mapping[str, str], given: Mapping[str, str], tenant: Tenant) -> None:
     """Raise SettingsError for a password that somebody encrypted into Git and that is none."""
-    from korthweb_tasks.settings.orthanc import password_variables
-    from korthweb_tasks.settings.secrets import weak
-
     for user, name in password_variables(tenant).items():
         if name in held and not given.get(user) and (why := weak(held[name])):
             raise SettingsError(f"{path}: {name} {why}", hint="another one in .env replaces it")
@@ -128,11 +119,6 @@ def _refuse_weak(path: str, held: Mapping[str, str], given: Mapping[str, str], t
 
 def _opened(session: Session, text: str, key: str, path: str) -> dict[str, str]:
     """Return the passwords of an encrypted file; raises StepFailed for one that the key does not open."""
-    import yaml
-
-    from korthweb_tasks.collections.gitops_fleet import folder_of
-    from korthweb_tasks.core.command import Command
-
     lines = "\n".join(line for line in key.splitlines() if line.startswith(PRIVATE))
     words = ("decrypt", "--input-type", "yaml", "--output-type", "yaml", "--filename-override", "secrets.yaml")
     command = Command(argv=("sops", *words), stdin=text, env={"SOPS_AGE_KEY": lines}, masks=_masks(key))
@@ -146,8 +132,6 @@ def _opened(session: Session, text: str, key: str, path: str) -> dict[str, str]:
 
 
 def _closed(session: Session, tenant: Tenant, users: Mapping[str, str], recipient: str) -> str:
-    from korthweb_tasks.approaches.gitops_secrets import users_secret
-    from korthweb_tasks.core.command import Command
 
     if not recipient.startswith("age1"):
         raise SettingsError(

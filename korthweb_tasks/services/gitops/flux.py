@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from korthweb_tasks.collections.gitops_fleet import Work, checkout_of, folder_of, remote, sources
+from korthweb_tasks.approaches.fleet import slug
+from korthweb_tasks.approaches.gitops import PATCHED, Bootstrap, followed_at, repository
 from korthweb_tasks.core import hints
+from korthweb_tasks.core.render import parse
 from korthweb_tasks.errors import UsageError
+from korthweb_tasks.services.components import shared_homes
+from korthweb_tasks.services.gitops.fleet import Work, sources
+from korthweb_tasks.services.gitops.repository import checkout_of, folder_of, remote
+from korthweb_tasks.services.shared import located
+from korthweb_tasks.tools.git_faults import NoRepository
+from korthweb_tasks.tools.kubectl import items
 
 if TYPE_CHECKING:
-    from korthweb_tasks.approaches.gitops import Bootstrap
-    from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.services.session import Session
     from korthweb_tasks.tools.flux import Repository
     from korthweb_tasks.tools.git import Remote
 
 
 def repository_there(session: Session) -> None:
     """Let flux make the repository where its server has an API for that, and it is not there yet."""
-    from korthweb_tasks.tools.git_faults import NoRepository
-
     given = session.settings.gitops
     if given.provider == "git":
         return
@@ -42,8 +48,6 @@ def repository_there(session: Session) -> None:
 
 def repository_of(session: Session, where: Remote, folder: str) -> Repository:
     """Return the repository for flux."""
-    from korthweb_tasks.approaches.gitops import repository
-
     made = repository(session.settings.gitops, folder, url=where.url, login=login_of(where), ca_file=where.ca_file)
     return replace(made, private_key=where.private_key)
 
@@ -65,7 +69,6 @@ def bootstrap_of(session: Session, made: Work) -> Bootstrap:
 
 
 def _bootstrap(session: Session, where: Remote, folder: str, **more: Any) -> Bootstrap:
-    from korthweb_tasks.approaches.gitops import Bootstrap
 
     images = session.settings.images
     return Bootstrap(
@@ -83,8 +86,6 @@ def _bootstrap(session: Session, where: Remote, folder: str, **more: Any) -> Boo
 
 def shared_namespaces(session: Session) -> tuple[str, ...]:
     """Return the namespaces of what tenants share, as Git has them."""
-    from korthweb_tasks.collections.component_parts import shared_homes
-
     flux = session.settings.flux.namespace
     return tuple(name for name in shared_homes(session.settings, "gitops") if name != flux)
 
@@ -96,8 +97,6 @@ def login_of(where: Remote) -> dict[str, str]:
 
 def held_by_flux(where: Remote, provider: str) -> dict[str, str]:
     """Return what Flux's own Secret has to hold; a deploy key that flux made by an API is its own affair."""
-    from pathlib import Path
-
     if where.private_key:
         return {"identity": Path(where.private_key).read_text(encoding="utf-8")}
     if where.ssh or not where.password:
@@ -109,9 +108,6 @@ def held_by_flux(where: Remote, provider: str) -> dict[str, str]:
 
 def namespaces(made: Work) -> Mapping[str, Mapping[str, Any]]:
     """Return each tenant's Namespace as Git has it: the base with what this cluster lays over it."""
-    from korthweb_tasks.approaches.fleet import slug
-    from korthweb_tasks.core.render import parse
-
     files, _ = made.render(())
     found = {}
     for tenant in made.fleet.tenants:
@@ -133,8 +129,6 @@ def _laid_over(base: dict[str, Any], metadata: Mapping[str, Any]) -> dict[str, A
 
 def flux_version(session: Session) -> str:
     """Return the version of the flux that is used here: it installs itself."""
-    from korthweb_tasks.collections.shared import located
-
     return located(session, "flux").version
 
 
@@ -143,9 +137,6 @@ def with_flux(session: Session, made: Work) -> None:
 
     Where the cluster follows Git already, empty files would take Flux itself away: they are never written then.
     """
-    from korthweb_tasks.approaches.gitops import PATCHED, followed_at
-    from korthweb_tasks.tools.kubectl import items
-
     home = made.fleet.bootstrapped
     there = session.runner.run(followed_at(session.kubectl, session.settings.flux))
     if made.in_git or (there.code == 0 and items(there)):
@@ -163,9 +154,6 @@ def with_flux(session: Session, made: Work) -> None:
 
 def require_flux(session: Session, made: Work) -> None:
     """Raise UsageError where Flux does not follow this folder of the repository in the cluster."""
-    from korthweb_tasks.approaches.gitops import followed_at
-    from korthweb_tasks.tools.kubectl import items
-
     result = session.runner.run(followed_at(session.kubectl, session.settings.flux))
     found = {obj["kind"]: obj["spec"] for obj in items(result)} if result.code == 0 else {}
     hint = f"`{hints.task('gitops.bootstrap')}` installs Flux and points it at the repository"

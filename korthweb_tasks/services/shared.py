@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from korthweb_tasks.approaches.checks import Finding
+from korthweb_tasks.approaches.credentials import logins
+from korthweb_tasks.approaches.status import WELL, table
 from korthweb_tasks.core import hints
-from korthweb_tasks.errors import KorthwebError, StepFailed
+from korthweb_tasks.errors import KorthwebError, NotReady, StepFailed
+from korthweb_tasks.files import output
+from korthweb_tasks.provision.tools import locate
+from korthweb_tasks.settings.load import refusal
+from korthweb_tasks.settings.soundness import faults
 
 if TYPE_CHECKING:
     from korthweb_tasks.approaches.checks import Check as Question
-    from korthweb_tasks.approaches.checks import Finding
     from korthweb_tasks.approaches.status import Row
-    from korthweb_tasks.collections.session import Session
     from korthweb_tasks.provision.tools import Located
+    from korthweb_tasks.services.session import Session
     from korthweb_tasks.settings.soundness import Check
 
 Thing = TypeVar("Thing")
@@ -24,8 +32,6 @@ def side_by_side(
     session: Session, ask: Callable[[Thing], Answer], things: Iterable[Thing], *, jobs: int = 8
 ) -> list[Answer]:
     """Ask about each of ``things``, ``jobs`` at once; the answers come in their order. Ctrl-C ends the commands."""
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(jobs) as pool:
         try:
             return list(pool.map(ask, things))
@@ -42,10 +48,6 @@ def answers(session: Session, asked: Sequence[Question]) -> list[Finding]:
 
 def written(session: Session, out: str, files: Mapping[str, str], more: str) -> None:
     """Write files into the folder ``out``, which is made, and say so; ``more``: what README.md tells."""
-    from pathlib import Path
-
-    from korthweb_tasks.files import output
-
     folder = Path(out)
     data = {"folder": str(folder), "files": sorted(files)}
     if session.dry_run:
@@ -59,16 +61,12 @@ def written(session: Session, out: str, files: Mapping[str, str], more: str) -> 
 
 def located(session: Session, name: str) -> Located:
     """Return the CLI ``name`` as commands will use it, brought if need be. Raises what provision.tools.locate does."""
-    from korthweb_tasks.provision.tools import locate
-
     source, keep, stop = session.settings.tools.source, session.settings.lab.keep_build_caches, session.runner.stopping
     return locate(name, source=source, progress=session.console.progress, stop=stop, keep_caches=keep)
 
 
 def tool(session: Session, name: str) -> Finding:
     """Say which ``name`` is used, or why there is none."""
-    from korthweb_tasks.approaches.checks import Finding
-
     try:
         found = located(session, name)
     except KorthwebError as error:
@@ -78,34 +76,24 @@ def tool(session: Session, name: str) -> Finding:
 
 def sound_settings(session: Session, approach: str) -> None:
     """Raise SettingsError with all that config.check would refuse for ``approach``, before anything is changed."""
-    from korthweb_tasks.settings.load import refusal
-    from korthweb_tasks.settings.soundness import faults
-
     if found := faults(session.loaded, approach):
         raise refusal([fault.line(session.loaded) for fault in found])
 
 
 def refuse(session: Session, check: Check) -> None:
     """Raise SettingsError with what one check of config.check says, for a task that needs just that."""
-    from korthweb_tasks.settings.load import refusal
-
     if found := [fault.line(session.loaded) for fault in check(session.loaded)]:
         raise refusal(found)
 
 
 def settings_finding(session: Session, approach: str) -> Finding:
     """Return what a check says of the settings: fine, or everything that is wrong with them."""
-    from korthweb_tasks.approaches.checks import Finding
-    from korthweb_tasks.settings.soundness import faults
-
     found = [fault.line(session.loaded) for fault in faults(session.loaded, approach)]
     return Finding("Settings", "broken" if found else "ok", "; ".join(found) or "they fit together")
 
 
 def tell_findings(session: Session, found: Sequence[Finding]) -> None:
     """Print what a check found; raises StepFailed where something is broken."""
-    from korthweb_tasks.approaches.status import table
-
     marks = {"ok": "ok", "note": "note", "broken": "BROKEN"}
     text = table([(marks[one.verdict], one.title, one.text) for one in found])
     session.show(text, data=[{"title": one.title, "verdict": one.verdict, "text": one.text} for one in found])
@@ -120,9 +108,6 @@ def refuse_broken(found: Sequence[Finding]) -> None:
 
 def tell_rows(session: Session, rows: Sequence[Row], approach: str) -> None:
     """Print the state of objects; raises NotReady where one is missing or not well, so that a script can ask."""
-    from korthweb_tasks.approaches.status import WELL, table
-    from korthweb_tasks.errors import NotReady
-
     lines = [("NAMESPACE", "RESOURCE", "STATE", ""), *((r.namespace, r.resource, r.state, r.message) for r in rows)]
     session.show(table(lines), data=[row.as_data() for row in rows])
     if faults := [row for row in rows if row.state not in WELL]:
@@ -145,9 +130,6 @@ def tell_following(session: Session, approach: str) -> None:
 
 def tell_logins(session: Session, maker: str, *, show: bool) -> None:
     """Print who may log in, with ``show`` the passwords; ``maker`` is the task that generates them."""
-    from korthweb_tasks.approaches.credentials import logins
-    from korthweb_tasks.approaches.status import table
-
     session.contact()
     found = [entry for tenant in session.tenants for entry in logins(session.runner.run, session.kubectl, tenant)]
     if not any(entry["password"] for entry in found):

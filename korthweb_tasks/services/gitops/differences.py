@@ -5,13 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from korthweb_tasks.approaches.layers import KUSTOMIZATIONS
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import CommandFailed, Differs
+from korthweb_tasks.services.gitops.fleet import work
+from korthweb_tasks.services.gitops.flux import require_flux
+from korthweb_tasks.services.shared import side_by_side
+from korthweb_tasks.tools.flux import Flux
+from korthweb_tasks.tools.kubectl import items
 
 if TYPE_CHECKING:
     from korthweb_tasks.approaches.fleet import Layer
-    from korthweb_tasks.collections.gitops_fleet import Work
-    from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.services.gitops.fleet import Work
+    from korthweb_tasks.services.session import Session
 
 #: comparisons at once; each renders a folder and asks the server about all that is in it
 JOBS = 4
@@ -19,9 +25,6 @@ JOBS = 4
 
 def differs(session: Session) -> None:
     """Show both differences; raises Differs where there is one."""
-    from korthweb_tasks.collections.gitops_fleet import work
-    from korthweb_tasks.collections.gitops_flux import require_flux
-
     session.contact()
     with work(session, change=False) as made:
         require_flux(session, made)
@@ -42,11 +45,6 @@ def differs(session: Session) -> None:
 
 def in_cluster(session: Session, made: Work) -> dict[str, str]:
     """Return layer → text of what is not in the cluster as it is in Git, contents of Secrets masked."""
-    from korthweb_tasks.approaches.layers import KUSTOMIZATIONS
-    from korthweb_tasks.collections.shared import side_by_side
-    from korthweb_tasks.tools.flux import Flux
-    from korthweb_tasks.tools.kubectl import items
-
     home = session.settings.flux
     flux, folder = Flux(session.target, home), made.checkout.folder
     found = items(session.runner.run(session.kubectl.get(KUSTOMIZATIONS, namespace=home.namespace)))

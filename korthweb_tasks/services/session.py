@@ -7,10 +7,10 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,24 +20,38 @@ from korthweb_tasks import paths
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.durations import duration
 from korthweb_tasks.errors import GuardRefused, Interrupted, KorthwebError, UsageError
+from korthweb_tasks.report.json import as_data
+from korthweb_tasks.report.model import Report
+from korthweb_tasks.run import guard
+from korthweb_tasks.run.answer import as_json, current
+from korthweb_tasks.run.bastion import through
+from korthweb_tasks.run.console import Console, say
+from korthweb_tasks.run.contact import Contact
+from korthweb_tasks.run.executor import Executor
+from korthweb_tasks.run.guard import allow, refuse_moved
+from korthweb_tasks.run.journal import Journal
+from korthweb_tasks.run.lock import Lock
+from korthweb_tasks.run.runner import Runner
+from korthweb_tasks.services.causes import failure_of
+from korthweb_tasks.services.programs import Programs
+from korthweb_tasks.settings.contexts import require_settings, resolve, unreached
+from korthweb_tasks.settings.fields import seconds
+from korthweb_tasks.settings.load import load
+from korthweb_tasks.settings.snapshot import reading, snapshot_of
+from korthweb_tasks.settings.words import known_output, unknown
+from korthweb_tasks.tools.kubectl import Kubectl
 
 if TYPE_CHECKING:
     from korthweb_tasks.core.plan import Plan
     from korthweb_tasks.core.record import StepRecord
     from korthweb_tasks.core.target import Target
-    from korthweb_tasks.report.model import About, Report
-    from korthweb_tasks.run.console import Console
-    from korthweb_tasks.run.contact import Contact
+    from korthweb_tasks.report.model import About
     from korthweb_tasks.run.guard import Identity
-    from korthweb_tasks.run.journal import Journal
-    from korthweb_tasks.run.lock import Lock
-    from korthweb_tasks.run.runner import Runner
     from korthweb_tasks.settings.contexts import ClusterRef
     from korthweb_tasks.settings.load import Loaded
     from korthweb_tasks.settings.model import Settings
     from korthweb_tasks.settings.parts import Tenant
     from korthweb_tasks.tools.clis import Effect
-    from korthweb_tasks.tools.kubectl import Kubectl
 
 
 @dataclass
@@ -94,8 +108,6 @@ class Session:
         settings: str | Path | None = None,
     ) -> Session:
         """Make a session from the words typed; raises UsageError for words that mean nothing."""
-        from korthweb_tasks.collections.flags import known_output
-
         known_output(output, ("text", "json"))
         seconds = _seconds(timeout)
         _end_children_on_signals()
@@ -103,17 +115,24 @@ class Session:
         file = Path(settings) if settings else None
         return cls(c.config, context, tenant, dry, yes, seconds, output, cluster, file)
 
-    def run(self, body: Callable[..., Any], words: Mapping[str, Any]) -> Any:
-        """Call a task's body, with the settings file that is meant; return its Report, else the data that it told."""
+    def run(
+        self,
+        body: Callable[..., Any],
+        words: Mapping[str, Any],
+        flags_of: Callable[[str], Collection[str]] = lambda _: (),
+    ) -> Any:
+        """Call a task's body, with the settings file that is meant; return its Report, else the data that it told.
+
+        ``flags_of`` returns the flags of a task by its name: those that a suggested command takes.
+        """
         if self.settings_flag and not self.settings_flag.expanduser().is_file():
             raise UsageError(f"there is no settings file {self.settings_flag}", hint="--settings takes the path of one")
-        from korthweb_tasks.settings.snapshot import reading, snapshot_of
 
         given = {"context": self.context_flag, "tenant": self.tenant_flag, "approach": words.get("approach")}
         given["settings"] = str(self.settings_flag) if self.settings_flag else None
         with (
             paths.settings_from(self.settings_flag),
-            hints.invocation(given, _flags_of),
+            hints.invocation(given, flags_of),
             reading(snapshot_of(self.config)),
         ):
             if self.tenant_flag is not None:  # a wrong word is told before a cluster is asked
@@ -124,9 +143,6 @@ class Session:
     @cached_property
     def loaded(self) -> Loaded:
         """Return the settings with the origin of each; the profile follows the cluster."""
-        from korthweb_tasks.run.console import say
-        from korthweb_tasks.settings.load import load
-
         flags = {"timeouts.step": self.timeout} if self.timeout else None
         loaded = load(context=self.context_flag, overrides=flags)
         for warning in loaded.warnings:
@@ -146,8 +162,6 @@ class Session:
     @cached_property
     def ref(self) -> ClusterRef:
         """Return the cluster that the words, the settings or the project's choice name."""
-        from korthweb_tasks.settings.contexts import require_settings, resolve, unreached
-
         if not self.cluster:
             return unreached(self.loaded, self.context_flag)
         found = resolve(self.loaded, self.context_flag)
@@ -162,8 +176,6 @@ class Session:
         if bastion is None:
             return self.ref.target
         if shared.reached is None:
-            from korthweb_tasks.run.bastion import through
-
             tunnel = through(bastion, self.ref.target, shared.runner.run, paths.work_dir())
             shared.reached = _OPEN.enter_context(tunnel)
         return shared.reached
@@ -171,8 +183,6 @@ class Session:
     @cached_property
     def kubectl(self) -> Kubectl:
         """Return the builder of kubectl commands for the target."""
-        from korthweb_tasks.tools.kubectl import Kubectl
-
         return Kubectl(self.target)
 
     def on(self, *, context: str, tenant: str | None = None) -> Session:
@@ -188,8 +198,6 @@ class Session:
             return everybody
         chosen = tuple(t for t in everybody if t.name.lower() == self.tenant_flag.lower())
         if not chosen:
-            from korthweb_tasks.settings.words import unknown
-
             raise unknown("tenant", self.tenant_flag, [t.name for t in everybody], "--tenant takes")
         return chosen
 
@@ -207,10 +215,6 @@ class Session:
     def _shared(self) -> _Shared:
         key = f"{self.ref.target.kubeconfig}#{self.ref.target.context}" if self.cluster else ""
         if key not in _SHARED:
-            from korthweb_tasks.collections.programs import Programs
-            from korthweb_tasks.run.console import Console
-            from korthweb_tasks.run.runner import Runner
-
             console, stopping = Console(masks=self.secrets.masks), threading.Event()
             source, keep = self.settings.tools.source, self.settings.lab.keep_build_caches
             _SHARED[key] = _Shared(
@@ -232,22 +236,16 @@ class Session:
 
         What a task is going to look at is said before that: cluster, context, server and settings file.
         """
-        from korthweb_tasks.collections.answer import current
-
         if answer := current():
             answer.about = self.about  # a failure tells it, too
         if not self.said:
             self.console.line(f"{self.ref.name}: {self.where}")
             self.said = True
         if self._shared.identity is None:
-            from korthweb_tasks.run import guard
-
             self._shared.identity = guard.check(replace(self.ref, target=self.target), self.asking(self.ref).run)
 
     def asking(self, ref: ClusterRef) -> Contact:
         """Return who asks a cluster its first question."""
-        from korthweb_tasks.run.contact import Contact
-
         hints.on(ref.target, behind=ref.settings.bastion is not None)
         return Contact(self.runner, ref, self.console, self.settings.timeouts.contact)
 
@@ -261,8 +259,6 @@ class Session:
         self.said = True  # the program's own words are what was asked for
         self.contact()
         if effect == "changes" and not self.allowed:
-            from korthweb_tasks.run.guard import allow
-
             allow(self.ref, yes=self.yes, seen=self._shared.identity)
             self.allowed = True
 
@@ -296,21 +292,15 @@ class Session:
             return
         if not sys.stdin.isatty():
             raise GuardRefused(f"{question} Nobody is there to say yes", hint="--yes says it beforehand")
-        from korthweb_tasks.run.console import say
 
         say(f"{question} [y/N] ", end="", to=sys.stderr)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise GuardRefused("nothing was changed")
         if self.cluster:
-            from korthweb_tasks.run.guard import refuse_moved
-
             refuse_moved(self.ref)
 
     def emit(self, data: Any, text: str) -> None:
         """Print the task's result on stdout: ``data`` as JSON with --output json, else ``text``."""
-        from korthweb_tasks.collections.answer import as_json, current
-        from korthweb_tasks.run.console import say
-
         self.told = data
         if self.output != "json":
             say(text)
@@ -325,8 +315,6 @@ class Session:
 
     def allow(self, plan: Plan, *, destructive: bool = False) -> None:
         """Ask what has to be asked before ``plan`` is applied; raises GuardRefused."""
-        from korthweb_tasks.run.guard import allow
-
         allow(self.ref, yes=self.yes, seen=self._shared.identity)
         if destructive and not self.yes:
             for step in plan.steps:
@@ -336,15 +324,12 @@ class Session:
     def lock(self) -> None:
         """Take the lock on the cluster, for the rest of this process; raises LockHeld."""
         if self._shared.lock is None:
-            from korthweb_tasks.run.lock import Lock
-
             lock = Lock(self.runner, self.kubectl, self.console.line)
             lock.acquire()
             self._shared.lock = lock
             _OPEN.callback(lock.release)
 
     def _executor(self) -> Any:
-        from korthweb_tasks.run.executor import Executor
 
         limits = self.settings.timeouts
         return Executor(self.runner, self.kubectl, self.console, self._shared.journal, limits.step, limits.run)
@@ -365,7 +350,6 @@ class Session:
         return self._report(plan, records)
 
     def _apply(self, plan: Plan, headline: str) -> Report:
-        from korthweb_tasks.run.journal import Journal
 
         shared = self._shared
         if shared.journal is None:
@@ -393,29 +377,16 @@ class Session:
         broken = [record for record in records if record.verdict == "failed"]
         if not broken:
             return
-        from korthweb_tasks.collections.causes import failure_of
 
         raise failure_of(broken, faults, hints.shell("less", f"{folder}/journal.jsonl"))
 
     def _report(self, plan: Plan, records: tuple[StepRecord, ...]) -> Report:
-        from korthweb_tasks.report.model import Report
 
         return Report.of(plan.title, records, **self.about)
 
 
-@lru_cache(maxsize=64)
-def _flags_of(name: str) -> frozenset[str]:
-    """Return the flags of one of our tasks, without the words that it takes by their place."""
-    from korthweb_tasks.collections import assemble
-
-    task: Any = assemble()[name]  # type: ignore[index]
-    return frozenset(task.words.parameters) - {name.replace("-", "_") for name in task.positional}
-
-
 def report_data(report: Report) -> Any:
     """Return a report as plain data."""
-    from korthweb_tasks.report.json import as_data
-
     return as_data(report)
 
 
@@ -432,7 +403,6 @@ def _seconds(given: str | float | None) -> float | None:
     """Return what --timeout says, in the forms that ``timeouts`` in korthweb.yaml has; raises UsageError."""
     if given is None:
         return None
-    from korthweb_tasks.settings.fields import seconds
 
     try:
         found = float(seconds(given))

@@ -7,20 +7,20 @@ import select
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from korthweb_tasks.approaches.flux_log import read
 from korthweb_tasks.errors import Interrupted
+from korthweb_tasks.run.console import say
+from korthweb_tasks.tools.flux import Flux
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from korthweb_tasks.approaches.flux_log import Line
-    from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.services.session import Session
 
 
 def recent(session: Session, components: Iterable[str], lines: int) -> list[Line]:
     """Return the last ``lines`` of each controller, sorted by time."""
-    from korthweb_tasks.approaches.flux_log import read
-    from korthweb_tasks.tools.flux import Flux
-
     flux, found = Flux(session.target, session.settings.flux), []
     for component in components:
         text = session.runner.run(flux.logs(component, tail=lines)).stdout
@@ -30,8 +30,6 @@ def recent(session: Session, components: Iterable[str], lines: int) -> list[Line
 
 def streamed(session: Session, components: Iterable[str], lines: int) -> None:
     """Print what the controllers say as they say it, until Ctrl-C or until the last of them has ended."""
-    from korthweb_tasks.tools.flux import Flux
-
     flux = Flux(session.target, session.settings.flux)
     with ExitStack() as stack:
         wanted = [flux.logs(component, follow=True, tail=lines) for component in components]
@@ -48,8 +46,6 @@ def streamed(session: Session, components: Iterable[str], lines: int) -> None:
 
 
 def _print(session: Session, lines: list[bytes]) -> None:
-    from korthweb_tasks.approaches.flux_log import read
-    from korthweb_tasks.run.console import say
 
     for raw in lines:
         if raw.strip():

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from korthweb_tasks.errors import KorthwebError
+from korthweb_tasks.approaches.checks import Finding
+from korthweb_tasks.approaches.credentials import Credentials, refuse_weak, table
+from korthweb_tasks.approaches.gitops_secrets import FleetCredentials
+from korthweb_tasks.approaches.helm import Builder, ChartAt
+from korthweb_tasks.approaches.helm_values import brought_secrets, password_keys, values
+from korthweb_tasks.core import hints
+from korthweb_tasks.errors import KorthwebError, SettingsError
+from korthweb_tasks.services import components as component_parts
+from korthweb_tasks.services import ownership as owning
+from korthweb_tasks.tools.kubectl import items
 
 if TYPE_CHECKING:
-    from korthweb_tasks.approaches.checks import Finding
-    from korthweb_tasks.approaches.credentials import Credentials
-    from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.services.session import Session
     from korthweb_tasks.settings.parts import Tenant
 
 
@@ -19,8 +26,6 @@ def refuse(session: Session, approach: str, tenants: Iterable[Tenant] | None = N
 
     ``tenants``: those that will be changed (all that the session chose).
     """
-    from korthweb_tasks.collections import component_parts, owning
-
     chosen = session.tenants if tenants is None else tuple(tenants)
     owning.refuse_others(session, approach, chosen)
     for tenant in chosen:
@@ -30,13 +35,10 @@ def refuse(session: Session, approach: str, tenants: Iterable[Tenant] | None = N
 
 def findings(session: Session, approach: str) -> list[Finding]:
     """Return what would be refused of namespaces and passwords, as a check tells it; of components see theirs."""
-    from korthweb_tasks.collections import owning
-
     return [*owning.findings(session, approach), *_passwords(session, approach)]
 
 
 def _passwords(session: Session, approach: str) -> Iterator[Finding]:
-    from korthweb_tasks.approaches.checks import Finding
 
     for tenant in session.tenants:
         title = f"{tenant.name}: passwords"
@@ -51,9 +53,6 @@ def _passwords(session: Session, approach: str) -> Iterator[Finding]:
 def _look(session: Session, approach: str, tenant: Tenant) -> None:
     """Raise SettingsError for a password in the cluster that can't be used."""
     if approach == "helm":
-        from korthweb_tasks.approaches.helm_values import values
-        from korthweb_tasks.collections.helm_parts import refuse_brought
-
         refuse_brought(session, tenant, values(session.settings, tenant))
     for fact in _keeper(session, approach, tenant).facts():
         fact.read(session.runner.run(fact.command))
@@ -61,13 +60,34 @@ def _look(session: Session, approach: str, tenant: Tenant) -> None:
 
 def _keeper(session: Session, approach: str, tenant: Tenant) -> Credentials:
     """Return the tenant's Secrets as the approach makes them; those in Git, encrypted, are looked at there."""
-    from korthweb_tasks.approaches.credentials import Credentials
-    from korthweb_tasks.approaches.gitops_secrets import FleetCredentials
-    from korthweb_tasks.approaches.helm import Builder, ChartAt
-
     if approach == "helm":
         return Builder(session.settings, session.target, session.secrets, ChartAt("", "")).keeper(tenant)
     if approach == "gitops":
         in_git: dict[str, str] | None = {} if session.settings.gitops.secrets == "sops" else None
         return FleetCredentials(tenant, session.secrets, session.kubectl, users_in_git=in_git)
     return Credentials(tenant, session.secrets, session.kubectl)
+
+
+def refuse_brought(session: Session, tenant: Tenant, values: Mapping[str, Any]) -> None:
+    """Raise SettingsError where a Secret that the values name is missing, lacks a key, or holds no good password."""
+    place = tenant.namespace
+    for value, name in brought_secrets(values).items():
+        there = items(session.runner.run(session.kubectl.get("secret", name, namespace=place)))
+        if not there:
+            raise _missing_secret(session, tenant, value, name)
+        keys = password_keys(values, value)
+        if lacking := [key for key in keys if key not in (there[0].get("data") or {})]:
+            text = f"{tenant.name}: {value} names the Secret {name} in {place}, which has no key {', '.join(lacking)}"
+            raise SettingsError(text, hint=hints.kubectl("edit", "secret", name, namespace=place))
+        if keys:
+            refuse_weak(place, table(there), {name: keys})
+
+
+def _missing_secret(session: Session, tenant: Tenant, value: str, name: str) -> SettingsError:
+    place = tenant.namespace
+    text = f"{tenant.name}: {value} names the Secret {name}, which is not in {place}"
+    if session.runner.run(session.kubectl.get("namespace", place)).stdout.strip():
+        make = hints.kubectl("create", "secret", "generic", name, "--from-file=DIR", namespace=place)
+        return SettingsError(text, hint=make)
+    hint = f"`{hints.kubectl('create', 'namespace', place)}`, adopt_namespace: true for {tenant.name}, then the Secret"
+    return SettingsError(f"{text}: that namespace is not there yet", hint=hint)

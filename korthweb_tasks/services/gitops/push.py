@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from korthweb_tasks.collections.gitops_fleet import Work, folder_of
+from korthweb_tasks.approaches.fleet import slug
+from korthweb_tasks.run.guard import allow
+from korthweb_tasks.services.gitops.fleet import Work
+from korthweb_tasks.services.gitops.repository import folder_of
+from korthweb_tasks.tools.git import Author
 
 if TYPE_CHECKING:
-    from korthweb_tasks.collections.session import Session
     from korthweb_tasks.core.plan import Plan
     from korthweb_tasks.run.checkout import Changes
+    from korthweb_tasks.services.session import Session
 
 #: lines of a diff that are shown before a push; of a longer one, the list of files
 SHOWN = 240
@@ -44,8 +48,6 @@ def preview(session: Session, plan: Plan, told: dict[str, Any]) -> None:
 
 def ask(session: Session, made: Work) -> None:
     """Ask what has to be asked before a change, and take the cluster's lock; raises GuardRefused, LockHeld."""
-    from korthweb_tasks.run.guard import allow
-
     allow(session.ref, yes=session.yes)
     if made.changes:
         many = f"{len(made.changes.files)} files" if len(made.changes.files) > 1 else "1 file"
@@ -60,8 +62,6 @@ def asked(session: Session) -> Session:
 
 def push(session: Session, made: Work) -> None:
     """Commit and push; nothing where nothing changed."""
-    from korthweb_tasks.tools.git import Author
-
     if not made.changes:
         return
     author = Author.parse(session.settings.gitops.author)
@@ -72,8 +72,6 @@ def push(session: Session, made: Work) -> None:
 
 def message(session: Session, changes: Changes) -> str:
     """Return what a commit says: who it is about, where, and which files."""
-    from korthweb_tasks.approaches.fleet import slug
-
     names = {slug(tenant): tenant.name for tenant in session.settings.tenants}
     about = {word: names.get(word, word.upper()) for word in map(_tenant_of, changes.files)}
     shared = ["shared parts"] if about.pop("", None) is not None else []

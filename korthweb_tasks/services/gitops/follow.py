@@ -8,18 +8,22 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from korthweb_tasks.approaches.flux_nudges import nudges
+from korthweb_tasks.approaches.flux_objects import Objects, condition, ours, source, status
+from korthweb_tasks.approaches.flux_tree import build
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.durations import limit
-from korthweb_tasks.errors import Interrupted, KorthwebError
+from korthweb_tasks.errors import Interrupted, KorthwebError, NotReady
+from korthweb_tasks.run.feed import Feed
+from korthweb_tasks.run.follow import Follow, Goal, Nudger
+from korthweb_tasks.run.tree_view import TreeView
+from korthweb_tasks.tools.flux import KINDS, Flux, asking
 
 if TYPE_CHECKING:
-    from korthweb_tasks.approaches.flux_objects import Objects
-    from korthweb_tasks.collections.session import Session
     from korthweb_tasks.core.flux_home import FluxHome
     from korthweb_tasks.core.record import StepRecord
     from korthweb_tasks.core.tree import Nudge, Object, Ref, Tree
-    from korthweb_tasks.run.feed import Feed
-    from korthweb_tasks.run.follow import Nudger
+    from korthweb_tasks.services.session import Session
 
 
 def followed(
@@ -37,10 +41,6 @@ def followed(
     it. ``seconds``: the deadline, by default the settings' time for a whole run. The records are returned; ``told``
     gets them also when it ends badly. Raises NotReady with the deepest cause first, and Interrupted.
     """
-    from korthweb_tasks.run.follow import Follow, Goal, Nudger
-    from korthweb_tasks.run.tree_view import TreeView
-    from korthweb_tasks.tools.flux import asking
-
     goal, view = Goal(frozenset(map(session.settings.flux.layer, only)), revision), TreeView(session.console)
     feed = _feed(session)
     follow = Follow(feed, reading(session.settings.flux, revision), goal, view, Nudger(feed, asking))
@@ -58,10 +58,6 @@ def reconciled(session: Session, refs: Iterable[Ref], *, seconds: float | None =
 
     Raises NotReady where a source can not be fetched, or where something does not get ready.
     """
-    from korthweb_tasks.run.follow import Follow, Goal, Nudger
-    from korthweb_tasks.run.tree_view import TreeView
-    from korthweb_tasks.tools.flux import asking
-
     wanted, feed, limit = frozenset(refs), _feed(session), seconds or session.settings.timeouts.step
     view = TreeView(session.console)
     with feed.opened(), view.opened(f"Reconciling {', '.join(sorted(ref.name for ref in wanted))}"):
@@ -76,9 +72,6 @@ def reconciled(session: Session, refs: Iterable[Ref], *, seconds: float | None =
 
 def _fetched(feed: Feed, nudger: Nudger, wanted: Iterable[Ref], seconds: float) -> None:
     """Ask for the sources, and wait until their controller has answered; raises NotReady."""
-    from korthweb_tasks.approaches.flux_objects import condition, source, status
-    from korthweb_tasks.errors import NotReady
-
     sources: dict[Ref, None] = {}
     for ref in sorted(wanted):
         way: list[Ref] = []
@@ -116,8 +109,6 @@ def nudging(session: Session) -> Iterator[None]:
 
 def looked(session: Session) -> Objects:
     """Return everything that Flux looks after, as it is now."""
-    from korthweb_tasks.approaches.flux_objects import Objects, ours
-
     feed = _feed(session)
     with feed.opened(watch=False):
         feed.news(0.0)
@@ -126,9 +117,6 @@ def looked(session: Session) -> Objects:
 
 def reading(home: FluxHome, revision: str = "") -> Callable[[Collection[Object]], tuple[Tree, Sequence[Nudge]]]:
     """Return the way to read objects: as a tree, and as nudges; somebody else's Flux is neither shown nor nudged."""
-    from korthweb_tasks.approaches.flux_nudges import nudges
-    from korthweb_tasks.approaches.flux_objects import Objects, ours
-    from korthweb_tasks.approaches.flux_tree import build
 
     def read(objects: Collection[Object]) -> tuple[Tree, Sequence[Nudge]]:
         world = Objects(ours(objects, home))
@@ -138,8 +126,6 @@ def reading(home: FluxHome, revision: str = "") -> Callable[[Collection[Object]]
 
 
 def _nudge(session: Session, over: threading.Event) -> None:
-    from korthweb_tasks.run.follow import Nudger
-    from korthweb_tasks.tools.flux import asking
 
     read = reading(session.settings.flux)
     while not over.is_set():
@@ -157,7 +143,5 @@ def _nudge(session: Session, over: threading.Event) -> None:
 
 
 def _feed(session: Session) -> Feed:
-    from korthweb_tasks.run.feed import Feed
-    from korthweb_tasks.tools.flux import KINDS, Flux
 
     return Feed(session.runner, Flux(session.target).proxy, KINDS)

@@ -10,17 +10,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from korthweb_tasks import paths
-from korthweb_tasks.collections import gitops_parts as parts
-from korthweb_tasks.collections import gitops_push as pushing
-from korthweb_tasks.collections.gitops_destroy import settled, tell_report
-from korthweb_tasks.collections.gitops_fleet import chosen, folder_of, tenants_of, work
-from korthweb_tasks.collections.gitops_flux import bootstrap_of, require_flux
+from korthweb_tasks.approaches.gitops_removal import Home, Remover, homes, inventory
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import SettingsError, UsageError
+from korthweb_tasks.services.gitops import deploy as parts
+from korthweb_tasks.services.gitops import push as pushing
+from korthweb_tasks.services.gitops.destroy import settled, tell_report
+from korthweb_tasks.services.gitops.fleet import work
+from korthweb_tasks.services.gitops.flux import bootstrap_of, require_flux
+from korthweb_tasks.services.gitops.repository import chosen, folder_of, tenants_of
+from korthweb_tasks.settings.contexts import resolve
+from korthweb_tasks.settings.edit import save, with_tenant, without_tenant
+from korthweb_tasks.settings.load import load
+from korthweb_tasks.settings.merge import deep_merge
+from korthweb_tasks.settings.words import unknown
 
 if TYPE_CHECKING:
-    from korthweb_tasks.approaches.gitops_removal import Home
-    from korthweb_tasks.collections.session import Session
+    from korthweb_tasks.services.session import Session
 
 FILE = "korthweb.yaml"
 
@@ -49,8 +55,6 @@ def added(session: Session, entry: Mapping[str, Any]) -> None:
 
 def removed(session: Session, name: str, *, volumes: bool) -> None:
     """Take a tenant out of the settings, out of Git and out of the cluster; a killed run is gone on with."""
-    from korthweb_tasks.approaches.gitops_removal import Remover
-
     session.contact()
     (home,) = settled(session, [home_of(session, name)], volumes=volumes)
     text = file_text(session)
@@ -75,8 +79,6 @@ def removed(session: Session, name: str, *, volumes: bool) -> None:
 
 def home_of(session: Session, name: str) -> Home:
     """Return the tenant as the settings have it, else as the cluster knows it; raises UsageError for neither."""
-    from korthweb_tasks.approaches.gitops_removal import Home, homes, inventory
-
     for tenant in session.settings.tenants:
         if tenant.name.lower() == name.lower():
             return Home(tenant.name, tenant.namespace)
@@ -84,7 +86,6 @@ def home_of(session: Session, name: str) -> Home:
     for home in found:
         if home.name.lower() == name.lower():
             return home
-    from korthweb_tasks.settings.words import unknown
 
     known = sorted({*session.settings.tenant_names, *(home.name for home in found)})
     raise unknown(f"tenant in {FILE} or in the cluster called", name, known)
@@ -98,8 +99,6 @@ def file_text(session: Session) -> str:
 
 def keep(session: Session, before: str, after: str) -> None:
     """Write korthweb.yaml where it changes; what a person wrote meanwhile is not overwritten."""
-    from korthweb_tasks.settings.edit import save
-
     if before == after:
         return
     if file_text(session) != before:
@@ -113,9 +112,6 @@ def with_text(session: Session, text: str, tenant: str | None) -> Session:
 
     Raises SettingsError as a file with that text would.
     """
-    from korthweb_tasks.settings.contexts import resolve
-    from korthweb_tasks.settings.load import load
-
     project, name = session.loaded.project, session.ref.name
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, FILE).write_text(text, encoding="utf-8")
@@ -132,9 +128,6 @@ def with_text(session: Session, text: str, tenant: str | None) -> Session:
 
 def _text_with(session: Session, text: str, entry: Mapping[str, Any]) -> str:
     """Return korthweb.yaml with the tenant; as it is where an earlier run has written the very same."""
-    from korthweb_tasks.settings.edit import with_tenant
-    from korthweb_tasks.settings.merge import deep_merge
-
     there = next((one for one in tenants_of(session) if one.name.lower() == entry["name"].lower()), None)
     if there is None:
         return with_tenant(text, entry, session.ref.name)
@@ -148,8 +141,6 @@ def _text_with(session: Session, text: str, entry: Mapping[str, Any]) -> str:
 
 def _text_without(session: Session, text: str, name: str) -> str:
     """Return korthweb.yaml without the tenant; as it is where an earlier run has taken it out."""
-    from korthweb_tasks.settings.edit import without_tenant
-
     if all(tenant.name != name for tenant in tenants_of(session)):
         session.console.line(f"{name} is not in {FILE} any more; going on with Git and {folder_of(session)}")
         return text

@@ -7,18 +7,33 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.collections.flags import known_output
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.durations import duration
+from korthweb_tasks.core.record import StepRecord
 from korthweb_tasks.errors import UsageError, VerifyFailed
-from korthweb_tasks.report.matrix import MARKS
+from korthweb_tasks.report.files import write
+from korthweb_tasks.report.matrix import MARKS, as_text, matrix
+from korthweb_tasks.report.model import Report
+from korthweb_tasks.run.answer import preview, publish
 from korthweb_tasks.run.console import say
+from korthweb_tasks.run.guard import allow
+from korthweb_tasks.services import simulated
+from korthweb_tasks.settings.words import known_output
+from korthweb_tasks.verify.endpoints import find_endpoint
+from korthweb_tasks.verify.isolation import DONE, LAME, ROWS_OF, prove
+from korthweb_tasks.verify.isolation_home import AsGuest, AtHome, Home
+from korthweb_tasks.verify.isolation_inside import Inside, Place
+from korthweb_tasks.verify.isolation_outside import Outside
+from korthweb_tasks.verify.isolation_probes import KubectlProbes
+from korthweb_tasks.verify.isolation_records import cell_records
+from korthweb_tasks.verify.isolation_rights import Rights
+from korthweb_tasks.verify.records import tenant_summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from korthweb_tasks.collections.session import Session
-    from korthweb_tasks.report.model import CellRecord, Report, TenantSummary
+    from korthweb_tasks.report.model import CellRecord, TenantSummary
+    from korthweb_tasks.services.session import Session
     from korthweb_tasks.settings.parts import Tenant
     from korthweb_tasks.verify.isolation import Way
     from korthweb_tasks.verify.model import Endpoint
@@ -34,11 +49,6 @@ WORDS = {"broken": "is not refused", "unknown": "is not proved to be refused"}
 
 def isolation(session: Session, approach: str | None, folder: str | None, output: str, *, yes: bool) -> Report | None:
     """Prove it for every ordered pair. Raises UsageError, and VerifyFailed with the first cell that is not green."""
-    from korthweb_tasks.collections import simulated
-    from korthweb_tasks.collections.answer import preview
-    from korthweb_tasks.report.files import write
-    from korthweb_tasks.run.guard import allow
-
     chosen, tenants = _approach(approach or session.settings.approach), _tenants(session)
     known_output(output, ("text", "json", "junit"))
     if session.dry_run:
@@ -65,12 +75,6 @@ def isolation(session: Session, approach: str | None, folder: str | None, output
 
 def proved(session: Session, tenants: tuple[Tenant, ...], approach: str) -> tuple[Report, tuple[str, ...]]:
     """Fill the matrix and return it as a report, with notes of what is left; a red cell is no exception."""
-    from korthweb_tasks.report.model import Report
-    from korthweb_tasks.verify.endpoints import find_endpoint
-    from korthweb_tasks.verify.isolation import ROWS_OF, prove
-    from korthweb_tasks.verify.isolation_records import cell_records
-    from korthweb_tasks.verify.records import tenant_summary
-
     began = datetime.now(timezone.utc)
     run, names = session.runner.run, " and ".join(tenant.name for tenant in tenants)
     endpoints = {tenant.name: find_endpoint(run, session.kubectl, tenant, approach) for tenant in tenants}
@@ -98,11 +102,6 @@ def proved(session: Session, tenants: tuple[Tenant, ...], approach: str) -> tupl
 def _ways(
     session: Session, tenants: tuple[Tenant, ...], endpoints: dict[str, Endpoint], approach: str
 ) -> tuple[Way, ...]:
-    from korthweb_tasks.verify.isolation_home import AsGuest, AtHome, Home
-    from korthweb_tasks.verify.isolation_inside import Inside, Place
-    from korthweb_tasks.verify.isolation_outside import Outside
-    from korthweb_tasks.verify.isolation_probes import KubectlProbes
-    from korthweb_tasks.verify.isolation_rights import Rights
 
     images = session.settings.images
     places = {tenant.name: Place(tenant.name, tenant.namespace, tenant.aet) for tenant in tenants}
@@ -118,7 +117,6 @@ def _ways(
 
 
 def _approach(chosen: str) -> str:
-    from korthweb_tasks.verify.isolation import ROWS_OF
 
     if chosen in ROWS_OF:
         return chosen
@@ -152,9 +150,6 @@ class _View:
 
     def say(self, way: str, text: str) -> None:
         """Show what a way does now, or that it has ended."""
-        from korthweb_tasks.core.record import StepRecord
-        from korthweb_tasks.verify.isolation import DONE, LAME
-
         if text not in (DONE, LAME):
             self.console.note(way, text)
             return
@@ -164,7 +159,6 @@ class _View:
 
 
 def _attempts(tenants: tuple[Tenant, ...], approach: str) -> Iterator[str]:
-    from korthweb_tasks.verify.isolation import ROWS_OF
 
     yield "Nothing is contacted, made or sent. These attempts would be made for every ordered pair:"
     yield f"  {', '.join(f'{a.name} → {b.name}' for a in tenants for b in tenants if a is not b)}"
@@ -172,8 +166,6 @@ def _attempts(tenants: tuple[Tenant, ...], approach: str) -> Iterator[str]:
 
 
 def _emit(report: Report, output: str) -> None:
-    from korthweb_tasks.collections.answer import publish
-    from korthweb_tasks.report.matrix import as_text, matrix
 
     publish(report, output)
     if output != "text":

@@ -8,19 +8,27 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.collections import beforehand, simulated
-from korthweb_tasks.collections.gitops_fleet import Work, chosen, tenants_of, work
-from korthweb_tasks.collections.gitops_flux import bootstrap_of, repository_there, require_flux, with_flux
-from korthweb_tasks.collections.gitops_push import ask, asked, preview, push, tell_changes, tell_request
+from korthweb_tasks.approaches.fleet import encrypted_path
+from korthweb_tasks.approaches.gitops import databases, restart, sleeping
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import UsageError
+from korthweb_tasks.report.model import Report
+from korthweb_tasks.services import beforehand, simulated
+from korthweb_tasks.services.gitops.fleet import Work, work
+from korthweb_tasks.services.gitops.flux import bootstrap_of, repository_there, require_flux, with_flux
+from korthweb_tasks.services.gitops.follow import followed, nudging
+from korthweb_tasks.services.gitops.push import ask, asked, preview, push, tell_changes, tell_request
+from korthweb_tasks.services.gitops.repository import chosen, tenants_of
+from korthweb_tasks.services.session import report_data, summary
+from korthweb_tasks.services.shared import sound_settings, tell_following
+from korthweb_tasks.tools.flux import Flux
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from korthweb_tasks.collections.session import Session
     from korthweb_tasks.core.plan import Plan
     from korthweb_tasks.core.record import StepRecord
+    from korthweb_tasks.services.session import Session
     from korthweb_tasks.settings.parts import Tenant
 
 
@@ -45,7 +53,6 @@ def bootstrapped(session: Session, *, onto: str = "") -> None:
     if onto:
         tell_request(session, made, f"`{hints.task('gitops.bootstrap')}`")
         return
-    from korthweb_tasks.collections.gitops_follow import nudging
 
     with nullcontext() if made.in_git else nudging(session):
         report = asked(session).execute(plan)
@@ -91,8 +98,6 @@ def branch_name(session: Session, onto: str) -> None:
 
 def asleep(session: Session) -> list[Tenant]:
     """Return the tenants whose databases were put to sleep by an earlier removal."""
-    from korthweb_tasks.approaches.gitops import databases, sleeping
-
     found = sleeping(session.runner.run(databases(session.kubectl)))
     return [tenant for tenant in tenants_of(session) if tenant.namespace in found]
 
@@ -115,15 +120,11 @@ def layers(made: Work, tenants: Iterable[Tenant] | None = None) -> list[str]:
 
 def fetch(session: Session) -> None:
     """Let Flux look at the repository now."""
-    from korthweb_tasks.tools.flux import Flux
-
     session.runner.run(Flux(session.target).requested(session.settings.flux.source, str(time.time())))
 
 
 def sealed_anew(made: Work) -> list[Tenant]:
     """Return the tenants whose passwords in Git are others than before."""
-    from korthweb_tasks.approaches.fleet import encrypted_path
-
     fleet, marks = made.fleet, made.changes.files
     return [tenant for tenant in fleet.tenants if marks.get(encrypted_path(fleet.cluster, tenant)) == "M"]
 
@@ -139,11 +140,6 @@ def finish(
 
     The pods of the tenants ``again`` are started again, once Flux has applied the passwords that they are to know.
     """
-    from korthweb_tasks.approaches.gitops import restart
-    from korthweb_tasks.collections.gitops_follow import followed
-    from korthweb_tasks.collections.session import report_data, summary
-    from korthweb_tasks.report.model import Report
-
     done = tuple(records)
     told: list[StepRecord] = []
     before = max((record.end for record in done), default=0.0)
@@ -161,15 +157,12 @@ def finish(
         if session.output == "json":  # of a failure too
             session.emit({**report_data(report), "commit": revision}, "")
     session.console.line(f"{summary(every)}, commit {revision[:8]}")
-    from korthweb_tasks.collections.shared import tell_following
 
     tell_following(session, "gitops")
 
 
 def refuse_beforehand(session: Session) -> None:
     """Refuse what can't become good, before anything changes."""
-    from korthweb_tasks.collections.shared import sound_settings
-
     sound_settings(session, "gitops")
     session.contact()
     beforehand.refuse(session, "gitops", tenants_of(session))

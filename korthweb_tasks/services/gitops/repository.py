@@ -1,0 +1,119 @@
+"""Where the fleet's repository is, how it is reached, and which tenants of it a cluster has."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from korthweb_tasks import paths
+from korthweb_tasks.core import hints
+from korthweb_tasks.errors import SettingsError, UsageError
+from korthweb_tasks.files import check_trusted
+from korthweb_tasks.lab import extras
+from korthweb_tasks.run.checkout import Checkout
+from korthweb_tasks.services.lab import brought
+from korthweb_tasks.services.shared import refuse
+from korthweb_tasks.settings.soundness import reachable
+from korthweb_tasks.tools.git import Remote
+
+if TYPE_CHECKING:
+    from korthweb_tasks.services.session import Session
+    from korthweb_tasks.settings.parts import Tenant
+
+LAB, EXTRA = "lab", "gitops"
+_FOLDER = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+
+
+class NotInLab(UsageError):
+    """The lab has not been given what its settings take from there."""
+
+
+def folder_of(session: Session) -> str:
+    """Return the name of the cluster's folder below clusters/; raises SettingsError for one that is no folder's."""
+    name = session.settings.gitops.cluster or session.ref.name
+    if not _FOLDER.fullmatch(name):
+        raise SettingsError(f"{name!r} can't be the name of a folder", hint="gitops.cluster in korthweb.yaml: a name")
+    return name
+
+
+def tenants_of(session: Session) -> tuple[Tenant, ...]:
+    """Return the tenants that run on the cluster; raises SettingsError for a name that is none."""
+    wanted, everybody = session.ref.settings.tenants, session.settings.tenants
+    if wanted is None:
+        return everybody
+    names = {tenant.name.lower(): tenant for tenant in everybody}
+    if unknown := [name for name in wanted if name.lower() not in names]:
+        text = f"clusters.{session.ref.name}.tenants: there is no tenant {unknown[0]}"
+        raise SettingsError(text, hint=f"there are: {', '.join(tenant.name for tenant in everybody)}")
+    return tuple(names[name.lower()] for name in wanted)
+
+
+def chosen(session: Session) -> tuple[Tenant, ...]:
+    """Return those of the cluster's tenants that the task is about: --tenant's, else all."""
+    here = tenants_of(session)
+    picked = [tenant for tenant in session.tenants if tenant in here]
+    if not picked and session.tenant_flag:
+        raise UsageError(f"{session.tenant_flag} does not run on {session.ref.name}", hint="clusters.*.tenants")
+    return tuple(picked)
+
+
+def remote(session: Session, *, bring: bool = False) -> Remote:
+    """Return the fleet repository and how it is reached; a lab's own Git server is brought where that may be.
+
+    Raises SettingsError for what is missing, NotInLab.
+    """
+    given = session.settings.gitops
+    refuse(session, reachable)
+    if given.url == LAB:
+        lab = lab_of(session, "gitops.url")
+        if (access := extras.git_access(lab)) is None:
+            bring_to(session, lab, bring, "Git server")
+            access = extras.git_access(lab)
+        if access is None:
+            raise NotInLab(f"the lab '{lab}' has no Git server", hint=hints.task("lab.up", name=lab, with_=EXTRA))
+        return Remote(access.url, given.branch, access.username, access.password, str(access.ca_file))
+    url = given.url or ""
+    password = session.secrets.git_password(given.provider) if url.startswith("https://") else None
+    return Remote(
+        url,
+        given.branch,
+        given.username,
+        password,
+        ca_file=full_path(given.ca_file, "gitops.ca_file"),
+        private_key=full_path(given.private_key, "gitops.private_key"),
+    )
+
+
+def checkout_of(session: Session, where: Remote, onto: str = "") -> Checkout:
+    """Return korthweb's own checkout of the repository."""
+    return Checkout(session.runner, where, paths.work_dir() / "fleet", onto)
+
+
+def bring_to(session: Session, lab: str, bring: bool, what: str) -> None:
+    """Give a lab what the approach needs, where that may be; else raise NotInLab."""
+    if not bring:
+        raise NotInLab(f"the lab '{lab}' has no {what} yet", hint=hints.task("lab.up", name=lab, with_=EXTRA))
+
+    brought(session, lab, EXTRA)
+
+
+def lab_of(session: Session, key: str) -> str:
+    """Return the name of the session's lab; raises UsageError where ``key`` says lab and the cluster is none."""
+    if lab := session.ref.lab:
+        return lab
+    context = session.ref.target.context
+    raise UsageError(f"{key} is lab, but {context} is no lab", hint=f"{key} in korthweb.yaml: an address of one's own")
+
+
+def full_path(given: str | None, key: str) -> str:
+    """Return the full path of a file of the settings; raises SettingsError where it is not there."""
+    if not given:
+        return ""
+
+    path = paths.project_dir() / Path(given).expanduser()
+    check_trusted(path)
+    path = path.resolve()
+    if not path.is_file():
+        raise SettingsError(f"{key}: there is no file {path}", hint=f"{key} in korthweb.yaml")
+    return str(path)
