@@ -21,14 +21,14 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from korthweb_tasks.approaches.common import Artifacts
-from korthweb_tasks.approaches.fleet import ChartAt, Fleet
-from korthweb_tasks.approaches.flux_nudges import nudges
-from korthweb_tasks.approaches.flux_objects import Objects
-from korthweb_tasks.approaches.flux_tree import build
+from korthweb_tasks.approaches.gitops.fleet import ChartAt, Fleet
+from korthweb_tasks.approaches.shared.common import Artifacts
 from korthweb_tasks.core.render import parse
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.core.tree import Ref
+from korthweb_tasks.flux.nudges import nudges
+from korthweb_tasks.flux.objects import Objects
+from korthweb_tasks.flux.tree import build
 from korthweb_tasks.provision.building import build as built
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.feed import Feed, Lost

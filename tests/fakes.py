@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from korthweb_tasks import services
-from korthweb_tasks.approaches.components import HELM_RELEASES, MARK, SOURCES, WEBHOOKS, WORKLOADS
-from korthweb_tasks.approaches.contents import USUAL_KINDS
-from korthweb_tasks.approaches.ownership import RECORD, Record
+from korthweb_tasks.approaches.shared.components import HELM_RELEASES, MARK, SOURCES, WEBHOOKS, WORKLOADS
+from korthweb_tasks.approaches.shared.contents import USUAL_KINDS
+from korthweb_tasks.approaches.shared.ownership import RECORD, Record
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.run.runner import failure
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from korthweb_tasks.approaches.common import Artifacts
-from korthweb_tasks.approaches.fleet import ChartAt, Fleet
+from korthweb_tasks.approaches.gitops.fleet import ChartAt, Fleet
+from korthweb_tasks.approaches.shared.common import Artifacts
 from korthweb_tasks.core.render import parse
 from korthweb_tasks.settings.model import Settings
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from korthweb_tasks.approaches.common import Artifacts
-from korthweb_tasks.approaches.helm_values import values
-from korthweb_tasks.approaches.manifests import Manifests
-from korthweb_tasks.approaches.rendering import rendered
+from korthweb_tasks.approaches.helm.values import values
+from korthweb_tasks.approaches.manual.manifests import Manifests
+from korthweb_tasks.approaches.manual.render import rendered
+from korthweb_tasks.approaches.shared.common import Artifacts
 from korthweb_tasks.core.render import parse
 from korthweb_tasks.provision import builder
 from korthweb_tasks.provision.charts import staged

@@ -9,9 +9,9 @@ from korthweb_tasks.collections.flags import task
 from korthweb_tasks.core import hints
 
 if TYPE_CHECKING:
-    from korthweb_tasks.approaches.flux_objects import Objects
     from korthweb_tasks.core.record import StepRecord
     from korthweb_tasks.core.tree import Node, Ref, Tree
+    from korthweb_tasks.flux.objects import Objects
     from korthweb_tasks.services.session import Session
 
 #: the word for everything
@@ -21,9 +21,9 @@ ALL = "all"
 @task(example="inv gitops.status --tenant BHC", changes=False)
 def status(session: Session) -> None:
     """Show everything that Flux looks after as a tree; exit code 0 when all of it is ready, else 7."""
-    from korthweb_tasks.approaches.flux_text import as_data, as_text
-    from korthweb_tasks.approaches.flux_tree import build
     from korthweb_tasks.errors import NotReady
+    from korthweb_tasks.flux.text import as_data, as_text
+    from korthweb_tasks.flux.tree import build
 
     session.contact()
     objects = _looked(session)
@@ -111,9 +111,9 @@ def explain(session: Session, name: str) -> None:
     """Say why something is not ready: the deepest cause first, the way to it, and the command that shows more."""
     from dataclasses import replace
 
-    from korthweb_tasks.approaches.flux_cause import Causes, rank
-    from korthweb_tasks.approaches.flux_text import NAMED, cause_data, distinct, explanation
     from korthweb_tasks.errors import NotReady
+    from korthweb_tasks.flux.cause import Causes, rank
+    from korthweb_tasks.flux.text import NAMED, cause_data, distinct, explanation
 
     session.contact()
     objects = _looked(session)
@@ -189,7 +189,7 @@ def _looked(session: Session) -> Objects:
 
 def _meant(session: Session, objects: Objects, word: str) -> list[Ref]:
     """Return the objects that a word means; raises UsageError for one that means nothing."""
-    from korthweb_tasks.approaches.flux_text import meant, names
+    from korthweb_tasks.flux.text import meant, names
     from korthweb_tasks.settings.words import unknown
 
     found = meant(objects, word, [tenant.name for tenant in session.settings.tenants])
@@ -200,7 +200,7 @@ def _meant(session: Session, objects: Objects, word: str) -> list[Ref]:
 
 
 def _of_tenants(session: Session, objects: Objects) -> list[Ref]:
-    from korthweb_tasks.approaches.flux_text import of_tenant
+    from korthweb_tasks.flux.text import of_tenant
 
     return [ref for tenant in session.tenants for ref in of_tenant(objects, tenant.name)]
 

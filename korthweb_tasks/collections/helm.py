@@ -9,8 +9,8 @@ from korthweb_tasks.collections.flags import task
 from korthweb_tasks.core import hints
 
 if TYPE_CHECKING:
-    from korthweb_tasks.approaches.helm import Builder
-    from korthweb_tasks.approaches.release_diff import Change
+    from korthweb_tasks.approaches.helm.diff import Change
+    from korthweb_tasks.approaches.helm.plan import Builder
     from korthweb_tasks.provision.charts import Staged
     from korthweb_tasks.report.model import Report
     from korthweb_tasks.services.session import Session
@@ -46,7 +46,7 @@ def dependencies(session: Session) -> None:
 @task(example="inv helm.lint --tenant BHC", offline=True, changes=False, without=("timeout",))
 def lint(session: Session) -> None:
     """Check the chart with each tenant's values, strictly: templates, schema, what the chart itself refuses."""
-    from korthweb_tasks.approaches.helm_values import values
+    from korthweb_tasks.approaches.helm.values import values
     from korthweb_tasks.tools.helm import chart_command
 
     made = _staged(session)
@@ -61,9 +61,9 @@ def lint(session: Session) -> None:
 @task(example="inv helm.template --tenant BHC", offline=True, changes=False, without=("timeout",))
 def template(session: Session) -> None:
     """Show what the chart makes of the settings, without a cluster; the contents of Secrets are masked."""
-    from korthweb_tasks.approaches.helm import RELEASE
-    from korthweb_tasks.approaches.helm_values import values
-    from korthweb_tasks.approaches.release_diff import masked_text
+    from korthweb_tasks.approaches.helm.diff import masked_text
+    from korthweb_tasks.approaches.helm.plan import RELEASE
+    from korthweb_tasks.approaches.helm.values import values
     from korthweb_tasks.core.render import parse
     from korthweb_tasks.tools.helm import chart_command
 
@@ -105,7 +105,7 @@ def deploy(session: Session) -> Report:
 @task(example="inv helm.test --tenant BHC")
 def test(session: Session) -> None:
     """Run the chart's own test in the cluster: HTTPS with and without a password, TLS for DICOM, C-ECHO."""
-    from korthweb_tasks.approaches.helm import RELEASE, tidied
+    from korthweb_tasks.approaches.helm.plan import RELEASE, tidied
     from korthweb_tasks.errors import StepFailed
     from korthweb_tasks.run.guard import allow
     from korthweb_tasks.tools.helm import Helm
@@ -143,7 +143,7 @@ def status(session: Session) -> None:
 @task(example="inv helm.history --tenant BHC", changes=False)
 def history(session: Session) -> None:
     """Show the revisions of each release, for helm.rollback."""
-    from korthweb_tasks.approaches.status import table
+    from korthweb_tasks.approaches.shared.status import table
     from korthweb_tasks.services.helm import revisions
 
     session.contact()
@@ -159,7 +159,7 @@ def history(session: Session) -> None:
 )
 def rollback(session: Session, revision: int = 0) -> Report:
     """Go back to an earlier revision of one tenant's release; images, passwords and certificates stay."""
-    from korthweb_tasks.approaches.helm import Builder, ChartAt
+    from korthweb_tasks.approaches.helm.plan import Builder, ChartAt
     from korthweb_tasks.errors import UsageError
     from korthweb_tasks.services.helm import refuse_revision
     from korthweb_tasks.services.ownership import refuse_others
@@ -221,7 +221,7 @@ def credentials(session: Session, show: bool = False) -> None:
 )
 def destroy(session: Session, volumes: bool = False) -> Report:
     """Remove each tenant's release, passwords and certificates; the volume with the images stays unless --volumes."""
-    from korthweb_tasks.approaches.helm import Builder, ChartAt
+    from korthweb_tasks.approaches.helm.plan import Builder, ChartAt
     from korthweb_tasks.services import ownership as owning
 
     builder = Builder(session.settings, session.target, session.secrets, ChartAt("", ""))
@@ -247,8 +247,8 @@ def deployed(session: Session) -> Report:
 
 
 def _changes(session: Session, builder: Builder, tenant: Tenant) -> list[Change]:
-    from korthweb_tasks.approaches.helm import RELEASE
-    from korthweb_tasks.approaches.release_diff import Change, changes
+    from korthweb_tasks.approaches.helm.diff import Change, changes
+    from korthweb_tasks.approaches.helm.plan import RELEASE
 
     before = session.runner.run(builder.helm.manifest(RELEASE, namespace=tenant.namespace))
     if before.code != 0:
@@ -258,7 +258,7 @@ def _changes(session: Session, builder: Builder, tenant: Tenant) -> list[Change]
 
 
 def _builder(session: Session, *, bring: bool = False) -> Builder:
-    from korthweb_tasks.approaches.helm import Builder
+    from korthweb_tasks.approaches.helm.plan import Builder
     from korthweb_tasks.services.helm import chart_at
     from korthweb_tasks.services.shared import sound_settings
 

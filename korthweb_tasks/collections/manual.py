@@ -8,9 +8,9 @@ from korthweb_tasks.collections.flags import task
 from korthweb_tasks.core import hints
 
 if TYPE_CHECKING:
-    from korthweb_tasks.approaches.checks import Finding
-    from korthweb_tasks.approaches.common import Artifacts
-    from korthweb_tasks.approaches.manifests import Manifests
+    from korthweb_tasks.approaches.manual.manifests import Manifests
+    from korthweb_tasks.approaches.shared.checks import Finding
+    from korthweb_tasks.approaches.shared.common import Artifacts
     from korthweb_tasks.core.plan import Plan
     from korthweb_tasks.report.model import Report
     from korthweb_tasks.services.session import Session
@@ -88,8 +88,8 @@ def deploy(session: Session) -> Report:
 @task(example="inv manual.status --tenant BHC --output json", changes=False)
 def status(session: Session) -> None:
     """Show what is there of a deployment, and how it is; exit code 0 when all of it is ready, else 7."""
-    from korthweb_tasks.approaches import status as reading
-    from korthweb_tasks.approaches.common import answered
+    from korthweb_tasks.approaches.shared import status as reading
+    from korthweb_tasks.approaches.shared.common import answered
     from korthweb_tasks.services.shared import side_by_side, tell_rows
     from korthweb_tasks.tools.kubectl import items
 
@@ -108,7 +108,7 @@ def status(session: Session) -> None:
 @task(example="inv manual.diff --context hospital-a", changes=False)
 def diff(session: Session) -> None:
     """Show what a deployment would change, by the server's own reckoning; exit code 9 where it is something."""
-    from korthweb_tasks.approaches.differences import differences
+    from korthweb_tasks.approaches.shared.differences import differences
     from korthweb_tasks.errors import Differs
 
     session.contact()
@@ -127,7 +127,7 @@ def diff(session: Session) -> None:
 )
 def render(session: Session, out: str) -> None:
     """Write plain manifests that kubectl apply takes, numbered in their order; no password is in them."""
-    from korthweb_tasks.approaches.rendering import rendered
+    from korthweb_tasks.approaches.manual.render import rendered
     from korthweb_tasks.services.shared import sound_settings, written
 
     sound_settings(session, "manual")
@@ -153,8 +153,8 @@ def credentials(session: Session, show: bool = False) -> None:
 )
 def destroy(session: Session, volumes: bool = False) -> Report:
     """Remove a deployment in reverse order; volumes and their passwords are kept unless --volumes."""
-    from korthweb_tasks.approaches.ownership import groups_of
-    from korthweb_tasks.approaches.removal import SHARED, build_removal
+    from korthweb_tasks.approaches.manual.removal import SHARED, build_removal
+    from korthweb_tasks.approaches.shared.ownership import groups_of
     from korthweb_tasks.services import ownership as owning
 
     session.contact()
@@ -189,7 +189,7 @@ def deployed(session: Session) -> Report:
 
 def _execute(session: Session, title: str, *kinds: str) -> Report:
     """Apply the part of the plan whose steps are of these kinds (``orthanc:`` means that of each tenant)."""
-    from korthweb_tasks.approaches.order import outside, require
+    from korthweb_tasks.approaches.manual.prerequisites import outside, require
     from korthweb_tasks.services import beforehand, simulated
 
     session.contact()
@@ -204,7 +204,7 @@ def _execute(session: Session, title: str, *kinds: str) -> Report:
 
 
 def _plan(session: Session) -> Plan:
-    from korthweb_tasks.approaches.manual import build
+    from korthweb_tasks.approaches.manual.plan import build
     from korthweb_tasks.services.shared import sound_settings
 
     sound_settings(session, "manual")
@@ -212,14 +212,14 @@ def _plan(session: Session) -> Plan:
 
 
 def _manifests(session: Session) -> Manifests:
-    from korthweb_tasks.approaches.manifests import Manifests
+    from korthweb_tasks.approaches.manual.manifests import Manifests
 
     return Manifests(session.settings, session.secrets, _artifacts(session))
 
 
 def _artifacts(session: Session) -> Artifacts:
     """Read the artifacts; a chart of the lab is put together where the settings ask for it."""
-    from korthweb_tasks.approaches.common import Artifacts
+    from korthweb_tasks.approaches.shared.common import Artifacts
     from korthweb_tasks.paths import artifacts_dir
 
     chart = session.settings.charts["cert-manager"]
@@ -233,7 +233,7 @@ def _artifacts(session: Session) -> Artifacts:
 
 def findings(session: Session) -> list[Finding]:
     """Return what manual.check says: tools, numbers, the cluster, the chart."""
-    from korthweb_tasks.approaches import checks, pod_security
+    from korthweb_tasks.approaches.shared import checks, pod_security
     from korthweb_tasks.services import beforehand
     from korthweb_tasks.services.components import component_findings
     from korthweb_tasks.services.shared import answers, settings_finding, tool

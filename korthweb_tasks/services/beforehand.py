@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from korthweb_tasks.approaches.checks import Finding
-from korthweb_tasks.approaches.credentials import Credentials, refuse_weak, table
-from korthweb_tasks.approaches.gitops_secrets import FleetCredentials
-from korthweb_tasks.approaches.helm import Builder, ChartAt
-from korthweb_tasks.approaches.helm_values import brought_secrets, password_keys, values
+from korthweb_tasks.approaches.gitops.secrets import FleetCredentials
+from korthweb_tasks.approaches.helm.plan import Builder, ChartAt
+from korthweb_tasks.approaches.helm.values import brought_secrets, password_keys, values
+from korthweb_tasks.approaches.shared.checks import Finding
+from korthweb_tasks.approaches.shared.credentials import Credentials, refuse_weak, table
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import KorthwebError, SettingsError
 from korthweb_tasks.services import components as component_parts

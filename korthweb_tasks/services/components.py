@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.approaches.checks import Finding
-from korthweb_tasks.approaches.common import CERT_MANAGER, ISTIO, OBSERVABILITY
-from korthweb_tasks.approaches.component_checks import Wanted, findings, refuse
-from korthweb_tasks.approaches.components import questions, survey
-from korthweb_tasks.approaches.gitops import CNPG
-from korthweb_tasks.approaches.helm_values import entry_points, needed_operators, own_traefik, routed
+from korthweb_tasks.approaches.gitops.plan import CNPG
+from korthweb_tasks.approaches.helm.values import entry_points, needed_operators, own_traefik, routed
+from korthweb_tasks.approaches.shared.checks import Finding
+from korthweb_tasks.approaches.shared.common import CERT_MANAGER, ISTIO, OBSERVABILITY
+from korthweb_tasks.approaches.shared.component_checks import Wanted, findings, refuse
+from korthweb_tasks.approaches.shared.components import questions, survey
 from korthweb_tasks.errors import KorthwebError, last_line
 from korthweb_tasks.services import ownership as owning
 from korthweb_tasks.services.gitops.repository import folder_of, remote

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from korthweb_tasks.approaches import addresses, pod_security
-from korthweb_tasks.approaches.checks import Check, Finding, kubernetes
-from korthweb_tasks.approaches.helm import RELEASE, SELECTOR, TRAEFIK, ChartAt
-from korthweb_tasks.approaches.helm_values import (
+from korthweb_tasks.approaches.helm.plan import RELEASE, SELECTOR, TRAEFIK, ChartAt
+from korthweb_tasks.approaches.helm.values import (
     own_traefik,
     refusal,
     site_values,
     values,
 )
-from korthweb_tasks.approaches.status import Row, rows
+from korthweb_tasks.approaches.shared import addresses, pod_security
+from korthweb_tasks.approaches.shared.checks import Check, Finding, kubernetes
+from korthweb_tasks.approaches.shared.status import Row, rows
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import KorthwebError, SettingsError, UsageError
 from korthweb_tasks.files import output
@@ -36,7 +36,7 @@ from korthweb_tasks.tools.helm import rows as releases
 from korthweb_tasks.tools.kubectl import items
 
 if TYPE_CHECKING:
-    from korthweb_tasks.approaches.helm import Builder
+    from korthweb_tasks.approaches.helm.plan import Builder
     from korthweb_tasks.provision.charts import Staged
     from korthweb_tasks.services.session import Session
     from korthweb_tasks.settings.parts import Tenant

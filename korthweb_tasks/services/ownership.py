@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.approaches import ownership as own
-from korthweb_tasks.approaches.blind import blind, extensions
-from korthweb_tasks.approaches.checks import Finding
-from korthweb_tasks.approaches.contents import (
+from korthweb_tasks.approaches.shared import ownership as own
+from korthweb_tasks.approaches.shared.blind import blind, extensions
+from korthweb_tasks.approaches.shared.checks import Finding
+from korthweb_tasks.approaches.shared.contents import (
     USUAL_KINDS,
     contents,
     foreign,
@@ -19,8 +19,8 @@ from korthweb_tasks.approaches.contents import (
     read_kinds,
     told_apart,
 )
-from korthweb_tasks.approaches.layers import Layers, applied_by, question
-from korthweb_tasks.approaches.ownership import (
+from korthweb_tasks.approaches.shared.layers import Layers, applied_by, question
+from korthweb_tasks.approaches.shared.ownership import (
     Place,
     fate,
     foreign_in_shared,
@@ -35,8 +35,8 @@ from korthweb_tasks.tools.helm import Helm, chart_name, rows
 from korthweb_tasks.tools.kubectl import items
 
 if TYPE_CHECKING:
-    from korthweb_tasks.approaches.contents import Item
-    from korthweb_tasks.approaches.ownership import Fate
+    from korthweb_tasks.approaches.shared.contents import Item
+    from korthweb_tasks.approaches.shared.ownership import Fate
     from korthweb_tasks.services.session import Session
     from korthweb_tasks.settings.parts import Tenant
     from korthweb_tasks.tools.kubectl import Object

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from korthweb_tasks.approaches.checks import Finding
-from korthweb_tasks.approaches.credentials import logins
-from korthweb_tasks.approaches.status import WELL, table
+from korthweb_tasks.approaches.shared.checks import Finding
+from korthweb_tasks.approaches.shared.credentials import logins
+from korthweb_tasks.approaches.shared.status import WELL, table
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import KorthwebError, NotReady, StepFailed
 from korthweb_tasks.files import output
@@ -18,8 +18,8 @@ from korthweb_tasks.settings.load import refusal
 from korthweb_tasks.settings.soundness import faults
 
 if TYPE_CHECKING:
-    from korthweb_tasks.approaches.checks import Check as Question
-    from korthweb_tasks.approaches.status import Row
+    from korthweb_tasks.approaches.shared.checks import Check as Question
+    from korthweb_tasks.approaches.shared.status import Row
     from korthweb_tasks.provision.tools import Located
     from korthweb_tasks.services.session import Session
     from korthweb_tasks.settings.soundness import Check

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from korthweb_tasks.approaches.fleet import Fleet
+from korthweb_tasks.approaches.gitops.fleet import Fleet
 from korthweb_tasks.core.render import parse
 from tests.applied import Kubectl
 from tests.fleet_share import SETTINGS, fleet

@@ -17,14 +17,14 @@ from typing import Any
 
 import pytest
 
-from korthweb_tasks.approaches.flux_cause import Causes
-from korthweb_tasks.approaches.flux_nudges import nudges
-from korthweb_tasks.approaches.flux_objects import Objects
-from korthweb_tasks.approaches.flux_tree import build
 from korthweb_tasks.core.record import StepRecord
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.core.tree import Cause, Ref
 from korthweb_tasks.errors import NotReady
+from korthweb_tasks.flux.cause import Causes
+from korthweb_tasks.flux.nudges import nudges
+from korthweb_tasks.flux.objects import Objects
+from korthweb_tasks.flux.tree import build
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.feed import Feed
 from korthweb_tasks.run.follow import Follow, Goal, Nudger

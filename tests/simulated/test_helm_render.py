@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import yaml
 
-from korthweb_tasks.approaches.helm_values import site_values, values
-from korthweb_tasks.approaches.release_diff import changes, masked_text
+from korthweb_tasks.approaches.helm.diff import changes, masked_text
+from korthweb_tasks.approaches.helm.values import site_values, values
 from korthweb_tasks.core.render import as_yaml, parse
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.provision import builder

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from korthweb_tasks.approaches.flux_cause import Causes
-from korthweb_tasks.approaches.flux_messages import build_fault, clean
-from korthweb_tasks.approaches.flux_objects import Objects
-from korthweb_tasks.approaches.flux_state import RACE, STAYS
 from korthweb_tasks.core.tree import Cause, Ref
 from korthweb_tasks.core.webhooks import GRACE
+from korthweb_tasks.flux.cause import Causes
+from korthweb_tasks.flux.messages import build_fault, clean
+from korthweb_tasks.flux.objects import Objects
+from korthweb_tasks.flux.state import RACE, STAYS
 from tests.flux_doubles.objects import (
     NEW,
     OLD,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from korthweb_tasks.approaches import flux_log
-from korthweb_tasks.approaches.flux_nudges import nudges
-from korthweb_tasks.approaches.flux_objects import Objects, inventory
-from korthweb_tasks.approaches.flux_text import as_data, as_text, distinct, explanation, meant
-from korthweb_tasks.approaches.flux_tree import build
 from korthweb_tasks.core.tree import Cause, Ref
+from korthweb_tasks.flux import log as flux_log
+from korthweb_tasks.flux.nudges import nudges
+from korthweb_tasks.flux.objects import Objects, inventory
+from korthweb_tasks.flux.text import as_data, as_text, distinct, explanation, meant
+from korthweb_tasks.flux.tree import build
 from tests.flux_doubles.objects import (
     NEW,
     OLD,

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from korthweb_tasks.approaches.flux_nudges import nudges
-from korthweb_tasks.approaches.flux_objects import Objects, ref_of
-from korthweb_tasks.approaches.flux_tree import build
 from korthweb_tasks.core.tree import Nudge, Object, Ref, Tree
 from korthweb_tasks.errors import Interrupted, NotReady
+from korthweb_tasks.flux.nudges import nudges
+from korthweb_tasks.flux.objects import Objects, ref_of
+from korthweb_tasks.flux.tree import build
 from korthweb_tasks.run import follow as following
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.feed import Change, Lost

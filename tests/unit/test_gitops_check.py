@@ -9,8 +9,8 @@ from typing import Any
 import invoke
 import pytest
 
-from korthweb_tasks.approaches.checks import Finding
-from korthweb_tasks.approaches.fleet import ChartAt
+from korthweb_tasks.approaches.gitops.fleet import ChartAt
+from korthweb_tasks.approaches.shared.checks import Finding
 from korthweb_tasks.collections import gitops
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.errors import KorthwebError

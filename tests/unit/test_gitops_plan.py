@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from korthweb_tasks.approaches.gitops import PATCHED, UNHEALTHY, Bootstrap, repository
-from korthweb_tasks.approaches.gitops_checks import images, quota
-from korthweb_tasks.approaches.gitops_secrets import FleetCredentials, users_secret
-from korthweb_tasks.approaches.ownership import RECORD, Record
+from korthweb_tasks.approaches.gitops.checks import images, quota
+from korthweb_tasks.approaches.gitops.plan import PATCHED, UNHEALTHY, Bootstrap, repository
+from korthweb_tasks.approaches.gitops.secrets import FleetCredentials, users_secret
+from korthweb_tasks.approaches.shared.ownership import RECORD, Record
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.plan import Step
 from korthweb_tasks.core.target import Target

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from korthweb_tasks.approaches.gitops_abandoned import Abandoned
-from korthweb_tasks.approaches.gitops_removal import Home, Remover, alive, homes, left_definitions
-from korthweb_tasks.approaches.ownership import RECORD, STAYS, Fate, Record
+from korthweb_tasks.approaches.gitops.abandoned import Abandoned
+from korthweb_tasks.approaches.gitops.removal import Home, Remover, alive, homes, left_definitions
+from korthweb_tasks.approaches.shared.ownership import RECORD, STAYS, Fate, Record
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.plan import Gone, Plan, Step
 from korthweb_tasks.core.target import Target

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from korthweb_tasks.approaches.release_diff import changes, masked_text
+from korthweb_tasks.approaches.helm.diff import changes, masked_text
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import UsageError

@@ -10,7 +10,7 @@ import invoke
 import pytest
 
 from korthweb_tasks import paths
-from korthweb_tasks.approaches.helm import ChartAt
+from korthweb_tasks.approaches.helm.plan import ChartAt
 from korthweb_tasks.collections import helm
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.errors import KorthwebError

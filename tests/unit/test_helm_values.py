@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from bench.chart_readme import described, updated
-from korthweb_tasks.approaches.helm import Builder, ChartAt
-from korthweb_tasks.approaches.helm_values import brought_secrets, own_traefik, refusal, site_values, values
-from korthweb_tasks.approaches.ownership import RECORD, Fate, Record
+from korthweb_tasks.approaches.helm.plan import Builder, ChartAt
+from korthweb_tasks.approaches.helm.values import brought_secrets, own_traefik, refusal, site_values, values
+from korthweb_tasks.approaches.shared.ownership import RECORD, Fate, Record
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.plan import Ready
 from korthweb_tasks.core.target import Target

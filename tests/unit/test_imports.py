@@ -21,19 +21,20 @@ MAY: dict[str, set[str]] = {
     "core": {"errors"},
     "tools": {"core", "errors"},
     "settings": {"core", "errors", "paths", "files"},
-    "approaches": {"settings", "tools", "core", "errors", "paths", "files"},
+    "approaches": {"flux", "settings", "tools", "core", "errors", "paths", "files"},
+    "flux": {"tools", "core", "errors"},
     "report": {"core", "errors", "paths", "files"},
-    "run": {"settings", "report", "tools", "core", "errors", "paths", "files"},
+    "run": {"flux", "settings", "report", "tools", "core", "errors", "paths", "files"},
     "verify": {"report", "run", "settings", "tools", "core", "errors", "paths", "files"},
     "provision": {"run", "settings", "tools", "core", "errors", "paths", "files"},
     "lab": {"provision", "run", "settings", "tools", "core", "errors", "paths", "files"},
     "services": {
-        "approaches", "run", "verify", "lab", "report", "provision", "settings", "tools", "core", "errors", "paths",
-        "files",
+        "approaches", "flux", "run", "verify", "lab", "report", "provision", "settings", "tools", "core", "errors",
+        "paths", "files",
     },
     "collections": {
-        "services", "approaches", "run", "verify", "lab", "report", "provision", "settings", "tools", "core", "errors",
-        "paths", "files",
+        "services", "approaches", "flux", "run", "verify", "lab", "report", "provision", "settings", "tools", "core",
+        "errors", "paths", "files",
     },
     "main": {"collections", "run", "core", "errors"},
 }  # fmt: skip
@@ -50,7 +51,7 @@ ONLY: dict[str, tuple[str, ...]] = {
 LATE = frozenset({"fabric", "pynetdicom", "pydicom", "jinja2", "httpx", "cryptography", "rich", "pydantic", "yaml"})
 
 #: rooms that neither start processes nor open connections nor read the clock
-PURE = ("core", "tools", "approaches")
+PURE = ("core", "tools", "flux", "approaches")
 EFFECTS = frozenset({"subprocess", "socket", "http", "urllib", "httpx", "time", "threading", "asyncio", "ssl"})
 
 # hosts of package registries, in pieces so that this file does not name them

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
-from korthweb_tasks.approaches.common import Artifacts, fingerprint
-from korthweb_tasks.approaches.manifests import Manifests
-from korthweb_tasks.approaches.rendering import rendered
+from korthweb_tasks.approaches.manual.manifests import Manifests
+from korthweb_tasks.approaches.manual.render import rendered
+from korthweb_tasks.approaches.shared.common import Artifacts, fingerprint
 from korthweb_tasks.core.render import RenderError, Templates, parse
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.secrets import Secrets, secret_name

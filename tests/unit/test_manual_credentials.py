@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from korthweb_tasks.approaches.credentials import Credentials, generated, logins, secret
+from korthweb_tasks.approaches.shared.credentials import Credentials, generated, logins, secret
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.settings.model import Settings

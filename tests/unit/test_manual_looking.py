@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from korthweb_tasks.approaches import checks, status
-from korthweb_tasks.approaches.differences import differences, readable
+from korthweb_tasks.approaches.shared import checks, status
+from korthweb_tasks.approaches.shared.differences import differences, readable
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.plan import Fact, Plan, Step
 from korthweb_tasks.core.target import Target

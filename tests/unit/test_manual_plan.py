@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from korthweb_tasks.approaches.common import Artifacts
-from korthweb_tasks.approaches.manifests import Manifests
-from korthweb_tasks.approaches.manual import build, job_did_not_fail, steps_of
-from korthweb_tasks.approaches.order import outside, require
-from korthweb_tasks.approaches.ownership import standing
+from korthweb_tasks.approaches.manual.manifests import Manifests
+from korthweb_tasks.approaches.manual.plan import build, job_did_not_fail, steps_of
+from korthweb_tasks.approaches.manual.prerequisites import outside, require
+from korthweb_tasks.approaches.shared.common import Artifacts
+from korthweb_tasks.approaches.shared.ownership import standing
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.plan import Plan, Ready, Serving, Step
 from korthweb_tasks.core.target import Target

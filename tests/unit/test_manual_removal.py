@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from korthweb_tasks.approaches.common import Artifacts
-from korthweb_tasks.approaches.ownership import RECORD, STAYS, Fate, Record
-from korthweb_tasks.approaches.removal import build_removal, custom
+from korthweb_tasks.approaches.manual.removal import build_removal, custom
+from korthweb_tasks.approaches.shared.common import Artifacts
+from korthweb_tasks.approaches.shared.ownership import RECORD, STAYS, Fate, Record
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.plan import Plan, Step
 from korthweb_tasks.core.target import Target

@@ -98,7 +98,7 @@ def test_address_of_a_service_without_status() -> None:
 
 
 def test_the_table_has_the_names_of_the_approach() -> None:
-    from korthweb_tasks.approaches import common
+    from korthweb_tasks.approaches.shared import common
 
     manual = LOOKUPS["manual"]
     assert manual.ingress == (common.ISTIO, common.GATEWAY)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from korthweb_tasks.approaches import addresses, pod_security
-from korthweb_tasks.approaches.checks import Finding, from_settings
-from korthweb_tasks.approaches.fleet_parts import PARTS
-from korthweb_tasks.approaches.gitops_checks import for_cluster, images, quota
+from korthweb_tasks.approaches.gitops.checks import for_cluster, images, quota
+from korthweb_tasks.approaches.gitops.fleet_parts import PARTS
+from korthweb_tasks.approaches.shared import addresses, pod_security
+from korthweb_tasks.approaches.shared.checks import Finding, from_settings
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.errors import KorthwebError, last_line
@@ -26,7 +26,7 @@ from korthweb_tasks.tools.helm import show
 if TYPE_CHECKING:
     import httpx
 
-    from korthweb_tasks.approaches.checks import Check
+    from korthweb_tasks.approaches.shared.checks import Check
     from korthweb_tasks.services.session import Session
 
 

@@ -8,8 +8,8 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.approaches.fleet import encrypted_path
-from korthweb_tasks.approaches.gitops import databases, restart, sleeping
+from korthweb_tasks.approaches.gitops.fleet import encrypted_path
+from korthweb_tasks.approaches.gitops.plan import databases, restart, sleeping
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import UsageError
 from korthweb_tasks.report.model import Report

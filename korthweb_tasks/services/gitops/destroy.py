@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.approaches.gitops_abandoned import Abandoned
-from korthweb_tasks.approaches.gitops_removal import (
+from korthweb_tasks.approaches.gitops.abandoned import Abandoned
+from korthweb_tasks.approaches.gitops.removal import (
     COMPONENTS_SHARED,
     SHARED,
     Remover,
@@ -19,8 +19,8 @@ from korthweb_tasks.approaches.gitops_removal import (
     leftovers,
     releases_of,
 )
-from korthweb_tasks.approaches.layers import Layers
-from korthweb_tasks.approaches.ownership import groups_of
+from korthweb_tasks.approaches.shared.layers import Layers
+from korthweb_tasks.approaches.shared.ownership import groups_of
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import GuardRefused
 from korthweb_tasks.services import ownership as owning
@@ -28,8 +28,8 @@ from korthweb_tasks.services.session import report_data
 from korthweb_tasks.tools.kubectl import items
 
 if TYPE_CHECKING:
-    from korthweb_tasks.approaches.gitops_removal import Home
-    from korthweb_tasks.approaches.ownership import Fate
+    from korthweb_tasks.approaches.gitops.removal import Home
+    from korthweb_tasks.approaches.shared.ownership import Fate
     from korthweb_tasks.core.flux_home import FluxHome
     from korthweb_tasks.report.model import Report
     from korthweb_tasks.services.session import Session

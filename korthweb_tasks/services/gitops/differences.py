@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from korthweb_tasks.approaches.layers import KUSTOMIZATIONS
+from korthweb_tasks.approaches.shared.layers import KUSTOMIZATIONS
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import CommandFailed, Differs
 from korthweb_tasks.services.gitops.fleet import work
@@ -15,7 +15,7 @@ from korthweb_tasks.tools.flux import Flux
 from korthweb_tasks.tools.kubectl import items
 
 if TYPE_CHECKING:
-    from korthweb_tasks.approaches.fleet import Layer
+    from korthweb_tasks.approaches.gitops.fleet import Layer
     from korthweb_tasks.services.gitops.fleet import Work
     from korthweb_tasks.services.session import Session
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.approaches.common import Artifacts
-from korthweb_tasks.approaches.fleet import ChartAt, Fleet, stale
+from korthweb_tasks.approaches.gitops.fleet import ChartAt, Fleet, stale
+from korthweb_tasks.approaches.shared.common import Artifacts
 from korthweb_tasks.core import hints
 from korthweb_tasks.lab import extras
 from korthweb_tasks.paths import artifacts_dir

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from korthweb_tasks.approaches.fleet import slug
-from korthweb_tasks.approaches.gitops import PATCHED, Bootstrap, followed_at, repository
+from korthweb_tasks.approaches.gitops.fleet import slug
+from korthweb_tasks.approaches.gitops.plan import PATCHED, Bootstrap, followed_at, repository
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.render import parse
 from korthweb_tasks.errors import UsageError

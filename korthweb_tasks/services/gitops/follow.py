@@ -8,12 +8,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.approaches.flux_nudges import nudges
-from korthweb_tasks.approaches.flux_objects import Objects, condition, ours, source, status
-from korthweb_tasks.approaches.flux_tree import build
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.durations import limit
 from korthweb_tasks.errors import Interrupted, KorthwebError, NotReady
+from korthweb_tasks.flux.nudges import nudges
+from korthweb_tasks.flux.objects import Objects, condition, ours, source, status
+from korthweb_tasks.flux.tree import build
 from korthweb_tasks.run.feed import Feed
 from korthweb_tasks.run.follow import Follow, Goal, Nudger
 from korthweb_tasks.run.tree_view import TreeView

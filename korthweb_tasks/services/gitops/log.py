@@ -7,15 +7,15 @@ import select
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.approaches.flux_log import read
 from korthweb_tasks.errors import Interrupted
+from korthweb_tasks.flux.log import read
 from korthweb_tasks.run.console import say
 from korthweb_tasks.tools.flux import Flux
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from korthweb_tasks.approaches.flux_log import Line
+    from korthweb_tasks.flux.log import Line
     from korthweb_tasks.services.session import Session
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from korthweb_tasks.approaches.fleet import slug
+from korthweb_tasks.approaches.gitops.fleet import slug
 from korthweb_tasks.run.guard import allow
 from korthweb_tasks.services.gitops.fleet import Work
 from korthweb_tasks.services.gitops.repository import folder_of

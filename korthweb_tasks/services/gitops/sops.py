@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import yaml
 
 from korthweb_tasks import paths
-from korthweb_tasks.approaches.common import USERS_SECRET, given_passwords
-from korthweb_tasks.approaches.credentials import generated, table
-from korthweb_tasks.approaches.fleet import encrypted_path
-from korthweb_tasks.approaches.gitops_secrets import AGE_KEY, AGE_SECRET, users_secret
+from korthweb_tasks.approaches.gitops.fleet import encrypted_path
+from korthweb_tasks.approaches.gitops.secrets import AGE_KEY, AGE_SECRET, users_secret
+from korthweb_tasks.approaches.shared.common import USERS_SECRET, given_passwords
+from korthweb_tasks.approaches.shared.credentials import generated, table
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.render import digest

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from korthweb_tasks import paths
-from korthweb_tasks.approaches.gitops_removal import Home, Remover, homes, inventory
+from korthweb_tasks.approaches.gitops.removal import Home, Remover, homes, inventory
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import SettingsError, UsageError
 from korthweb_tasks.services.gitops import deploy as parts

@@ -136,7 +136,7 @@ def test_U13_a_real_server_that_does_not_reach_a_webhook_says_so(site: Site, mon
 
 def test_F26_what_is_of_nobodys_concern_is_free(site: Site) -> None:
     """F26: without the team's controllers the same questions find nothing; with marks, korthweb's own."""
-    from korthweb_tasks.approaches.components import questions, survey
+    from korthweb_tasks.approaches.shared.components import questions, survey
 
     asked = questions(Kubectl(site.target))
     found = survey([site.runner.run(command) for command in asked])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from korthweb_tasks.approaches.helm_values import values
+from korthweb_tasks.approaches.helm.values import values
 from korthweb_tasks.settings.dicom import Modality
 from korthweb_tasks.settings.model import Settings
 from tests.renders import APPROACHES, Objects, chart_values, made

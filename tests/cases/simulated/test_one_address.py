@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from korthweb_tasks.approaches import addresses
-from korthweb_tasks.approaches.helm_values import values
+from korthweb_tasks.approaches.helm.values import values
+from korthweb_tasks.approaches.shared import addresses
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.settings.load import load
 from korthweb_tasks.settings.model import Settings

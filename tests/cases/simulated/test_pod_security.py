@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from korthweb_tasks.approaches import pod_security
-from korthweb_tasks.approaches.helm import Builder, ChartAt
-from korthweb_tasks.approaches.helm_values import site_values
+from korthweb_tasks.approaches.helm.plan import Builder, ChartAt
+from korthweb_tasks.approaches.helm.values import site_values
+from korthweb_tasks.approaches.shared import pod_security
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.run.runner import Runner

@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 import yaml
 
-from korthweb_tasks.approaches.common import Artifacts
-from korthweb_tasks.approaches.manifests import Manifests
-from korthweb_tasks.approaches.policies import policy_objects
+from korthweb_tasks.approaches.manual.manifests import Manifests
+from korthweb_tasks.approaches.shared.common import Artifacts
+from korthweb_tasks.approaches.shared.policies import policy_objects
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.render import parse
 from korthweb_tasks.core.target import Target

@@ -9,8 +9,8 @@ from typing import Any
 import invoke
 import pytest
 
-from korthweb_tasks.approaches.checks import Finding
-from korthweb_tasks.approaches.credentials import secret
+from korthweb_tasks.approaches.shared.checks import Finding
+from korthweb_tasks.approaches.shared.credentials import secret
 from korthweb_tasks.collections import demo, gitops, helm, manual, verify
 from korthweb_tasks.errors import SettingsError, StepFailed, UsageError
 from korthweb_tasks.provision import charts

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from korthweb_tasks.approaches.common import Artifacts
-from korthweb_tasks.approaches.manifests import Manifests
-from korthweb_tasks.approaches.manual import build
-from korthweb_tasks.approaches.removal import build_removal
-from korthweb_tasks.approaches.rendering import rendered
+from korthweb_tasks.approaches.manual.manifests import Manifests
+from korthweb_tasks.approaches.manual.plan import build
+from korthweb_tasks.approaches.manual.removal import build_removal
+from korthweb_tasks.approaches.manual.render import rendered
+from korthweb_tasks.approaches.shared.common import Artifacts
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.plan import Plan
 from korthweb_tasks.core.target import Target

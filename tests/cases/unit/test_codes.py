@@ -9,7 +9,7 @@ from pathlib import Path
 import invoke
 import pytest
 
-from korthweb_tasks.approaches.status import Row
+from korthweb_tasks.approaches.shared.status import Row
 from korthweb_tasks.collections import gitops, helm, lab, manual
 from korthweb_tasks.errors import NotReady
 from korthweb_tasks.lab import cluster, store
@@ -33,7 +33,7 @@ def empty_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _nothing_of_flux() -> object:
-    from korthweb_tasks.approaches.flux_objects import Objects
+    from korthweb_tasks.flux.objects import Objects
 
     return Objects(())
 

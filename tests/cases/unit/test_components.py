@@ -12,11 +12,11 @@ import invoke
 import pytest
 import yaml
 
-from korthweb_tasks.approaches.common import Artifacts
-from korthweb_tasks.approaches.component_checks import Wanted, findings, injection, refuse
-from korthweb_tasks.approaches.components import SIGNS, Survey, questions, survey
-from korthweb_tasks.approaches.fleet import Fleet
-from korthweb_tasks.approaches.selectors import selects
+from korthweb_tasks.approaches.gitops.fleet import Fleet
+from korthweb_tasks.approaches.shared.common import Artifacts
+from korthweb_tasks.approaches.shared.component_checks import Wanted, findings, injection, refuse
+from korthweb_tasks.approaches.shared.components import SIGNS, Survey, questions, survey
+from korthweb_tasks.approaches.shared.selectors import selects
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import GuardRefused
@@ -553,8 +553,8 @@ def test_F3_no_task_changes_anything_over_somebody_elses_component(
 
 def test_F26_a_database_made_by_the_operator_has_the_image_and_size_of_the_settings() -> None:
     """F26: by Helm as by GitOps; the operator's own default is an image that a site cut off does not have."""
-    from korthweb_tasks.approaches.helm_values import site_values
-    from korthweb_tasks.approaches.helm_values import values as of_tenant
+    from korthweb_tasks.approaches.helm.values import site_values
+    from korthweb_tasks.approaches.helm.values import values as of_tenant
 
     images = {"registry": "mirror.hospital", "cnpg_postgres": "ghcr.io/cloudnative-pg/postgresql:17.5"}
     values = site_values(Settings.model_validate({"images": images, "postgres": {"instances": 3}}))

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from korthweb_tasks.approaches.common import Artifacts
-from korthweb_tasks.approaches.helm_values import site_values
-from korthweb_tasks.approaches.manifests import Manifests
-from korthweb_tasks.approaches.rendering import rendered
+from korthweb_tasks.approaches.helm.values import site_values
+from korthweb_tasks.approaches.manual.manifests import Manifests
+from korthweb_tasks.approaches.manual.render import rendered
+from korthweb_tasks.approaches.shared.common import Artifacts
 from korthweb_tasks.core.render import parse
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.secrets import Secrets

@@ -11,15 +11,15 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from korthweb_tasks.approaches.common import Artifacts
-from korthweb_tasks.approaches.fleet import ChartAt, Fleet
-from korthweb_tasks.approaches.flux_objects import ours
-from korthweb_tasks.approaches.gitops import Bootstrap, repository
-from korthweb_tasks.approaches.gitops_removal import Remover, releases_of
-from korthweb_tasks.approaches.layers import Layers
-from korthweb_tasks.approaches.ownership import Fate
+from korthweb_tasks.approaches.gitops.fleet import ChartAt, Fleet
+from korthweb_tasks.approaches.gitops.plan import Bootstrap, repository
+from korthweb_tasks.approaches.gitops.removal import Remover, releases_of
+from korthweb_tasks.approaches.shared.common import Artifacts
+from korthweb_tasks.approaches.shared.layers import Layers
+from korthweb_tasks.approaches.shared.ownership import Fate
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.target import Target
+from korthweb_tasks.flux.objects import ours
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.secrets import Secrets
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from korthweb_tasks.approaches.helm import Builder, ChartAt
+from korthweb_tasks.approaches.helm.plan import Builder, ChartAt
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import SettingsError

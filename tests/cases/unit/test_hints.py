@@ -17,7 +17,7 @@ import yaml
 from invoke.parser import Parser
 
 from korthweb_tasks import errors, gitops, manual
-from korthweb_tasks.approaches.order import SIGNS
+from korthweb_tasks.approaches.manual.prerequisites import SIGNS
 from korthweb_tasks.collections import assemble
 from korthweb_tasks.collections.flags import task
 from korthweb_tasks.core import hints
@@ -31,7 +31,7 @@ OURS = re.compile(r"(?:\./korthweb|\binv|\bkorthweb) (?P<name>[a-z]+\.[a-z][a-z-
 APPROACHES = ("manual", "helm", "gitops")
 PROGRAMS = ("kubectl", "helm", "istioctl", "flux")
 #: texts that are written into files: they name the program as it is installed, and no invocation
-FILES = ("approaches/fleet_readme.py", "approaches/rendering.py", "settings/example.py")
+FILES = ("approaches/gitops/readme.py", "approaches/manual/render.py", "settings/example.py")
 
 
 @lru_cache
@@ -89,7 +89,7 @@ def values(node: ast.expr) -> Iterator[str]:
 
 
 def names(node: ast.expr) -> Iterator[str]:
-    if isinstance(node, ast.Name):  # approaches/order.py: what has to come first
+    if isinstance(node, ast.Name):  # approaches/manual/prerequisites.py: what has to come first
         yield from {name for _, name in SIGNS.values()}
     else:
         yield from values(node)

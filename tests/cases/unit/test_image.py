@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from korthweb_tasks.approaches.common import SCRIPTS, Artifacts
-from korthweb_tasks.approaches.manifests import Manifests
-from korthweb_tasks.approaches.rendering import rendered
+from korthweb_tasks.approaches.manual.manifests import Manifests
+from korthweb_tasks.approaches.manual.render import rendered
+from korthweb_tasks.approaches.shared.common import SCRIPTS, Artifacts
 from korthweb_tasks.core.render import parse
 from korthweb_tasks.lab.commands import vendors
 from korthweb_tasks.settings.model import Settings

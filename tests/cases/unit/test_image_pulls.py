@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from korthweb_tasks.approaches import status
-from korthweb_tasks.approaches.flux_objects import Objects
-from korthweb_tasks.approaches.flux_state import STAYS, look
+from korthweb_tasks.approaches.shared import status
 from korthweb_tasks.core import kstatus
 from korthweb_tasks.core.image_pulls import PULL_GRACE
 from korthweb_tasks.core.plan import Ready
 from korthweb_tasks.errors import NotReady
+from korthweb_tasks.flux.objects import Objects
+from korthweb_tasks.flux.state import STAYS, look
 from korthweb_tasks.run import watch
 
 IMAGE = "harbor.example.com/ext/orthanc:503"

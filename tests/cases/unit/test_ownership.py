@@ -12,10 +12,10 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from korthweb_tasks.approaches.blind import blind
-from korthweb_tasks.approaches.contents import Item, foreign, read_contents, read_kinds
-from korthweb_tasks.approaches.layers import APPLIED_BY, APPLIED_IN, Layers, question
-from korthweb_tasks.approaches.ownership import (
+from korthweb_tasks.approaches.shared.blind import blind
+from korthweb_tasks.approaches.shared.contents import Item, foreign, read_contents, read_kinds
+from korthweb_tasks.approaches.shared.layers import APPLIED_BY, APPLIED_IN, Layers, question
+from korthweb_tasks.approaches.shared.ownership import (
     RECORD,
     WANTED,
     Fate,

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from korthweb_tasks.approaches.credentials import Credentials, refuse_weak, secret
-from korthweb_tasks.approaches.gitops_secrets import FleetCredentials
-from korthweb_tasks.approaches.helm import HelmCredentials
+from korthweb_tasks.approaches.gitops.secrets import FleetCredentials
+from korthweb_tasks.approaches.helm.plan import HelmCredentials
+from korthweb_tasks.approaches.shared.credentials import Credentials, refuse_weak, secret
 from korthweb_tasks.core.command import Result
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import SettingsError

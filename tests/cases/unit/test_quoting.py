@@ -11,10 +11,10 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from korthweb_tasks.approaches.common import Artifacts
-from korthweb_tasks.approaches.fleet import ChartAt, Fleet
-from korthweb_tasks.approaches.manifests import Manifests
-from korthweb_tasks.approaches.rendering import rendered
+from korthweb_tasks.approaches.gitops.fleet import ChartAt, Fleet
+from korthweb_tasks.approaches.manual.manifests import Manifests
+from korthweb_tasks.approaches.manual.render import rendered
+from korthweb_tasks.approaches.shared.common import Artifacts
 from korthweb_tasks.core.quoting import quoted, scalar
 from korthweb_tasks.core.render import RenderError, Templates, parse
 from korthweb_tasks.errors import KorthwebError

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from korthweb_tasks.approaches.manifests import orthanc_text
+from korthweb_tasks.approaches.manual.manifests import orthanc_text
 from korthweb_tasks.errors import SettingsError
 from korthweb_tasks.settings.check import findings
 from korthweb_tasks.settings.guarded import all_plugins, guarded_table, plugin_key

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from korthweb_tasks.approaches.common import Artifacts
-from korthweb_tasks.approaches.manifests import Manifests
+from korthweb_tasks.approaches.manual.manifests import Manifests
+from korthweb_tasks.approaches.shared.common import Artifacts
 from korthweb_tasks.core.render import parse
 from korthweb_tasks.settings.model import Settings
 from tests.fleet_share import REPOSITORY, fleet, objects

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from korthweb_tasks.approaches.common import Artifacts
-from korthweb_tasks.approaches.manifests import Manifests
+from korthweb_tasks.approaches.manual.manifests import Manifests
+from korthweb_tasks.approaches.shared.common import Artifacts
 from tests.fleet_share import REPOSITORY, fleet
 from tests.fleet_share import objects as fleet_objects
 from tests.own_passwords import Nobody

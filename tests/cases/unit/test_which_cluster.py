@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from korthweb_tasks import errors, gitops, helm, manual, namespace, paths, verify
-from korthweb_tasks.approaches.checks import Finding
-from korthweb_tasks.approaches.flux_objects import Objects
-from korthweb_tasks.approaches.helm import ChartAt
+from korthweb_tasks.approaches.helm.plan import ChartAt
+from korthweb_tasks.approaches.shared.checks import Finding
+from korthweb_tasks.flux.objects import Objects
 from korthweb_tasks.services import session as sessions
 from korthweb_tasks.services.session import Session
 from korthweb_tasks.settings.contexts import resolve

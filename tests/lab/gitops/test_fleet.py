@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from korthweb_tasks.approaches.policies import policy_objects
+from korthweb_tasks.approaches.shared.policies import policy_objects
 from korthweb_tasks.core import kstatus
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.lab import cluster, extras, process

@@ -1,0 +1,1 @@
+"""Orthanc by Flux: the fleet repository, the plan, the removal."""

@@ -1,0 +1,1 @@
+"""Orthanc by Helm charts: the plan, the values, the differences."""

@@ -1,0 +1,1 @@
+"""Orthanc by istioctl, one chart and plain manifests: the plan, the removal, the files."""

@@ -1,0 +1,318 @@
+"""The manual approach: istioctl, one chart, and plain manifests, as a plan. Settings in, steps out; no effects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from korthweb_tasks.approaches.manual.manifests import Manifests, Objects
+from korthweb_tasks.approaches.shared.common import (
+    CERT_MANAGER,
+    GATEWAY,
+    ISTIO,
+    ISTIO_RECORD,
+    ISTIOD,
+    OBSERVABILITY,
+    Artifacts,
+    Secrets,
+    gateway_of,
+)
+from korthweb_tasks.approaches.shared.credentials import Credentials
+from korthweb_tasks.approaches.shared.ownership import Home, Record, at_home, plain_namespace, record_for
+from korthweb_tasks.core.command import Result
+from korthweb_tasks.core.plan import Fact, Plan, Ready, Serving, Step
+from korthweb_tasks.tools.helm import Helm, pending_selector
+from korthweb_tasks.tools.istioctl import Istioctl
+from korthweb_tasks.tools.kubectl import Kubectl, items
+
+if TYPE_CHECKING:
+    from korthweb_tasks.core.target import Target
+    from korthweb_tasks.settings.model import Settings
+    from korthweb_tasks.settings.parts import Tenant
+
+#: steps of one tenant, in the order in which a person reads them
+TENANT_STEPS = ("namespace", "credentials", "config", "certificates", "postgres", "dbinit", "orthanc", "ingress")
+
+
+def build(
+    settings: Settings, target: Target, tenants: Iterable[Tenant], secrets: Secrets, artifacts: Artifacts
+) -> Plan:
+    """Return the whole deployment of ``tenants`` as one graph."""
+    return Builder(Manifests(settings, secrets, artifacts), target).plan(tuple(tenants))
+
+
+def steps_of(tenants: Iterable[Tenant], *kinds: str) -> list[str]:
+    """Return the names of these kinds of steps for all ``tenants``: ``orthanc:bhc``."""
+    return [step_name(kind, tenant) for tenant in tenants for kind in kinds]
+
+
+def step_name(kind: str, tenant: Tenant) -> str:
+    """Return the name of a tenant's step."""
+    return f"{kind}:{tenant.name.lower()}"
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Makes the steps; each one is a method that reads like what it does."""
+
+    manifests: Manifests
+    target: Target
+
+    @property
+    def settings(self) -> Settings:
+        """Return the settings."""
+        return self.manifests.settings
+
+    @property
+    def kubectl(self) -> Kubectl:
+        """Return the builder of kubectl commands."""
+        return Kubectl(self.target)
+
+    def plan(self, tenants: tuple[Tenant, ...]) -> Plan:
+        """Return the plan for ``tenants``."""
+        uses = self.settings.uses
+        shared = [
+            self.policies(),
+            self._served("istio", "Istio", _mesh_probe(self.settings.istio.namespace))
+            if uses("istio")
+            else self.istio(),
+            self._served("cert-manager", "cert-manager", _issuer_probe("default"))
+            if uses("cert-manager")
+            else self.cert_manager(),
+        ]
+        makers: list[Callable[[Tenant], Step]] = [getattr(self, kind) for kind in TENANT_STEPS]
+        own = [make(tenant) for tenant in tenants for make in makers]
+        watched = [self.observability()] if self.manifests.observability() else []
+        who = " and ".join(tenant.name for tenant in tenants)
+        return Plan(f"Deploy {who} by hand", (*shared, *own, *watched))
+
+    def policies(self) -> Step:
+        """Say what tenants may make, before there are any."""
+        return self._applied("policies", "Admission policies for tenants", self.manifests.policies())
+
+    def istio(self) -> Step:
+        """Istio, its gateway, and mutual TLS for everybody."""
+        kubectl = self.kubectl
+        seconds = self.settings.timeouts.step
+        home = Home(kubectl, plain_namespace(ISTIO), Record("manual"), adopt=True)
+        looked_at = (("configmap", ISTIO_RECORD), ("deployment", ISTIOD), ("deployment", GATEWAY))
+        harmless = _mesh_probe(ISTIO)
+        return Step(
+            name="istio",
+            title=f"Install Istio {self.settings.versions['istio']}",
+            probes=(home.fact(), Fact(kubectl.get_these(looked_at, namespace=ISTIO), self._istio_is_so)),
+            actions=(
+                home.command,
+                Istioctl(self.target).install(self.manifests.operator, timeout=seconds),
+                kubectl.apply(self.manifests.mesh()),
+            ),
+            waits=(
+                Ready("deployment", ISTIOD, ISTIO),
+                Ready("deployment", GATEWAY, ISTIO),
+                Serving("Istio's webhook", kubectl.apply([harmless], dry_run=True)),
+            ),
+            on_failure=(self._events(ISTIO),),
+        )
+
+    def cert_manager(self) -> Step:
+        """Install cert-manager by its chart."""
+        kubectl, release = self.kubectl, self.manifests.cert_manager
+        helm = Helm(self.target)
+        pending = ("delete", "secret", "--ignore-not-found", "--selector", pending_selector(release.name))
+        home = Home(kubectl, plain_namespace(CERT_MANAGER), Record("manual"), adopt=True)
+        harmless = _issuer_probe(CERT_MANAGER)
+        return Step(
+            name="cert-manager",
+            title=f"Install cert-manager {release.version}",
+            probes=(home.fact(), *helm.deployed(release)),
+            actions=(
+                home.command,
+                # a revision whose holder was killed blocks every later one; the lock says that nobody works on it
+                kubectl.command(*pending, namespace=CERT_MANAGER, repeatable=True),
+                helm.upgrade(release),
+            ),
+            waits=(
+                *(Ready("deployment", f"cert-manager{part}", CERT_MANAGER) for part in ("", "-webhook", "-cainjector")),
+                Serving("cert-manager's webhook", kubectl.apply([harmless], dry_run=True)),
+            ),
+            on_failure=(self._events(CERT_MANAGER),),
+        )
+
+    def _served(self, name: str, title: str, harmless: dict[str, Any]) -> Step:
+        """Change nothing of what is somebody else's; wait until it serves."""
+        kubectl = self.kubectl
+        kind = {"istio": "gateways.networking.istio.io"}.get(name, "certificates.cert-manager.io")
+        there = kubectl.exists("customresourcedefinition", kind)
+        serving = Serving(f"{title}'s webhook", kubectl.apply([harmless], dry_run=True))
+        return Step(name=name, title=f"Use {title} as it is", probes=(there,), waits=(serving,))
+
+    def observability(self) -> Step:
+        """Install Prometheus, Kiali, Grafana, Jaeger: those that are wanted. Nothing needs them."""
+        waits = tuple(Ready("deployment", name, OBSERVABILITY) for name in self.manifests.watching)
+        objects = self.manifests.observability()
+        step = self._applied("observability", "Install observability", objects, waits, ("istio",))
+        home = next((obj for obj in objects if obj["kind"] == "Namespace"), plain_namespace(OBSERVABILITY))
+        return at_home(step, Home(self.kubectl, home, Record("manual"), adopt=True))
+
+    def namespace(self, tenant: Tenant) -> Step:
+        """Make the namespace, its identities and network policies; that korthweb made it is recorded at once."""
+        objects = self.manifests.namespace(tenant)
+        step = self._of(tenant, "namespace", "namespace and network policies", objects, needs=("policies",))
+        return at_home(step, Home(self.kubectl, objects[0], record_for(tenant, "manual"), tenant.adopt_namespace))
+
+    def credentials(self, tenant: Tenant) -> Step:
+        """Generate the passwords that nobody chose."""
+        watcher = self.manifests.watcher()
+        keeper = Credentials(tenant, self.manifests.secrets, self.kubectl, watcher)
+        home = (Home(self.kubectl, watcher, Record("manual"), adopt=True).command,) if watcher else ()
+        return Step(
+            name=step_name("credentials", tenant),
+            title=f"{tenant.name}: passwords",
+            needs=(step_name("namespace", tenant),),
+            probes=keeper.facts(),
+            actions=(*home, keeper.command),
+        )
+
+    def config(self, tenant: Tenant) -> Step:
+        """Write orthanc.json and the policies of the mesh: security comes before what it secures."""
+        needs = (step_name("namespace", tenant), "istio")
+        objects = self.manifests.config(tenant)
+        return self._of(tenant, "config", "configuration and mesh policies", objects, needs=needs)
+
+    def certificates(self, tenant: Tenant) -> Step:
+        """Issue the certificates. Their namespace is Istio's."""
+        names = self.manifests.names(tenant)
+        place = gateway_of(self.settings, tenant).namespace
+        waits = (Ready("certificate", names.ca_secret, place), Ready("certificate", names.tls_secret, place))
+        objects = self.manifests.certificates(tenant)
+        needs = ("istio", "cert-manager", *((step_name("namespace", tenant),) if place == tenant.namespace else ()))
+        return self._of(tenant, "certificates", "certificates", objects, waits=waits, needs=needs)
+
+    def postgres(self, tenant: Tenant) -> Step:
+        """Start the database. Its pod needs the mesh's sidecar."""
+        needs = (step_name("credentials", tenant), step_name("config", tenant))
+        waits = (Ready("statefulset", "postgres", tenant.namespace),)
+        objects = self.manifests.postgres(tenant)
+        return self._of(tenant, "postgres", "PostgreSQL", objects, waits=waits, needs=needs)
+
+    def dbinit(self, tenant: Tenant) -> Step:
+        """Prepare the database; the job itself waits until it answers."""
+        kubectl, names = self.kubectl, self.manifests.names(tenant)
+        place = tenant.namespace
+        old = ("delete", "job", "--selector", "app=dbinit", "--ignore-not-found", "--wait=true")
+        return Step(
+            name=step_name("dbinit", tenant),
+            title=f"{tenant.name}: database prepared",
+            needs=(step_name("credentials", tenant), step_name("config", tenant)),
+            probes=(Fact(kubectl.get("job", names.dbinit_job, namespace=place), job_did_not_fail),),
+            actions=(
+                kubectl.command(*old, namespace=place, repeatable=True),
+                kubectl.apply(self.manifests.dbinit(tenant)),
+            ),
+            waits=(Ready("job", names.dbinit_job, place),),
+            on_failure=(
+                kubectl.command("logs", "--selector=app=dbinit", "--container=dbinit", "--tail=5", namespace=place),
+            ),
+        )
+
+    def orthanc(self, tenant: Tenant) -> Step:
+        """Start Orthanc; its pods wait for the database themselves, so their start overlaps with the database's."""
+        needs = (step_name("credentials", tenant), step_name("config", tenant))
+        waits = (Ready("deployment", "orthanc", tenant.namespace, tenant.replicas.min),)
+        # The manifest leaves the number of pods to the autoscaler, which looks every 15 seconds: the first
+        # pods need not wait for that. Where there is another number than 1 already, it is left as it is.
+        wanted = ("--current-replicas=1", f"--replicas={tenant.replicas.min}")
+        first = self.kubectl.command("scale", "deployment/orthanc", *wanted, namespace=tenant.namespace, ok=(0, 1))
+        logs = ("logs", "--selector=app=orthanc", "--container=orthanc", "--tail=8")
+        return self._of(
+            tenant,
+            "orthanc",
+            "Orthanc",
+            self.manifests.orthanc(tenant),
+            waits=waits,
+            needs=needs,
+            more=(first,) if tenant.replicas.min > 1 else (),
+            on_failure=(self.kubectl.command(*logs, namespace=tenant.namespace),),
+        )
+
+    def ingress(self, tenant: Tenant) -> Step:
+        """Open the way in."""
+        needs = (step_name("config", tenant),)
+        return self._of(tenant, "ingress", "gateway and routes", self.manifests.ingress(tenant), needs=needs)
+
+    def _of(self, tenant: Tenant, kind: str, what: str, objects: Objects, **more: Any) -> Step:
+        on_failure = more.pop("on_failure", ())
+        told = (*on_failure, self._events(tenant.namespace)) if more.get("waits") else on_failure
+        return self._applied(step_name(kind, tenant), f"{tenant.name}: {what}", objects, on_failure=told, **more)
+
+    def _applied(
+        self,
+        name: str,
+        title: str,
+        objects: Objects,
+        waits: tuple[Ready, ...] = (),
+        needs: tuple[str, ...] = (),
+        *,
+        more: tuple[Any, ...] = (),
+        on_failure: tuple[Any, ...] = (),
+    ) -> Step:
+        return Step(
+            name=name,
+            title=title,
+            needs=needs,
+            probes=(self.kubectl.applied(objects),),
+            actions=(self.kubectl.apply(objects), *more),
+            waits=waits,
+            on_failure=on_failure,
+        )
+
+    def _events(self, namespace: str) -> Any:
+        """Return the command that tells what went wrong lately."""
+        form = "custom-columns=OBJECT:.involvedObject.name,REASON:.reason,MESSAGE:.message"
+        # the autoscaler complains until the first metrics are there, which is no fault
+        which = "--field-selector=type=Warning,involvedObject.kind!=HorizontalPodAutoscaler"
+        args = ("get", "events", which, "--sort-by=.lastTimestamp", "--no-headers", f"--output={form}")
+        return self.kubectl.command(*args, namespace=namespace)
+
+    def _istio_is_so(self, result: Result) -> bool:
+        """Read record and Deployments: the same operator file, and images of the wanted version."""
+        found = {(obj["kind"], obj["metadata"]["name"]): obj for obj in items(result)}
+        record = found.get(("ConfigMap", ISTIO_RECORD), {}).get("data", {})
+        if record.get("digest") != self.manifests.istio_digest or ("Deployment", GATEWAY) not in found:
+            return False
+        istiod = found.get(("Deployment", ISTIOD))
+        hub = self.settings.images.hub(self.settings.images.istio_hub)
+        return istiod is not None and f"{hub}/pilot:{self.settings.versions['istio']}" in container_images(istiod)
+
+
+def _mesh_probe(namespace: str) -> dict[str, Any]:
+    """Return an object that is only tried: whether Istio's webhook serves."""
+    return {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "PeerAuthentication",
+        "metadata": {"name": "korthweb-probe", "namespace": namespace},
+        "spec": {"mtls": {"mode": "STRICT"}, "selector": {"matchLabels": {"korthweb/probe": "istio"}}},
+    }
+
+
+def _issuer_probe(namespace: str) -> dict[str, Any]:
+    """Return an object that is only tried: whether cert-manager's webhook serves."""
+    return {
+        "apiVersion": "cert-manager.io/v1",
+        "kind": "Issuer",
+        "metadata": {"name": "korthweb-probe", "namespace": namespace},
+        "spec": {"selfSigned": {}},
+    }
+
+
+def job_did_not_fail(result: Result) -> bool:
+    """Read a job: it is there and has not failed (it may still be at work)."""
+    jobs = items(result)
+    conditions = [entry for job in jobs for entry in job.get("status", {}).get("conditions", ())]
+    return bool(jobs) and not any(c["type"] == "Failed" and c["status"] == "True" for c in conditions)
+
+
+def container_images(workload: dict[str, Any]) -> set[str]:
+    """Return the images of a workload's containers."""
+    return {container["image"] for container in workload["spec"]["template"]["spec"]["containers"]}

@@ -1,0 +1,1 @@
+"""What the approaches have in common."""
