@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ IMPLICIT = "1.2.840.10008.1.2"
 #: presentation contexts that one association can hold (DICOM PS3.8)
 CONTEXTS = 128
 ECHO = ((VERIFICATION, IMPLICIT),)
+#: seconds within which a connection ends that a gateway closes
+AT_ONCE = 2.0
 #: SOP class and transfer syntax
 Kind = tuple[str, str]
 
@@ -49,24 +52,45 @@ def as_modality(climb: Climb, kinds: Iterable[Kind] = ECHO, **words: Any) -> Ask
 @contextmanager
 def association(climb: Climb, ask: Ask) -> Iterator[Association]:
     """Give an established association and release it. Raises Broken with the reason where there is none."""
-    with asked(climb, ask) as link:
+    with quiet_dicom():
+        try:
+            link = climb.connected(lambda: _answered(climb, ask))
+        except ConnectionResetError:
+            raise Broken("there is no association: the connection ended", ended_hint(climb)) from None
         if link.is_rejected:
             raise Broken(f"the association is rejected: {rejection(link)}", _rejected_hint(climb, link))
-        if not link.is_established and not link.rejected_contexts:
-            raise Broken("there is no association: the connection ended", ended_hint(climb))
-        yield link
+        with _released(link):
+            yield link
 
 
 @contextmanager
 def asked(climb: Climb, ask: Ask) -> Iterator[Association]:
     """Ask for an association and give what came of it; one that came about is released."""
-    with quiet_dicom():
-        link = _associate(climb, ask)
-        try:
-            yield link
-        finally:
-            if link.is_established:
-                link.release()
+    with quiet_dicom(), _released(_associate(climb, ask)) as link:
+        yield link
+
+
+@contextmanager
+def _released(link: Association) -> Iterator[Association]:
+    try:
+        yield link
+    finally:
+        if link.is_established:
+            link.release()
+
+
+def _answered(climb: Climb, ask: Ask) -> Association:
+    """Return an association that Orthanc answered: established, rejected, or without any context of ours.
+
+    Raises ConnectionResetError where the connection ended at once, Broken where it took its time.
+    """
+    began = time.monotonic()
+    link = _associate(climb, ask)
+    if link.is_established or link.is_rejected or link.rejected_contexts:
+        return link
+    if time.monotonic() - began > AT_ONCE:
+        raise Broken("there is no association: the connection ended", ended_hint(climb))
+    raise ConnectionResetError
 
 
 def _associate(climb: Climb, ask: Ask) -> Association:

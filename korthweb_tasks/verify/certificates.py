@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import socket
 import ssl
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from korthweb_tasks.core import hints
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def served(climb: Climb, port: Port) -> Finding:
     """Say whether the chain, the names and the validity hold as served on ``port``."""
     try:
-        seen = tls.handshake(tls.looking(), climb.endpoint.address, port.number, port.host, climb.options.timeout)
+        seen = climb.handshake(tls.looking(), port)
     except OSError as error:
         refusal = tls.refusal(error)
         raise Broken(f"port {port.number}: {refusal.why}", refusal.hint) from error
@@ -30,7 +31,7 @@ def served(climb: Climb, port: Port) -> Finding:
     days = judge(leaf, port.host, datetime.datetime.now(datetime.timezone.utc), climb.options.min_days)
     context = tls.trusting(climb.endpoint.ca_pem)
     try:
-        trusted = tls.handshake(context, climb.endpoint.address, port.number, port.host, climb.options.timeout)
+        trusted = climb.handshake(context, port)
     except ssl.SSLCertVerificationError as error:
         raise Broken(f"port {port.number}: {error.verify_message}", _served_hint()) from error
     return Finding(
@@ -125,17 +126,28 @@ def suites_as_set(climb: Climb) -> Finding:
     if unfit := [suite for suite in policy.suites if suite in tls.OLD_SUITES and not _fits(suite, key)]:
         hint = f"a certificate with the other kind of key, or a suite for {key}"
         raise Broken(f"no modality gets {unfit[0]}: the certificate's key is {key}", hint)
-    taken = [
-        suite
-        for suite, code in tls.SUITES.items()
-        if tls.answer_to_version(address, number, name, 0x0303, climb.options.timeout, (code,)) == "accepted"
-    ]
+
+    def is_taken(code: int) -> bool:
+        answer = tls.answer_to_version(address, number, name, 0x0303, climb.options.timeout, (code,))
+        if answer == "closed":  # no alert says that there is no shared suite
+            raise ConnectionResetError
+        return answer == "accepted"
+
+    taken = [suite for suite, code in tls.SUITES.items() if _once_told(climb, is_taken, code)]
     again = hints.task(f"{climb.options.approach or 'manual'}.deploy", tenant=climb.endpoint.tenant)
     if missing := [suite for suite in wanted if suite not in taken]:
         raise Broken(f"port {number} does not take {', '.join(missing)}, which dicom.tls has", again)
     if others := [suite for suite in taken if suite not in policy.suites]:
         raise Broken(f"port {number} takes {', '.join(others)}, which dicom.tls does not have", again)
     return Finding(f"TLS 1.2: {', '.join(taken) or 'none'}; no other")
+
+
+def _once_told(climb: Climb, is_taken: Callable[[int], bool], code: int) -> bool:
+    """Return True if a suite is taken; what ends again and again without an alert is not."""
+    try:
+        return climb.connected(lambda: is_taken(code))
+    except ConnectionResetError:
+        return False
 
 
 def _fits(suite: str, key: str) -> bool:
@@ -146,7 +158,7 @@ def _fits(suite: str, key: str) -> bool:
 def _has_curve(climb: Climb) -> bool:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
-    seen = tls.handshake(tls.looking(), *climb.dicom_address, climb.options.timeout)
+    seen = climb.handshake(tls.looking(), climb.dicom)
     return isinstance(leaf_of(seen).public_key(), EllipticCurvePublicKey)
 
 
@@ -154,7 +166,7 @@ def stranger_refused(climb: Climb, port: Port) -> Finding:
     """Trust another CA than the tenant's: the handshake must fail, and because of the certificate."""
     context = tls.trusting(other_ca())
     try:
-        tls.handshake(context, climb.endpoint.address, port.number, port.host, climb.options.timeout)
+        climb.handshake(context, port)
     except ssl.SSLCertVerificationError as error:
         return Finding(f"refused: {error.verify_message}")
     raise Broken(f"port {port.number} passes for a client that trusts only another CA")

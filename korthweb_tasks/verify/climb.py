@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import httpx
 
 from korthweb_tasks.verify import tls
 from korthweb_tasks.verify.model import Broken, Endpoint, LeftOut, Options
@@ -18,9 +20,11 @@ if TYPE_CHECKING:
 
     from korthweb_tasks.verify.images import Consignment
 
-
+T = TypeVar("T")
 #: seconds until a port-forward has seen a reset, and until whoever runs it in a loop has begun it anew
 RESET_SEEN, BEGUN_ANEW = 0.2, 5.0
+#: how often a connection is made that must come about, and is closed without a word of why; seconds between
+CONNECTS, RECONNECT = 3, 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ class Climb:
     """The state of one climb. ``sent`` is set as soon as a first image may have arrived.
 
     ``calm_by`` (monotonic clock) is until when an ingress may be without a backend. ``gone``: the typed address does
-    not listen any more.
+    not listen any more. ``closed`` are the connections that were closed during the handshake and made again.
     """
 
     endpoint: Endpoint
@@ -82,6 +86,7 @@ class Climb:
     sent: Consignment | None = None
     calm_by: float = 0.0
     gone: bool = False
+    closed: list[str] = field(default_factory=list)
 
     def listening(self, port: Port) -> None:
         """Wait until a typed address listens, before something is tried there that must be refused.
@@ -104,6 +109,28 @@ class Climb:
         if self.gone:
             why = "a kubectl port-forward ends at the first refusal: run it in a loop"
             raise LeftOut(f"nothing listens on {self.endpoint.address}:{port.number} any more ({why})")
+
+    def connected(self, connect: Callable[[], T]) -> T:
+        """Make a connection that must come about; one that is closed without an alert is made again, and noted.
+
+        A gateway that gets its routes anew closes what comes at that moment, and modalities ask again, too. Raises
+        what the last one was.
+        """
+        for _ in range(CONNECTS - 1):
+            try:
+                return connect()
+            except (OSError, httpx.ConnectError) as error:
+                if not tls.is_closed(error):
+                    raise
+            self.closed.append("a connection was closed before it was answered, and made again")
+            time.sleep(RECONNECT)
+        return connect()
+
+    def handshake(self, context: ssl.SSLContext, port: Port, name: str | None = "") -> tls.Served:
+        """Shake hands with a port, where that must come about, under its own name. Raises OSError."""
+        sni = port.host if name == "" else name
+        address, seconds = self.endpoint.address, self.options.timeout
+        return self.connected(lambda: tls.handshake(context, address, port.number, sni, seconds))
 
     def be_patient(self, times: int = 1) -> None:
         """From now on, for ``times`` × ``settle`` seconds, an ingress without a backend is asked again."""

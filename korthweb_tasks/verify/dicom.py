@@ -43,11 +43,11 @@ def without_sni(climb: Climb) -> Finding:
     if port and climb.options.address:
         raise LeftOut(f"it has a port of its own ({port}), which the typed address may not have")
     there = replace(climb, endpoint=replace(climb.endpoint, dicom_port=port or climb.endpoint.dicom_port))
-    address, number, host = there.dicom_address
+    _, number, host = there.dicom_address
     context = tls.as_modality(climb.endpoint.ca_pem)
     context.check_hostname = False  # there is no name to check by the library: it is checked below
     try:
-        seen = tls.handshake(context, address, number, None, climb.options.timeout)
+        seen = there.handshake(context, there.dicom, None)
     except OSError as error:
         refusal = tls.refusal(error)
         raise Broken(f"port {number}, without SNI: {refusal.why}", refusal.hint) from error

@@ -167,7 +167,7 @@ def _result(climb: Climb, rung: Rung, before: list[RungResult], on_start: OnStar
     if blocker := _blocker(before):
         return RungResult(name=rung.name, title=rung.title, status="not reached", detail=f"{blocker} is broken")
     on_start(rung)
-    began = time.perf_counter()
+    began, closed = time.perf_counter(), len(climb.closed)
     try:
         for port in (climb.https, climb.dicom) if rung.refusal else ():
             climb.listening(port)
@@ -191,7 +191,7 @@ def _result(climb: Climb, rung: Rung, before: list[RungResult], on_start: OnStar
         ms=_ms(began),
         detail=finding.detail,
         measures=dict(finding.measures),
-        notes=finding.notes,
+        notes=(*finding.notes, *climb.closed[closed:]),
     )
 
 

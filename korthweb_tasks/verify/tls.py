@@ -166,6 +166,12 @@ def refusal(error: BaseException) -> Refusal:
     return Refusal(f"{type(error).__name__}: {error}")
 
 
+def is_closed(error: BaseException) -> bool:
+    """Return True for a connection that was closed during the handshake without an alert, which would say why."""
+    cause = behind(error) or error
+    return not isinstance(cause, ConnectionRefusedError) and refusal(cause) is _CLOSED
+
+
 def behind(error: BaseException | None) -> ssl.SSLError | None:
     """Return the TLS error that an error came of, if it is one."""
     while error is not None and not isinstance(error, ssl.SSLError):

@@ -16,6 +16,8 @@ from korthweb_tasks.verify.climb import Climb
 from korthweb_tasks.verify.model import Broken, Finding
 
 T = TypeVar("T")
+#: sends a request, and again where the connection was closed before it
+Connected = Callable[[Callable[[], httpx.Response]], httpx.Response]
 #: pages that tell something about patients or about the server
 GUARDED = ("/system", "/studies", "/dicom-web/studies", "/tools/metrics-prometheus", "/app/explorer.html")
 #: what a gateway answers for a name that it has no route for
@@ -29,9 +31,9 @@ AUTH_HINT = 'orthanc.json: "AuthenticationEnabled": true and RegisteredUsers; do
 class ToAddress(httpx.HTTPTransport):
     """Connects to one address whatever the URL's host is; that host is SNI, Host and the name verified."""
 
-    def __init__(self, address: str, context: ssl.SSLContext) -> None:
+    def __init__(self, address: str, context: ssl.SSLContext, connected: Connected = lambda send: send()) -> None:
         super().__init__(verify=context)
-        self._address = address
+        self._address, self._connected = address, connected
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a copy, so that cookies and redirects belong to the name and not to the address."""
@@ -42,14 +44,15 @@ class ToAddress(httpx.HTTPTransport):
             stream=request.stream,
             extensions={**request.extensions, "sni_hostname": request.url.host},
         )
-        return super().handle_request(sent)
+        send = super().handle_request
+        return self._connected(lambda: send(sent))
 
 
 @contextmanager
 def client(climb: Climb, password: str | None = None) -> Iterator[httpx.Client]:
     """Give a client that trusts the tenant's CA only; without ``password`` it sends none."""
     auth = (climb.endpoint.username, password) if password is not None else None
-    with _client(climb, climb.context, climb.endpoint.web_host, auth) as made:
+    with _client(climb, climb.context, climb.endpoint.web_host, auth, climb.connected) as made:
         yield made
 
 
@@ -60,10 +63,16 @@ def logged_in(climb: Climb) -> Iterator[httpx.Client]:
         yield made
 
 
-def _client(climb: Climb, context: ssl.SSLContext, host: str, auth: tuple[str, str] | None) -> httpx.Client:
+def _client(
+    climb: Climb,
+    context: ssl.SSLContext,
+    host: str,
+    auth: tuple[str, str] | None,
+    connected: Connected = lambda send: send(),
+) -> httpx.Client:
     port = climb.endpoint.https_port
     return httpx.Client(
-        transport=ToAddress(climb.endpoint.address, context),
+        transport=ToAddress(climb.endpoint.address, context, connected),
         base_url=f"https://{host}" if port == 443 else f"https://{host}:{port}",
         # without the port, which is another one behind a NodePort or port-forward
         headers={"Host": host},

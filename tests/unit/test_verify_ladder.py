@@ -144,6 +144,20 @@ def test_a_broken_rung_is_red(
     assert_red(result, mutation.rung, mutation.says)
 
 
+@pytest.mark.parametrize("ends", [2, 3, 7])
+def test_a_connection_that_is_closed_is_made_again_and_told(ends: int, site: Site, small: Options) -> None:
+    faults = Faults(ends=ends)
+    result = replace(site, web_faults=faults, dicom_faults=faults).climb(small)
+    assert result.ok, [(rung.name, rung.detail) for rung in result.rungs if rung.status == "broken"]
+    assert any("made again" in note for rung in result.rungs for note in rung.notes)
+
+
+def test_connections_that_are_all_closed_are_red(site: Site, small: Options) -> None:
+    said, every = "closed during the TLS handshake", Faults(ends=1)
+    assert_red(replace(site, web_faults=every).climb(small), "tls-https", said)
+    assert_red(replace(site, dicom_faults=every).climb(small), "tls-dicom", said)
+
+
 @pytest.mark.parametrize("port", ["https", "dicom"])
 @pytest.mark.parametrize("how", LEAVES)
 def test_a_certificate_out_of_its_time_is_red(how: str, port: str, site: Site, authority: Authority) -> None:

@@ -29,6 +29,7 @@ class Faults:
     any_password: bytes = b""  # puts this Authorization in place of any other
     keeps: bool = False  # answers to DELETE without doing it
     closed: bool = False  # does not listen
+    ends: int = 0  # closes each so-manieth connection when the ClientHello has come
     pause: float = 0.0  # seconds after each piece that goes in
     most: int = 0  # bytes that may go in over one connection, which is cut then
 
@@ -43,6 +44,7 @@ class Listener:
     http: bool
     faults: Faults = Faults()
     port: int = 0
+    taken: int = 0
 
     def context(self) -> ssl.SSLContext:
         context = server_context(self.pem, old=self.faults.old)
@@ -74,6 +76,11 @@ class Listener:
         await _readable(connection)
         first = connection.recv(1, socket.MSG_PEEK)
         if not first or (first != TLS_HANDSHAKE and not self.faults.plain):
+            connection.close()
+            return
+        self.taken += 1
+        if self.faults.ends and self.taken % self.faults.ends == 0:
+            connection.recv(1 << 14)  # or the kernel would send a reset
             connection.close()
             return
         reader = asyncio.StreamReader()
