@@ -49,8 +49,8 @@ def demo(
     With --context it makes no lab: it checks, deploys and proves one tenant of korthweb.yaml on the cluster named.
     """
     from korthweb_tasks import paths
-    from korthweb_tasks.collections.verify import folder_of
     from korthweb_tasks.verify.model import Options
+    from korthweb_tasks.verify.options import folder_of
 
     options = Options(study=folder_of(study))
     folder = Path(report) if report else paths.work_dir() / "demo"
@@ -120,11 +120,11 @@ def _deployed(
 ) -> Report:
     """Deploy one tenant, prove it, and write one report of it all; raises VerifyFailed for a broken rung."""
     from korthweb_tasks.collections import helm, manual
-    from korthweb_tasks.collections.verify import verified
     from korthweb_tasks.errors import VerifyFailed
     from korthweb_tasks.report.files import write
     from korthweb_tasks.run.answer import publish
     from korthweb_tasks.run.console import say
+    from korthweb_tasks.services.verify import verified
 
     output = there.output
     there = replace(there, output="text")  # one report at the end, not one of each part

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import jinja2
+
 from korthweb_tasks.core.durations import duration, milliseconds
 from korthweb_tasks.report.matrix import MARKS, matrix
 from korthweb_tasks.report.model import Report, RungRecord
@@ -54,8 +56,6 @@ class Ladder:
 
 def render(report: Report) -> str:
     """Return the page. Everything that comes from outside is escaped."""
-    import jinja2
-
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters.update(duration=duration, ms=milliseconds, share=share, moment=moment)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))

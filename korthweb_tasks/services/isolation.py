@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.durations import duration
 from korthweb_tasks.core.record import StepRecord
 from korthweb_tasks.errors import UsageError, VerifyFailed
-from korthweb_tasks.report.files import write
 from korthweb_tasks.report.matrix import MARKS, as_text, matrix
-from korthweb_tasks.report.model import Report
-from korthweb_tasks.run.answer import preview, publish
-from korthweb_tasks.run.console import say
-from korthweb_tasks.run.guard import allow
-from korthweb_tasks.services import simulated
-from korthweb_tasks.settings.words import known_output
+from korthweb_tasks.services import proof
+from korthweb_tasks.verify import isolation
 from korthweb_tasks.verify.endpoints import find_endpoint
-from korthweb_tasks.verify.isolation import DONE, LAME, ROWS_OF, prove
+from korthweb_tasks.verify.isolation import DONE, LAME, ROWS_OF
 from korthweb_tasks.verify.isolation_home import AsGuest, AtHome, Home
 from korthweb_tasks.verify.isolation_inside import Inside, Place
 from korthweb_tasks.verify.isolation_outside import Outside
@@ -32,7 +26,7 @@ from korthweb_tasks.verify.records import tenant_summary
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from korthweb_tasks.report.model import CellRecord, TenantSummary
+    from korthweb_tasks.report.model import CellRecord, Report, TenantSummary
     from korthweb_tasks.services.session import Session
     from korthweb_tasks.settings.parts import Tenant
     from korthweb_tasks.verify.isolation import Way
@@ -47,21 +41,13 @@ TITLES = {
 WORDS = {"broken": "is not refused", "unknown": "is not proved to be refused"}
 
 
-def isolation(session: Session, approach: str | None, folder: str | None, output: str, *, yes: bool) -> Report | None:
+def prove(session: Session, approach: str | None, folder: str | None, output: str, *, yes: bool) -> Report | None:
     """Prove it for every ordered pair. Raises UsageError, and VerifyFailed with the first cell that is not green."""
     chosen, tenants = _approach(approach or session.settings.approach), _tenants(session)
-    known_output(output, ("text", "json", "junit"))
-    if session.dry_run:
-        preview(output, _attempts(tenants, chosen))
+    if not proof.begun(session, output, _attempts(tenants, chosen), changes=True, yes=yes):
         return None
-    session.contact()
-    simulated.refuse(session, "verify")
-    allow(session.ref, yes=yes)
-    session.lock()  # two runs would each take the other's probes for its own leftovers
     report, notes = proved(session, tenants, chosen)
-    if folder:
-        session.console.line(f"The report: {write(report, Path(folder))['report.html']}")
-    _emit(report, output)
+    proof.publish_report(session, report, folder, output, lines_of(report))
     for note in notes:
         session.console.line(f"warning: {note}")
     if red := report.red_cells:
@@ -83,26 +69,18 @@ def proved(session: Session, tenants: tuple[Tenant, ...], approach: str) -> tupl
         ways = _ways(session, tenants, endpoints, approach)
         view.begin(ways)
         namespaces = {tenant.name: tenant.namespace for tenant in tenants}
-        result = prove(ways, namespaces, view.say, session.runner.stop, ROWS_OF[approach])
+        result = isolation.prove(ways, namespaces, view.say, session.runner.stop, ROWS_OF[approach])
     summaries: tuple[TenantSummary, ...] = tuple(
         tenant_summary(endpoint, hints.task(f"{approach}.credentials", tenant=name, show=True))
         for name, endpoint in endpoints.items()
     )
-    report = Report(
-        title=f"Isolation of {names}",
-        **session.about,
-        started=began.isoformat(timespec="seconds"),
-        seconds=(datetime.now(timezone.utc) - began).total_seconds(),
-        tenants=summaries,
-        cells=cell_records(result),
-    )
-    return report, result.notes
+    records = {"tenants": summaries, "cells": cell_records(result)}
+    return proof.report_of(session, f"Isolation of {names}", began, **records), result.notes
 
 
 def _ways(
     session: Session, tenants: tuple[Tenant, ...], endpoints: dict[str, Endpoint], approach: str
 ) -> tuple[Way, ...]:
-
     images = session.settings.images
     places = {tenant.name: Place(tenant.name, tenant.namespace, tenant.aet) for tenant in tenants}
     orthanc, pull = images.mirrored(images.orthanc), (images.pull_policy, images.pull_secrets)
@@ -117,7 +95,6 @@ def _ways(
 
 
 def _approach(chosen: str) -> str:
-
     if chosen in ROWS_OF:
         return chosen
     why = "its tenants are releases without a mesh" if chosen == "helm" else "it is not known"
@@ -159,25 +136,20 @@ class _View:
 
 
 def _attempts(tenants: tuple[Tenant, ...], approach: str) -> Iterator[str]:
-
     yield "Nothing is contacted, made or sent. These attempts would be made for every ordered pair:"
     yield f"  {', '.join(f'{a.name} → {b.name}' for a in tenants for b in tenants if a is not b)}"
     yield from (f"  {row.group}: {row.title}" for row in ROWS_OF[approach])
 
 
-def _emit(report: Report, output: str) -> None:
-
-    publish(report, output)
-    if output != "text":
-        return
-    say("\n".join(as_text(matrix(report.cells))))
-    for line in _told(report.red_cells):
-        say(line)
+def lines_of(report: Report) -> Iterator[str]:
+    """Yield the matrix, what was seen in each red cell, and the count."""
+    yield from as_text(matrix(report.cells))
+    yield from _causes(report.red_cells)
     passed = sum(cell.status == "passed" for cell in report.cells)
-    say(f"\n{passed} of {len(report.cells)} attempts are refused, each with its control ({duration(report.seconds)})")
+    yield f"\n{passed} of {len(report.cells)} attempts are refused, each with its control ({duration(report.seconds)})"
 
 
-def _told(red: tuple[CellRecord, ...]) -> Iterator[str]:
+def _causes(red: tuple[CellRecord, ...]) -> Iterator[str]:
     """Tell what was seen in each red cell; cells of one cause are told together."""
     causes: dict[tuple[str, str], list[CellRecord]] = {}
     for cell in red:

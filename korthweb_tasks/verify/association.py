@@ -8,15 +8,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
+
+from pynetdicom import AE, build_role, evt
+from pynetdicom.association import Association
+from pynetdicom.events import Event
 
 from korthweb_tasks.verify import tls
 from korthweb_tasks.verify.climb import Climb, quiet_dicom
 from korthweb_tasks.verify.model import Broken
-
-if TYPE_CHECKING:
-    from pynetdicom.association import Association
-    from pynetdicom.events import Event
 
 VERIFICATION = "1.2.840.10008.1.1"
 IMPLICIT = "1.2.840.10008.1.2"
@@ -94,8 +94,6 @@ def _answered(climb: Climb, ask: Ask) -> Association:
 
 
 def _associate(climb: Climb, ask: Ask) -> Association:
-    from pynetdicom import AE, build_role, evt
-
     entity = AE(ae_title=climb.options.calling_aet)
     seconds = climb.options.timeout
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = seconds

@@ -8,13 +8,17 @@ import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
 from korthweb_tasks.core import hints
 from korthweb_tasks.verify import tls
 from korthweb_tasks.verify.model import Broken, Finding, LeftOut
 
 if TYPE_CHECKING:
-    from cryptography import x509
-
     from korthweb_tasks.verify.climb import Climb, Port
 
 
@@ -74,15 +78,11 @@ def _renew_hint() -> str:
 
 def leaf_of(seen: tls.Served) -> x509.Certificate:
     """Return the certificate of the server itself."""
-    from cryptography import x509
-
     return x509.load_der_x509_certificate(seen.chain[0])
 
 
 def names_of(leaf: x509.Certificate) -> list[str]:
     """Return the DNS names a certificate is for; the common name does not count, as for any client of today."""
-    from cryptography import x509
-
     try:
         found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
@@ -156,10 +156,8 @@ def _fits(suite: str, key: str) -> bool:
 
 
 def _has_curve(climb: Climb) -> bool:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-
     seen = climb.handshake(tls.looking(), climb.dicom)
-    return isinstance(leaf_of(seen).public_key(), EllipticCurvePublicKey)
+    return isinstance(leaf_of(seen).public_key(), ec.EllipticCurvePublicKey)
 
 
 def stranger_refused(climb: Climb, port: Port) -> Finding:
@@ -174,12 +172,6 @@ def stranger_refused(climb: Climb, port: Port) -> Finding:
 
 def other_ca() -> str:
     """Return the certificate, in PEM, of a CA made for this moment, whose key is thrown away."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import Encoding
-    from cryptography.x509.oid import NameOID
-
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a stranger to this tenant")])
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -224,7 +216,5 @@ def port_open(climb: Climb, port: Port) -> Finding:
 
 
 def _common_name(name: x509.Name) -> str:
-    from cryptography.x509.oid import NameOID
-
     found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(found[0].value) if found else name.rfc4514_string() or "an unnamed issuer"

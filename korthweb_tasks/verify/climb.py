@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+import ssl
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -16,8 +19,6 @@ from korthweb_tasks.verify import tls
 from korthweb_tasks.verify.model import Broken, Endpoint, LeftOut, Options
 
 if TYPE_CHECKING:
-    import ssl
-
     from korthweb_tasks.verify.images import Consignment
 
 T = TypeVar("T")
@@ -185,9 +186,6 @@ def _listens(address: str, number: int) -> bool:
 @contextmanager
 def quiet_dicom() -> Iterator[None]:
     """Keep pydicom's and pynetdicom's remarks off the terminal: a rung says what there is to say."""
-    import logging
-    import warnings
-
     loggers = [logging.getLogger(name) for name in ("pydicom", "pynetdicom")]
     before = [(logger, logger.level) for logger in loggers]
     with warnings.catch_warnings():

@@ -14,10 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filebase import DicomFileLike
+from pydicom.filereader import data_element_generator, read_dataset
+from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import UID
 
 SOP_CLASS, SOP_INSTANCE, MODALITY = 0x00080016, 0x00080018, 0x00080060
 PATIENT_NAME, PATIENT_ID, STUDY, SERIES = 0x00100010, 0x00100020, 0x0020000D, 0x0020000E
@@ -97,8 +101,6 @@ def contents(file: BinaryIO) -> Iterator[tuple[BinaryIO, str, str]]:
 
 def _meta(file: BinaryIO) -> tuple[str, str]:
     """Read the file meta, if there is one, and stop where the dataset begins."""
-    from pydicom.filereader import read_dataset
-
     head = file.read(PREAMBLE + 4)
     if head[PREAMBLE:] != b"DICM":
         file.seek(0)
@@ -161,9 +163,6 @@ def _encoding(head: bytes) -> tuple[bool, bool]:
 def _elements(
     file: BinaryIO, end: int, implicit: bool, little: bool, *, known: bool
 ) -> tuple[tuple[Element, ...], dict[int, str]]:
-    from pydicom.dataelem import RawDataElement
-    from pydicom.filereader import data_element_generator
-
     found: list[Element] = []
     texts: dict[int, str] = {}
     after = file.tell()
@@ -205,7 +204,6 @@ def digest_of(file: BinaryIO, layout: Layout) -> tuple[str, int]:
             digest.update(chunk)
         digest.update(b"\0" * (pixels.length % 2))
         return digest.hexdigest(), pixels.length + pixels.length % 2
-    from pydicom.filereader import read_dataset
 
     file.seek(layout.begin)
     for line in _values(read_dataset(file, layout.implicit, layout.little), outermost=True):
@@ -247,11 +245,6 @@ def _chunks(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
 
 def write(out: BinaryIO, file: BinaryIO, layout: Layout, identifiers: Mapping[int, str]) -> None:
     """Write a whole DICOM file with other identifiers."""
-    from pydicom.dataset import FileMetaDataset
-    from pydicom.filebase import DicomFileLike
-    from pydicom.filewriter import write_file_meta_info
-    from pydicom.uid import UID
-
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = UID(identifiers[SOP_CLASS])
     meta.MediaStorageSOPInstanceUID = UID(identifiers[SOP_INSTANCE])

@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import pydicom.data
+from pydicom.uid import UID, generate_uid
+
 from korthweb_tasks.errors import UsageError
 from korthweb_tasks.verify import dicomfile
 from korthweb_tasks.verify.climb import quiet_dicom
@@ -122,8 +125,6 @@ def prepare(folder: Path | None, mark: str = MARK, most: int | None = None) -> C
 
 def shipped() -> Iterator[tuple[str, Path]]:
     """Yield the images of pydicom's own wheel."""
-    import pydicom.data
-
     # Not get_testdata_file(), which downloads what is not in the wheel.
     folder = Path(pydicom.data.__file__).parent / "test_files"
     for name in SHIPPED:
@@ -187,21 +188,15 @@ class _Marker:
         )
 
     def _fresh(self, key: Any) -> str:
-        from pydicom.uid import generate_uid
-
         # prefix None: a UID made of a random UUID (2.25.…), which needs no registered root
         return self._uids.setdefault(key, str(generate_uid(prefix=None)))
 
 
 def with_new_instance(image: Image) -> Image:
     """Return the same as another instance of its series."""
-    from pydicom.uid import generate_uid
-
     return replace(image, instance=str(generate_uid(prefix=None)))
 
 
 def transfer_syntaxes(images: Iterable[Image]) -> list[str]:
     """Return the names of the encodings, each once."""
-    from pydicom.uid import UID
-
     return list(dict.fromkeys(UID(image.transfer_syntax).name for image in images))

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field, replace
 from itertools import permutations
 
 import httpx
-import pydicom.data  # noqa: F401
-import pynetdicom  # noqa: F401 - both loaded before any thread begins: two threads can't load them at one time
 
 from korthweb_tasks.core.durations import limit
 from korthweb_tasks.verify import dicom, dicomweb, images, tls, web

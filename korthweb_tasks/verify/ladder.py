@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import httpx
-import pynetdicom  # noqa: F401 - loaded before the climb, so that no rung is slower for it
 
 from korthweb_tasks.errors import Interrupted, KorthwebError, UsageError
 from korthweb_tasks.verify import certificates, dicom, dicomweb, query, replicas, stow, tls, web
@@ -74,24 +73,26 @@ RUNGS: tuple[Rung, ...] = (
     Rung("clean", "deleted again, nothing left behind", ("store",), dicomweb.clean),
 )  # fmt: skip
 
-#: what each task climbs; the rungs that these need come along
-HTTPS = ("old-tls-https", "other-ca-https", "wrong-password", "wrong-name-https")
-DICOM = (
-    "old-tls-dicom",
-    "suites-dicom",
-    "other-ca-dicom",
-    "no-sni",
-    "wrong-name-dicom",
-    "plain-dicom",
-    "wrong-aet",
-    "stow",
-    "c-find",
-    "c-get",
-    "c-move",
-    "commitment",
-    "clean",
-)
-CERTIFICATES = ("old-tls-https", "old-tls-dicom", "suites-dicom", "other-ca-https", "other-ca-dicom")
+#: task -> the rungs that it is for; those that these need come along
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "https": ("old-tls-https", "other-ca-https", "wrong-password", "wrong-name-https"),
+    "dicom": (
+        "old-tls-dicom",
+        "suites-dicom",
+        "other-ca-dicom",
+        "no-sni",
+        "wrong-name-dicom",
+        "plain-dicom",
+        "wrong-aet",
+        "stow",
+        "c-find",
+        "c-get",
+        "c-move",
+        "commitment",
+        "clean",
+    ),
+    "certificates": ("old-tls-https", "old-tls-dicom", "suites-dicom", "other-ca-https", "other-ca-dicom"),
+}
 
 #: how many times as long as usual the last cleaning waits, since all pods may be just coming back
 LAST_PATIENCE = 3

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
+
 from korthweb_tasks.core import hints, kstatus
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.documents import Documents
@@ -46,8 +48,6 @@ class KubectlAccess:
     @contextmanager
     def reach(self, pod: Pod) -> Iterator[Get]:
         """Give the way to ask this very pod."""
-        import httpx
-
         args = ("port-forward", f"pod/{pod.name}", f":{HTTP_PORT}", "--address", "127.0.0.1")
         auth = (self.endpoint.username, self.endpoint.password.reveal())
         with self.runner.stream(self.kubectl.command(*args, namespace=self.namespace)) as stream:

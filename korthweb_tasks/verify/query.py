@@ -6,7 +6,13 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.events import Event
 
 from korthweb_tasks.core import hints
 from korthweb_tasks.verify.association import CONTEXTS, IMPLICIT, as_modality, association
@@ -14,11 +20,6 @@ from korthweb_tasks.verify.climb import Climb
 from korthweb_tasks.verify.images import Consignment, Image
 from korthweb_tasks.verify.model import Broken, Finding, LeftOut
 from korthweb_tasks.verify.received import compare
-
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
-    from pynetdicom.association import Association
-    from pynetdicom.events import Event
 
 #: of the study root
 FIND, MOVE, GET = (f"1.2.840.10008.5.1.4.1.2.2.{number}" for number in (1, 2, 3))
@@ -55,8 +56,6 @@ def get(climb: Climb) -> Finding:
         came[str(event.dataset.SOPInstanceUID)] = event.encoded_dataset()
         return SUCCESS
 
-    from pynetdicom import evt
-
     roles = tuple(dict.fromkeys(sop_class for sop_class, _ in kinds))
     ask = as_modality(climb, [(GET, IMPLICIT), *kinds], roles=roles, handlers=((evt.EVT_C_STORE, keep),))
     with association(climb, ask) as link:
@@ -89,8 +88,6 @@ def move(climb: Climb) -> Finding:
 
 def commitment(climb: Climb) -> Finding:
     """Ask Orthanc to commit itself to what was sent, and take its report where it comes to this machine."""
-    from pydicom.uid import generate_uid
-
     transaction, sample = str(generate_uid(prefix=None)), _sample(climb.consignment())
     operations, place = climb.endpoint.policy.operations, climb.endpoint.policy.reports_to
     if operations is not None and "StorageCommitment" not in operations:
@@ -128,8 +125,6 @@ class _Report:
 @contextmanager
 def _reports(place: tuple[str, int] | None, transaction: str) -> Iterator[_Report | None]:
     """Listen where Orthanc reports to; None where that is another machine, or a port that is in use."""
-    from pynetdicom import AE, evt
-
     report = _Report(transaction)
     entity = AE()
     entity.add_supported_context(COMMITMENT, scu_role=False, scp_role=True)
@@ -147,8 +142,6 @@ def _reports(place: tuple[str, int] | None, transaction: str) -> Iterator[_Repor
 
 
 def _commitment_of(sample: list[Image], transaction: str) -> Dataset:
-    from pydicom.dataset import Dataset
-
     asked = Dataset()
     asked.TransactionUID = transaction
     asked.ReferencedSOPSequence = []
@@ -168,8 +161,6 @@ def _sample(consignment: Consignment) -> list[Image]:
 
 
 def _identifier(level: str, **keys: str) -> Dataset:
-    from pydicom.dataset import Dataset
-
     identifier = Dataset()
     identifier.QueryRetrieveLevel = level
     for name, value in keys.items():

@@ -11,7 +11,12 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pydicom.uid import UID
+from pynetdicom import _config
+from pynetdicom.association import Association
+from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS, code_to_category
 
 from korthweb_tasks.verify import images
 from korthweb_tasks.verify.association import (
@@ -27,9 +32,6 @@ from korthweb_tasks.verify.climb import Climb
 from korthweb_tasks.verify.dicomfile import Unreadable
 from korthweb_tasks.verify.images import Consignment, Image
 from korthweb_tasks.verify.model import Broken, Finding
-
-if TYPE_CHECKING:
-    from pynetdicom.association import Association
 
 #: CT Image Storage, which every archive takes
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -232,8 +234,6 @@ class _Sender:
         self._judge(image, int(status.Status), str(status.get("ErrorComment", "")), time.perf_counter() - began)
 
     def _judge(self, image: Image, code: int, comment: str, seconds: float) -> None:
-        from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS, code_to_category
-
         kind = code_to_category(code)
         words = STORAGE_SERVICE_CLASS_STATUS.get(code, ("", ""))[1] or kind
         said = f"status 0x{code:04X}, {words}{f' ({comment})' if comment else ''}"
@@ -283,8 +283,6 @@ class _Sender:
 
 
 def _not_negotiated(image: Image, known: Collection[str]) -> Refused:
-    from pydicom.uid import UID
-
     sop_class, syntax = UID(image.sop_class).name, UID(image.transfer_syntax).name
     if image.sop_class in known:
         hint = "orthanc.config: AcceptedTransferSyntaxes"
@@ -295,8 +293,6 @@ def _not_negotiated(image: Image, known: Collection[str]) -> Refused:
 
 def _pace(link: Association, patience: float) -> None:
     """Let few PDUs of a message wait, where pynetdicom would have the whole message in memory."""
-    from pynetdicom import _config
-
     # The file is sent as it is, piece by piece, and not decoded and encoded again.
     _config.STORE_SEND_CHUNKED_DATASET = True
     link.dul.to_provider_queue = _Paced(patience)

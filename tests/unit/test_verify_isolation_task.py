@@ -69,7 +69,7 @@ def seeing(monkeypatch: pytest.MonkeyPatch, *ways: Told) -> None:
 
 
 def run(session: FakeSession, **more: Any) -> None:
-    verify_isolation.isolation(session, **{**ASKED, **more})  # type: ignore[arg-type]
+    verify_isolation.prove(session, **{**ASKED, **more})  # type: ignore[arg-type]
 
 
 def test_all_refused_is_a_green_matrix(

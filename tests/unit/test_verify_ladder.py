@@ -280,7 +280,7 @@ def test_without_restart_that_rung_is_left_out_and_the_rest_is_green(site: Site,
     assert {rung.name: rung.detail for rung in result.rungs if rung.status == "left out"}["survive"] == "--no-restart"
 
 
-@pytest.mark.parametrize("only", [ladder.HTTPS, ladder.DICOM, ladder.CERTIFICATES])
+@pytest.mark.parametrize("only", ladder.PARTS.values())
 def test_a_part_of_the_ladder_holds_by_itself(only: tuple[str, ...], site: Site, small: Options) -> None:
     result = site.climb(replace(small, only=only))
     assert result.ok
@@ -290,12 +290,12 @@ def test_a_part_of_the_ladder_holds_by_itself(only: tuple[str, ...], site: Site,
 
 
 def test_https_and_certificates_send_no_image() -> None:
-    for only in (ladder.HTTPS, ladder.CERTIFICATES):
+    for only in (ladder.PARTS["https"], ladder.PARTS["certificates"]):
         assert "store" not in [rung.name for rung in ladder.chosen(only)]
 
 
 def test_whoever_stores_cleans_up() -> None:
-    assert "clean" in ladder.DICOM
+    assert "clean" in ladder.PARTS["dicom"]
     assert ladder.RUNGS[-1].name == "clean"
 
 

@@ -20,13 +20,15 @@ import pydicom
 import pytest
 from cryptography import x509
 
-from korthweb_tasks.collections import verify as tasks
 from korthweb_tasks.errors import UsageError, VerifyFailed
+from korthweb_tasks.services import verify as services
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.verify import certificates, images, received, storing, tls
 from korthweb_tasks.verify.climb import quiet_dicom
 from korthweb_tasks.verify.images import MARK, SHIPPED, prepare
 from korthweb_tasks.verify.model import Broken, LadderResult, Options, RungResult, Secret
+from korthweb_tasks.verify.options import folder_of
+from tests.fakes import put
 from tests.verify_doubles.pki import Authority, server_context
 from tests.verify_doubles.site import a_study
 
@@ -251,7 +253,7 @@ def a_session(**more: Any) -> Any:
 
 
 def test_a_dry_run_contacts_nobody(capsys: pytest.CaptureFixture[str]) -> None:
-    tasks._verify(a_session(dry_run=True), Options(restart=False), None, None, "text")
+    services.prove(a_session(dry_run=True), Options(restart=False), None, None, "text")
     text = capsys.readouterr().out
     assert "Nothing is contacted" in text
     assert "images survive the deletion of every pod (left out)" in text
@@ -259,18 +261,17 @@ def test_a_dry_run_contacts_nobody(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_words_that_mean_nothing_are_refused() -> None:
     with pytest.raises(UsageError, match="no output format 'yaml'"):
-        tasks._verify(a_session(), Options(), None, None, "yaml")
+        services.prove(a_session(), Options(), None, None, "yaml")
     with pytest.raises(UsageError, match="/nowhere is not a folder"):
-        tasks.folder_of("/nowhere")
+        folder_of("/nowhere")
     with pytest.raises(UsageError, match="approach 'x'"):
-        tasks._verify(a_session(), Options(), "x", None, "text")
+        services.prove(a_session(), Options(), "x", None, "text")
 
 
 @pytest.mark.parametrize("output", ["text", "json", "junit"])
 def test_a_broken_rung_ends_with_its_name(
     output: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    from korthweb_tasks.verify import endpoints, ladder
     from tests.unit.test_verify_pods import ENDPOINT
 
     rungs = (
@@ -284,13 +285,13 @@ def test_a_broken_rung_ends_with_its_name(
             on_rung(rung)
         return LadderResult(tenant="BHC", address="", web_host="", dicom_host="", rungs=rungs, seconds=1.0)
 
-    monkeypatch.setattr(endpoints, "find_endpoint", lambda *_: ENDPOINT)
-    monkeypatch.setattr(ladder, "verify", climbed)
+    put(monkeypatch, "korthweb_tasks.verify.endpoints.find_endpoint", lambda *_: ENDPOINT)
+    put(monkeypatch, "korthweb_tasks.verify.ladder.verify", climbed)
     tenant = Settings().tenants[0]
     runner = SimpleNamespace(run=None)
     session = a_session(tenants=(tenant,), runner=runner, kubectl=None, target=SimpleNamespace(context="korthweb-t"))
     with pytest.raises(VerifyFailed, match="BHC: the rung “C-ECHO over TLS” is broken: no") as caught:
-        tasks._verify(session, Options(), None, str(tmp_path / "report"), output)
+        services.prove(session, Options(), None, str(tmp_path / "report"), output)
     assert caught.value.exit_code == 8
     assert caught.value.hint == "look there"
     assert (tmp_path / "report/report.html").is_file()

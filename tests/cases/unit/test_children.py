@@ -203,11 +203,10 @@ def test_S31_what_a_server_said_is_told_without_what_a_terminal_obeys(
     name: str, output: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """S31: DICOM's and HTTP's answers in rungs, cells of the matrix, rows of a status, logs of a lab, questions."""
-    from korthweb_tasks.collections import verify
     from korthweb_tasks.lab import logs
     from korthweb_tasks.report.model import CellRecord, Report, RungRecord
     from korthweb_tasks.run.console import say
-    from korthweb_tasks.services import isolation as verify_isolation
+    from korthweb_tasks.services import isolation, proof, verify
     from korthweb_tasks.services.session import Session
 
     text = f"before {ESCAPES[name]} after"
@@ -216,9 +215,10 @@ def test_S31_what_a_server_said_is_told_without_what_a_terminal_obeys(
     )
     rung = RungRecord(tenant="A", name="x", title=text, status="broken", detail=text, hint=text)
     report = Report(title=text, context=text, started="", cells=(cell,), rungs=(rung,))
-    verify._emit(report, output)
-    verify_isolation._emit(report, output)
-    Session.open(Context(), cluster=False, output=output).emit({"state": text}, text)
+    session = Session.open(Context(), cluster=False, output=output)
+    proof.publish_report(session, report, None, output, [verify.summary(report)])
+    proof.publish_report(session, report, None, output, isolation.lines_of(report))
+    session.emit({"state": text}, text)
     (tmp_path / "log").write_text(text)
     for line in logs.last(tmp_path / "log", 3):
         say(line)

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from korthweb_tasks.collections import verify as tasks
-from korthweb_tasks.collections.verify_flags import options_of, refuse_several
 from korthweb_tasks.errors import UsageError
 from korthweb_tasks.settings.dicom import SUITES, TlsSettings
 from korthweb_tasks.verify import certificates, dicom, ladder, tls
@@ -24,6 +23,7 @@ from korthweb_tasks.verify import climb as climbing
 from korthweb_tasks.verify.climb import Climb
 from korthweb_tasks.verify.endpoints import as_told, let_in_without_sni, permitted
 from korthweb_tasks.verify.model import Broken, Endpoint, LeftOut, Options, Policy, Secret
+from korthweb_tasks.verify.options import options_of, refuse_several
 from tests.verify_doubles.gateway import Faults
 from tests.verify_doubles.orthanc import Orthanc
 from tests.verify_doubles.pki import Authority, server_context

@@ -1,0 +1,54 @@
+"""What every proof begins and ends with: a preview or the consent, and its report on disk and on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from korthweb_tasks.report.files import write
+from korthweb_tasks.report.model import Report
+from korthweb_tasks.run.answer import preview, publish
+from korthweb_tasks.run.console import say
+from korthweb_tasks.run.guard import allow
+from korthweb_tasks.services import simulated
+from korthweb_tasks.settings.words import known_output
+
+if TYPE_CHECKING:
+    from korthweb_tasks.services.session import Session
+
+FORMS = ("text", "json", "junit")
+
+
+def begun(session: Session, output: str, planned: Iterable[str], *, changes: bool, yes: bool) -> bool:
+    """Return True if the proof may begin, False where ``planned`` was shown instead (--dry-run).
+
+    What ``changes`` something asks first, and runs alone: two proofs would take each other's changes for faults.
+    """
+    known_output(output, FORMS)
+    if session.dry_run:
+        preview(output, planned)
+        return False
+    session.contact()
+    simulated.refuse(session, "verify")
+    if changes:
+        allow(session.ref, yes=yes)
+        session.lock()
+    return True
+
+
+def report_of(session: Session, title: str, began: datetime, **records: Any) -> Report:
+    """Return the report of a proof that began then and ends now."""
+    seconds = (datetime.now(timezone.utc) - began).total_seconds()
+    return Report(title=title, **session.about, started=began.isoformat(timespec="seconds"), seconds=seconds, **records)
+
+
+def publish_report(session: Session, report: Report, folder: str | None, output: str, lines: Iterable[str]) -> None:
+    """Write the report into ``folder``, where one is named, and print it; ``lines`` are its text."""
+    if folder:
+        session.console.line(f"The report: {write(report, Path(folder))['report.html']}")
+    publish(report, output)
+    if output == "text":
+        for line in lines:
+            say(line)
