@@ -5,13 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from korthweb_tasks.collections.flags import task
-from korthweb_tasks.collections.gitops_look import explain as explain
-from korthweb_tasks.collections.gitops_look import logs as logs
-from korthweb_tasks.collections.gitops_look import reconcile as reconcile
-from korthweb_tasks.collections.gitops_look import resume as resume
-from korthweb_tasks.collections.gitops_look import status as status
-from korthweb_tasks.collections.gitops_look import suspend as suspend
-from korthweb_tasks.collections.gitops_look import wait as wait
 from korthweb_tasks.core import hints
 
 if TYPE_CHECKING:
@@ -25,11 +18,9 @@ _BRANCH = {
 @task(example="inv gitops.check --context hospital-a", changes=False)
 def check(session: Session) -> None:
     """Check the prerequisites: tools, cluster, Git, charts, images, settings; nothing is changed."""
-    from korthweb_tasks.services.gitops.check import findings
-    from korthweb_tasks.services.shared import tell_findings
+    from korthweb_tasks.services.gitops.check import check
 
-    session.contact()
-    tell_findings(session, findings(session))
+    check(session)
 
 
 @task(
@@ -40,41 +31,33 @@ def check(session: Session) -> None:
 )
 def render(session: Session, out: str = "") -> None:
     """Show what the settings mean as files of the fleet repository, or write them to a folder; pushes nothing."""
-    from korthweb_tasks.services.gitops.fleet import fleet, sources, work
-    from korthweb_tasks.services.gitops.push import tell_changes
-    from korthweb_tasks.services.shared import sound_settings, written
+    from korthweb_tasks.services.gitops.render import render
 
-    sound_settings(session, "")
-    if out:
-        written(session, out, fleet(session, sources(session)).files(), "what they are")
-        return
-    with work(session, change=False) as made:
-        told = tell_changes(session, made.changes, made.checkout.target)
-    session.emit(told, "\n".join(f"{mark} {path}" for path, mark in sorted(made.changes.files.items())))
+    render(session, out)
 
 
 @task(example="inv gitops.bootstrap --context hospital-a", help=_BRANCH)
 def bootstrap(session: Session, pull_request_branch: str = "") -> None:
     """Bring the settings to Git and Flux to the cluster, and wait until every layer is ready."""
-    from korthweb_tasks.services.gitops.deploy import bootstrapped
+    from korthweb_tasks.services.gitops.deploy import bootstrap
 
-    bootstrapped(session, onto=pull_request_branch)
+    bootstrap(session, onto=pull_request_branch)
 
 
 @task(example="inv gitops.deploy --context hospital-a", help=_BRANCH)
 def deploy(session: Session, pull_request_branch: str = "") -> None:
     """Bring a change of the settings to Git, and follow it into the cluster."""
-    from korthweb_tasks.services.gitops.deploy import deployed
+    from korthweb_tasks.services.gitops.deploy import deploy
 
-    deployed(session, onto=pull_request_branch)
+    deploy(session, onto=pull_request_branch)
 
 
 @task(example="inv gitops.configure --context hospital-a")
 def configure(session: Session) -> None:
     """Make only what is not in Git: namespaces, passwords, the registry's authority, the key for encrypted ones."""
-    from korthweb_tasks.services.gitops.deploy import configured
+    from korthweb_tasks.services.gitops.deploy import configure
 
-    configured(session)
+    configure(session)
 
 
 @task(
@@ -114,11 +97,11 @@ def add_tenant(
     replicas_max: int = 0,
 ) -> None:
     """Add a facility to korthweb.yaml, to Git and to the cluster, beside those that are at work."""
-    from korthweb_tasks.services.gitops.tenants import added
+    from korthweb_tasks.services.gitops.tenants import add
 
     replicas = {key: value for key, value in (("min", replicas_min), ("max", replicas_max)) if value}
     given = {"aet": aet, "namespace": namespace, "storage": storage, "replicas": replicas}
-    added(session, {"name": name, "domain": domain, **{key: value for key, value in given.items() if value}})
+    add(session, {"name": name, "domain": domain, **{key: value for key, value in given.items() if value}})
 
 
 @task(
@@ -133,17 +116,17 @@ def add_tenant(
 )
 def remove_tenant(session: Session, name: str, volumes: bool = False) -> None:
     """Take a facility out of korthweb.yaml, Git and the cluster; its images stay unless --volumes."""
-    from korthweb_tasks.services.gitops.tenants import removed
+    from korthweb_tasks.services.gitops.tenants import remove
 
-    removed(session, name, volumes=volumes)
+    remove(session, name, volumes=volumes)
 
 
 @task(example="inv gitops.diff --context hospital-a", changes=False, without=("tenant",))
 def diff(session: Session) -> None:
     """Show where the settings differ from Git, and Git from the cluster; exit code 9 where something does."""
-    from korthweb_tasks.services.gitops.differences import differs
+    from korthweb_tasks.services.gitops.differences import diff
 
-    differs(session)
+    diff(session)
 
 
 @task(
@@ -154,6 +137,96 @@ def diff(session: Session) -> None:
 )
 def destroy(session: Session, volumes: bool = False) -> None:
     """Take everything out of the cluster, Flux last; volumes stay unless --volumes, and the fleet repository does."""
-    from korthweb_tasks.services.gitops.destroy import destroyed
+    from korthweb_tasks.services.gitops.destroy import destroy
 
-    destroyed(session, volumes=volumes)
+    destroy(session, volumes=volumes)
+
+
+@task(example="inv gitops.status --tenant BHC", changes=False)
+def status(session: Session) -> None:
+    """Show everything that Flux looks after as a tree; exit code 0 when all of it is ready, else 7."""
+    from korthweb_tasks.services.gitops import look
+
+    look.status(session)
+
+
+@task(
+    example="inv gitops.wait --only cert-manager,istio",
+    changes=False,
+    help={"only": "names of Kustomizations, separated by commas (default: all of them)"},
+)
+def wait(session: Session, only: str = "") -> None:
+    """Wait until everything is ready, with the live tree; what Flux would poll for is asked for at once."""
+    from korthweb_tasks.services.gitops import look
+
+    look.wait(session, only)
+
+
+@task(
+    example="inv gitops.reconcile bhc-application",
+    without=("tenant",),
+    help={"name": "a Kustomization, a HelmRelease, a tenant, or all"},
+    positional=("name",),
+)
+def reconcile(session: Session, name: str) -> None:
+    """Let Flux fetch the source and apply it now, and follow that until it is ready."""
+    from korthweb_tasks.services.gitops import look
+
+    look.reconcile(session, name)
+
+
+@task(
+    example="inv gitops.suspend MHR",
+    without=("tenant",),
+    help={"names": "Kustomizations, HelmReleases, sources or tenants, separated by commas"},
+    positional=("names",),
+)
+def suspend(session: Session, names: str) -> None:
+    """Let Flux leave objects alone: changes in Git do not arrive, changes by hand stay; until gitops.resume."""
+    from korthweb_tasks.services.gitops import look
+
+    look.switch(session, names, suspended=True)
+
+
+@task(
+    example="inv gitops.resume MHR",
+    without=("tenant",),
+    help={"names": "Kustomizations, HelmReleases, sources or tenants, separated by commas"},
+    positional=("names",),
+)
+def resume(session: Session, names: str) -> None:
+    """Let Flux look after suspended objects again, at once."""
+    from korthweb_tasks.services.gitops import look
+
+    look.switch(session, names, suspended=False)
+
+
+@task(
+    example="inv gitops.explain bhc-application",
+    without=("tenant",),
+    changes=False,
+    help={"name": "a Kustomization, HelmRelease, source, tenant, kind/name, or all"},
+    positional=("name",),
+)
+def explain(session: Session, name: str) -> None:
+    """Say why something is not ready: the deepest cause first, the way to it, and the command that shows more."""
+    from korthweb_tasks.services.gitops import look
+
+    look.explain(session, name)
+
+
+@task(
+    example="inv gitops.logs --controller kustomize --follow",
+    without=("tenant",),
+    changes=False,
+    help={
+        "controller": "source, kustomize or helm (default: all of them)",
+        "follow": "go on until Ctrl-C",
+        "lines": "how many of the last lines of each controller",
+    },
+)
+def logs(session: Session, controller: str = "", follow: bool = False, lines: int = 100) -> None:
+    """Show what Flux's controllers say: time (UTC), level, object, message."""
+    from korthweb_tasks.services.gitops.log import show
+
+    show(session, controller, follow=follow, lines=lines)

@@ -79,6 +79,10 @@ class Objects:
                 return owner
         return None
 
+    def suspended(self, ref: Ref) -> bool:
+        """Return True if a person has suspended an object."""
+        return bool((self.get(ref) or {}).get("spec", {}).get("suspend"))
+
     def pods(self, ref: Ref) -> list[Object]:
         """Return the pods of a workload that are neither done nor on their way out."""
         obj = self.get(ref)

@@ -20,7 +20,7 @@ from korthweb_tasks.services import beforehand
 from korthweb_tasks.services.components import component_findings
 from korthweb_tasks.services.gitops.fleet import sources
 from korthweb_tasks.services.gitops.repository import EXTRA, NotInLab, checkout_of, full_path, remote, tenants_of
-from korthweb_tasks.services.shared import answers, settings_finding, side_by_side, tool
+from korthweb_tasks.services.shared import answers, settings_finding, side_by_side, tell_findings, tool
 from korthweb_tasks.tools.helm import show
 
 if TYPE_CHECKING:
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
     from korthweb_tasks.approaches.shared.checks import Check
     from korthweb_tasks.services.session import Session
+
+
+def check(session: Session) -> None:
+    """Print what was looked at; raises StepFailed where something is broken."""
+    session.contact()
+    tell_findings(session, findings(session))
 
 
 def findings(session: Session) -> list[Finding]:

@@ -17,7 +17,7 @@ from korthweb_tasks.services import beforehand, simulated
 from korthweb_tasks.services.gitops.fleet import Work, work
 from korthweb_tasks.services.gitops.flux import bootstrap_of, repository_there, require_flux, with_flux
 from korthweb_tasks.services.gitops.follow import followed, nudging
-from korthweb_tasks.services.gitops.push import ask, asked, preview, push, tell_changes, tell_request
+from korthweb_tasks.services.gitops.push import ask, asked, preview, print_changes, print_request, push
 from korthweb_tasks.services.gitops.repository import chosen, tenants_of
 from korthweb_tasks.services.session import report_data, summary
 from korthweb_tasks.services.shared import sound_settings, tell_following
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from korthweb_tasks.settings.parts import Tenant
 
 
-def bootstrapped(session: Session, *, onto: str = "") -> None:
+def bootstrap(session: Session, *, onto: str = "") -> None:
     """Bring the settings to Git, Flux to the cluster, and wait until every layer is ready."""
     refuse_beforehand(session)
     if not session.settings.uses("flux"):
@@ -42,7 +42,7 @@ def bootstrapped(session: Session, *, onto: str = "") -> None:
     with work(session, onto=onto, bring=not session.dry_run, change=not session.dry_run) as made:
         with_flux(session, made)
         plan = bootstrap_of(session, made).plan(tenants_of(session), asleep(session))
-        told = tell_changes(session, made.changes, made.checkout.target)
+        told = print_changes(session, made.changes, made.checkout.target)
         if session.dry_run:
             preview(session, plan, told)
             return
@@ -51,7 +51,7 @@ def bootstrapped(session: Session, *, onto: str = "") -> None:
             asked(session).execute(plan.only("Make the namespaces", namespace_steps(plan)))
         push(session, made)
     if onto:
-        tell_request(session, made, f"`{hints.task('gitops.bootstrap')}`")
+        print_request(session, made, f"`{hints.task('gitops.bootstrap')}`")
         return
 
     with nullcontext() if made.in_git else nudging(session):
@@ -60,14 +60,14 @@ def bootstrapped(session: Session, *, onto: str = "") -> None:
     finish(session, report.steps, newest, layers(made), sealed_anew(made))
 
 
-def deployed(session: Session, *, onto: str = "") -> None:
+def deploy(session: Session, *, onto: str = "") -> None:
     """Bring a change of the settings to Git, and follow it into the cluster; for a cluster that Flux looks after."""
     refuse_beforehand(session)
     branch_name(session, onto)
     with work(session, onto=onto, change=not session.dry_run) as made:
         require_flux(session, made)
         plan = bootstrap_of(session, made).configured(tenants_of(session))
-        told = tell_changes(session, made.changes, made.checkout.target)
+        told = print_changes(session, made.changes, made.checkout.target)
         if session.dry_run:
             preview(session, plan, told)
             return
@@ -77,7 +77,7 @@ def deployed(session: Session, *, onto: str = "") -> None:
         push(session, made)
     if onto:
         then = f"`{hints.task('gitops.configure')}`, and `{hints.task('gitops.wait')}` follows it"
-        tell_request(session, made, then)
+        print_request(session, made, then)
         return
     fetch(session)
     only = layers(made, chosen(session) if session.tenant_flag else None)
@@ -102,7 +102,7 @@ def asleep(session: Session) -> list[Tenant]:
     return [tenant for tenant in tenants_of(session) if tenant.namespace in found]
 
 
-def configured(session: Session) -> None:
+def configure(session: Session) -> None:
     """Make what is not in Git."""
     refuse_beforehand(session)
     with work(session, bring=not session.dry_run, change=not session.dry_run) as made:

@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from korthweb_tasks.services.session import Session
 
 
-def tell_report(session: Session, report: Report) -> None:
+def print_report(session: Session, report: Report) -> None:
     """Print a report where JSON is wanted."""
     if session.output == "json":
         session.emit(report_data(report), "")
 
 
-def destroyed(session: Session, *, volumes: bool) -> None:
+def destroy(session: Session, *, volumes: bool) -> None:
     """Take everything away that GitOps made in the cluster; the fleet repository stays as it is."""
     session.contact()
     flux = session.settings.flux
@@ -64,7 +64,7 @@ def destroyed(session: Session, *, volumes: bool) -> None:
         plan = Remover(session.target, volumes, fates, flux).everything(kustomizations, charts, tenants)
     session.execute(plan, destructive=True)
     if not session.dry_run:
-        tell_leftovers(session)
+        print_leftovers(session)
 
 
 def settled(session: Session, found: Iterable[Home], *, volumes: bool) -> list[Home]:
@@ -90,7 +90,7 @@ def refuse_foreign_flux(fate: Fate, namespace: str) -> None:
         raise GuardRefused(text, hint=f"`{one}` removes one tenant and leaves Flux alone")
 
 
-def tell_leftovers(session: Session) -> None:
+def print_leftovers(session: Session) -> None:
     """Say what is left after everything was removed."""
     definitions, spaces = (session.runner.run(one) for one in leftovers(session.kubectl))
     names = [obj["metadata"]["name"] for obj in items(spaces)]

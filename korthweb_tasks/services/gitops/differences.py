@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 JOBS = 4
 
 
-def differs(session: Session) -> None:
+def diff(session: Session) -> None:
     """Show both differences; raises Differs where there is one."""
     session.contact()
     with work(session, change=False) as made:

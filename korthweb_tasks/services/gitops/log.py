@@ -10,13 +10,27 @@ from typing import TYPE_CHECKING
 from korthweb_tasks.errors import Interrupted
 from korthweb_tasks.flux.log import read
 from korthweb_tasks.run.console import say
-from korthweb_tasks.tools.flux import Flux
+from korthweb_tasks.settings.words import unknown
+from korthweb_tasks.tools.flux import CONTROLLERS, Flux
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from korthweb_tasks.flux.log import Line
     from korthweb_tasks.services.session import Session
+
+
+def show(session: Session, controller: str, *, follow: bool, lines: int) -> None:
+    """Print what one controller, or all of them, said; raises UsageError for a controller that is none."""
+    if controller and controller not in CONTROLLERS:
+        raise unknown("controller", controller, CONTROLLERS, "--controller takes")
+    session.contact()
+    chosen = [CONTROLLERS[controller]] if controller else list(CONTROLLERS.values())
+    if follow:
+        streamed(session, chosen, lines)
+    else:
+        found = recent(session, chosen, lines)
+        session.emit([line.as_data() for line in found], "\n".join(map(str, found)))
 
 
 def recent(session: Session, components: Iterable[str], lines: int) -> list[Line]:

@@ -21,7 +21,7 @@ SHOWN = 240
 _STYLES = {"+": "green", "-": "red", "@": "cyan", "d": "bold"}
 
 
-def tell_changes(session: Session, changes: Changes, branch: str) -> dict[str, Any]:
+def print_changes(session: Session, changes: Changes, branch: str) -> dict[str, Any]:
     """Show what a push would change, on stderr, and return it as data."""
     say = session.console.line
     if not changes:
@@ -88,7 +88,7 @@ def _tenant_of(path: str) -> str:
     return parts[at] if at else ""
 
 
-def tell_request(session: Session, made: Work, following: str) -> None:
+def print_request(session: Session, made: Work, following: str) -> None:
     """Say what is to do with a branch that was pushed for a pull request."""
     branch = made.checkout.target
     data = {"branch": branch, "commit": made.revision, "files": dict(made.changes.files)}

@@ -15,7 +15,7 @@ from korthweb_tasks.core import hints
 from korthweb_tasks.errors import SettingsError, UsageError
 from korthweb_tasks.services.gitops import deploy as parts
 from korthweb_tasks.services.gitops import push as pushing
-from korthweb_tasks.services.gitops.destroy import settled, tell_report
+from korthweb_tasks.services.gitops.destroy import print_report, settled
 from korthweb_tasks.services.gitops.fleet import work
 from korthweb_tasks.services.gitops.flux import bootstrap_of, require_flux
 from korthweb_tasks.services.gitops.repository import chosen, folder_of, tenants_of
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 FILE = "korthweb.yaml"
 
 
-def added(session: Session, entry: Mapping[str, Any]) -> None:
+def add(session: Session, entry: Mapping[str, Any]) -> None:
     """Add a tenant to the settings, to Git and to the cluster; what an earlier run did of it is left as it is."""
     text = file_text(session)
     new = _text_with(session, text, entry)
@@ -40,7 +40,7 @@ def added(session: Session, entry: Mapping[str, Any]) -> None:
     with work(later, change=not session.dry_run) as made:
         require_flux(session, made)
         plan = bootstrap_of(later, made).configured(chosen(later))
-        told = pushing.tell_changes(session, made.changes, made.checkout.target)
+        told = pushing.print_changes(session, made.changes, made.checkout.target)
         if session.dry_run:
             pushing.preview(session, plan, {**told, "settings": new != text})
             return
@@ -53,7 +53,7 @@ def added(session: Session, entry: Mapping[str, Any]) -> None:
     parts.finish(later, records, made.revision, parts.layers(made, chosen(later)))
 
 
-def removed(session: Session, name: str, *, volumes: bool) -> None:
+def remove(session: Session, name: str, *, volumes: bool) -> None:
     """Take a tenant out of the settings, out of Git and out of the cluster; a killed run is gone on with."""
     session.contact()
     (home,) = settled(session, [home_of(session, name)], volumes=volumes)
@@ -62,7 +62,7 @@ def removed(session: Session, name: str, *, volumes: bool) -> None:
     later = with_text(session, new, None)
     plan = Remover(session.target, volumes, home=session.settings.flux).tenant(home, str(time.time()))
     with work(later, change=not session.dry_run) as made:
-        told = pushing.tell_changes(session, made.changes, made.checkout.target)
+        told = pushing.print_changes(session, made.changes, made.checkout.target)
         if session.dry_run:
             pushing.preview(session, plan, {**told, "settings": new != text})
             return
@@ -71,7 +71,7 @@ def removed(session: Session, name: str, *, volumes: bool) -> None:
         keep(session, text, new)
         pushing.push(later, made)
     report = pushing.asked(session).execute(plan)
-    tell_report(session, report)
+    print_report(session, report)
     again = hints.task("gitops.add-tenant", home.name, domain="DOMAIN")
     kept = f"its namespace {home.namespace} stays, with database and passwords: `{again}` brings it back"
     session.console.line(f"{home.name} is removed" + ("" if volumes else f"; {kept}"))

@@ -17,7 +17,7 @@ from korthweb_tasks.lab.cluster import LabStatus
 from korthweb_tasks.services.session import Session
 from korthweb_tasks.services.shared import tell_rows
 from tests.cases.unit.test_which_cluster import kubeconfig
-from tests.fakes import Answer
+from tests.fakes import Answer, put
 from tests.unit.test_helm_tasks import scripted
 
 NOTHING = Answer(json.dumps({"items": []}))
@@ -29,7 +29,7 @@ def empty_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig(Path("config").absolute())))
     Path("korthweb.yaml").write_text("context: x\ntenants: [{name: BHC, domain: bhc.orthweb.com}]\n")
     scripted(monkeypatch, {("helm", "list"): Answer("[]"), ("kubectl",): NOTHING})
-    monkeypatch.setattr("korthweb_tasks.services.gitops.follow.looked", lambda _: _nothing_of_flux())
+    put(monkeypatch, "korthweb_tasks.services.gitops.follow.looked", lambda _: _nothing_of_flux())
 
 
 def _nothing_of_flux() -> object:
