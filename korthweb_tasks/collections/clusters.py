@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import invoke
 
 from korthweb_tasks.collections.errors_out import stays_typed
+from korthweb_tasks.services.cli import Answer, ask
 from korthweb_tasks.settings.words import refuse_empty
+from korthweb_tasks.tools.clis import CLIS
 
 if TYPE_CHECKING:
     from korthweb_tasks.services.session import Session
     from korthweb_tasks.tools.clis import Cli, Value
-
-
-class Answer(invoke.Result):
-    """What a program said and how it ended: a result of Invoke's (``stdout``, ``stderr``, ``return_code``, ``ok``)."""
-
-    def json(self) -> Any:
-        """Return stdout, which is JSON, as data; None where there is nothing in it."""
-        return json.loads(self.stdout) if self.stdout.strip() else None
 
 
 @dataclass(frozen=True)
@@ -53,31 +46,9 @@ class Program:
     ) -> Answer:
         """Run the program with these words on the cluster, and return its answer."""
         with stays_typed():
-            given = {"words": words, "flags": flags, "stdin": _stdin, "timeout": _timeout, "ok": _ok}
-            answer: Answer = self.session.run(self._run, given)
+            words_and_flags = {"cli": self.cli, "words": words, "flags": flags}
+            answer: Answer = self.session.run(ask, {**words_and_flags, "stdin": _stdin, "timeout": _timeout, "ok": _ok})
             return answer
-
-    def _run(
-        self,
-        session: Session,
-        *,
-        words: tuple[object, ...],
-        flags: dict[str, Value],
-        stdin: str | None,
-        timeout: float | None,
-        ok: Iterable[int],
-    ) -> Answer:
-        from korthweb_tasks.tools.clis import with_flags
-
-        typed = with_flags([str(word) for word in words], flags)
-        effect, masks = self.cli.effect(typed), session.secrets.masks
-        command = self.cli.command(session.target, typed, stdin=stdin, timeout=timeout, ok=ok, masks=masks)
-        if session.dry_run and effect == "changes":
-            session.console.line(f"would run: {command}")
-            return Answer(command=str(command))
-        session.meet(effect)
-        result = session.runner.run(command)
-        return Answer(result.stdout, result.stderr, command=str(command), exited=result.code)
 
 
 @dataclass(frozen=True)
@@ -111,7 +82,6 @@ def cluster(
     """
     with stays_typed():
         from korthweb_tasks.services.session import Session
-        from korthweb_tasks.tools.clis import CLIS
 
         refuse_empty("context", context)
         refuse_empty("settings", settings)

@@ -12,8 +12,8 @@ import pytest
 
 import korthweb_tasks
 from korthweb_tasks import errors
-from korthweb_tasks.collections.clusters import Answer
 from korthweb_tasks.services import session as sessions
+from korthweb_tasks.services.cli import Answer
 from korthweb_tasks.tools import clis
 from korthweb_tasks.tools.clis import CLIS, with_flags
 from tests.fakes import put
