@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from korthweb_tasks.services.session import Session
 
 #: steps that make objects and wait for none that has to answer: a simulated lab takes them
-ONLY_OBJECTS = frozenset(("namespace:", "credentials:", "config:", "postgres:", "dbinit:"))
+ONLY_OBJECTS = frozenset(("namespace", "credentials", "config", "postgres", "dbinit"))
 
 
 @task(example="inv manual.check --context hospital-a", changes=False)
@@ -53,25 +53,25 @@ def install_observability(session: Session) -> Report:
 @task(example="inv manual.issue-certificates --tenant BHC")
 def issue_certificates(session: Session) -> Report:
     """Issue certificates for web. and dicom. of each tenant, out of an authority of its own."""
-    return _execute(session, "Issue certificates", "certificates:")
+    return _execute(session, "Issue certificates", "certificates")
 
 
 @task(example="inv manual.configure --tenant BHC")
 def configure(session: Session) -> Report:
     """Make each tenant's namespace, passwords, orthanc.json and policies."""
-    return _execute(session, "Configure", "namespace:", "credentials:", "config:")
+    return _execute(session, "Configure", "namespace", "credentials", "config")
 
 
 @task(example="inv manual.install-postgres --tenant BHC")
 def install_postgres(session: Session) -> Report:
     """Install each tenant's PostgreSQL and prepare its database."""
-    return _execute(session, "Install PostgreSQL", "postgres:", "dbinit:")
+    return _execute(session, "Install PostgreSQL", "postgres", "dbinit")
 
 
 @task(example="inv manual.install-orthanc --tenant BHC")
 def install_orthanc(session: Session) -> Report:
     """Install each tenant's Orthanc, its autoscaler and its way in."""
-    return _execute(session, "Install Orthanc", "orthanc:", "ingress:")
+    return _execute(session, "Install Orthanc", "orthanc", "ingress")
 
 
 @task(example="inv manual.deploy --context hospital-a --tenant BHC")
@@ -188,16 +188,17 @@ def deployed(session: Session) -> Report:
 
 
 def _execute(session: Session, title: str, *kinds: str) -> Report:
-    """Apply the part of the plan whose steps are of these kinds (``orthanc:`` means that of each tenant)."""
+    """Apply the part of the plan whose steps are of these kinds."""
+    from korthweb_tasks.approaches.manual.plan import TENANT_STEPS
     from korthweb_tasks.approaches.manual.prerequisites import outside, require
     from korthweb_tasks.services import beforehand, simulated
 
     session.contact()
-    beforehand.refuse(session, "manual", session.tenants if any(":" in kind for kind in kinds) else ())
+    beforehand.refuse(session, "manual", session.tenants if set(kinds) & set(TENANT_STEPS) else ())
     if not ONLY_OBJECTS.issuperset(kinds):
         simulated.refuse(session, "manual")
     whole = _plan(session)
-    names = [s.name for s in whole.steps if s.name in kinds or f"{s.name.partition(':')[0]}:" in kinds]
+    names = [step.name for step in whole.steps if step.kind in kinds]
     if not session.dry_run:
         require(session.kubectl, session.runner.check, session.tenants, outside(whole, names))
     return session.execute(whole.only(title, names))

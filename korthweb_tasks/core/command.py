@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from korthweb_tasks.core.plaintext import MASK, masked
+from korthweb_tasks.core.target import Target
 
 __all__ = ["MASK", "TIMED_OUT", "Command", "Result", "around_proxy", "masked"]
 
@@ -25,6 +26,7 @@ class Command:
     ``final`` are texts in stderr that are an answer to this command, though they would be a passing fault
     elsewhere: a kind that is not served yet is "no" for a probe, but worth another try for an apply.
     ``env`` is laid over the part of this process' environment that the program gets (core.environment).
+    ``target`` is the cluster that the command asks, None where it asks none; argv names it too.
     ``follow`` reads the answer and returns the command that comes after it, if any: a namespace is made, then its UID
     is recorded. It may raise a KorthwebError instead.
     """
@@ -38,6 +40,7 @@ class Command:
     repeatable: bool = False
     ok: frozenset[int] = frozenset({0})
     final: tuple[str, ...] = ()
+    target: Target | None = field(default=None, repr=False, compare=False)
     follow: Callable[[Result], Command | None] | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:

@@ -15,10 +15,12 @@ class Fact:
     """A command and a pure reading of its result: True means that nothing has to be done.
 
     ``read`` is only given results that are an answer: an accepted exit code, or one of the command's ``final`` texts.
+    ``diff``: what the command prints is what would change.
     """
 
     command: Command
     read: Callable[[Result], bool]
+    diff: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +82,18 @@ Action = Command | Callable[[], Command]
 class Step:
     """One thing to bring about.
 
-    ``name`` is unique in its plan; ``title`` is what a person reads. ``needs`` names the steps
+    ``kind`` says what; where a plan has several of a kind, ``tenant`` says whose it is, or ``resource`` which one.
+    ``title`` is what a person reads. ``needs`` names the steps
     that come before. ``probes`` all true means the actions are left out; without probes they
     always run. Waits are awaited in both cases. ``on_failure`` commands are run when the actions or
     waits fail, and their output becomes part of the error's details. ``timeout`` (seconds)
     bounds the whole step.
     """
 
-    name: str
+    kind: str
     title: str
+    tenant: str = ""
+    resource: str = ""
     needs: tuple[str, ...] = ()
     probes: tuple[Fact, ...] = ()
     actions: tuple[Action, ...] = ()
@@ -96,6 +101,20 @@ class Step:
     on_failure: tuple[Command, ...] = ()
     timeout: float | None = None
     hint: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return the name of the step, unique in its plan."""
+        return step_name(self.kind, self.tenant or self.resource)
+
+
+def step_name(kind: str, which: str = "") -> str:
+    """Return the name of the step of this kind for a tenant, or another of what there are several of.
+
+    >>> step_name("istio"), step_name("orthanc", "BHC")
+    ('istio', 'orthanc:bhc')
+    """
+    return f"{kind}:{which.lower()}" if which else kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,7 @@ def _connection(door: Door) -> Iterator[Any]:
 
 def _flat(target: Target, run: Callable[[Command], Result]) -> dict[str, Any]:
     view = ("kubectl", *target.kubectl_args(), "config", "view", "--raw", "--minify", "--flatten", "--output=json")
-    config: dict[str, Any] = json.loads(run(Command(argv=view)).stdout)
+    config: dict[str, Any] = json.loads(run(Command(argv=view, target=target)).stdout)
     return config
 
 

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.command import TIMED_OUT, Command, Result, masked
@@ -301,7 +300,7 @@ def failure(result: Result) -> KorthwebError:
         return NoSpace(f"no space left on the disk while running `{command}`", hint="df -h")
     if hook := unreached(stderr):
         return _no_webhook(hook, result)
-    context = _context(command)
+    context = command.target.context if command.target else ""
     if context and (found := explained(stderr, Way(context), attempts=result.attempts)):
         return found
     if context and retry.unanswered(stderr):
@@ -329,9 +328,3 @@ def _no_webhook(hook: Unreached, result: Result) -> CommandFailed:
         f"`{behind}` shows, or remove the webhook's configuration if nothing needs it"
     )
     return CommandFailed(str(hook), code=result.code, stderr=result.stderr, hint=hint, details=tail(result.stderr, 1))
-
-
-def _context(command: Command) -> str:
-    """Return the context that a command names, whatever its program calls that flag; "" where it asks no cluster."""
-    flags = [value for flag, value in pairwise(command.argv) if flag in ("--context", "--kube-context")]
-    return flags[0] if flags else ""

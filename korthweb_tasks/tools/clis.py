@@ -51,6 +51,7 @@ class Cli:
         where = target.helm_args() if self.name == "helm" else target.kubectl_args()
         return Command(
             argv=(self.name, *where, *words),  # before the words: the last of them may want a value
+            target=target,
             stdin=stdin,
             timeout=timeout,
             ok=frozenset(ok),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.flux_home import BY_BOOTSTRAP, FluxHome
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.core.tree import Ref, Watched
+from korthweb_tasks.tools.kubectl import Kubectl
 
 #: who asks a controller to look again, by a new value (any text)
 REQUESTED = "reconcile.fluxcd.io/requestedAt"
@@ -170,24 +171,25 @@ class Flux:
         args = ["logs", f"deployment/{component}", "--namespace", self.home.controllers, "--container", "manager"]
         args += ["--follow"] if follow else []
         args += _optional("--since", since) + ([f"--tail={tail}"] if tail >= 0 else [])
-        return Command(argv=("kubectl", *self.target.kubectl_args(), *args), repeatable=not follow)
+        return replace(self._kubectl(*args), repeatable=not follow)
 
     def requested(self, ref: Ref, when: str) -> Command:
         """Return the annotation that makes the object's controller look again; ``when`` is any new text."""
         args = ("annotate", "--overwrite", typed(ref), f"{REQUESTED}={when}", "--namespace", ref.namespace, MANAGER)
-        argv = ("kubectl", *self.target.kubectl_args(), *args)
-        return Command(argv=argv, repeatable=True)
+        return self._kubectl(*args)
 
     def suspended(self, ref: Ref, suspend: bool) -> Command:
         """Return the patch that suspends an object, or lets its controller work on it again."""
         patch = json.dumps({"spec": {"suspend": suspend}})
         args = ("patch", typed(ref), "--namespace", ref.namespace, "--type=merge", "--patch", patch, MANAGER)
-        return Command(argv=("kubectl", *self.target.kubectl_args(), *args), repeatable=True)
+        return self._kubectl(*args)
 
     def proxy(self, socket: str) -> Command:
         """Return the way to the API server by a socket that only this user can open."""
-        argv = ("kubectl", *self.target.kubectl_args(), "proxy", "--unix-socket", socket)
-        return Command(argv=argv)
+        return replace(self._kubectl("proxy", "--unix-socket", socket), repeatable=False)
+
+    def _kubectl(self, *args: str) -> Command:
+        return Kubectl(self.target).command(*args, repeatable=True)
 
     def _command(
         self,
@@ -202,6 +204,7 @@ class Flux:
         bound = ("--timeout", f"{timeout:.0f}s") if timeout else ()
         return Command(
             argv=("flux", *args, *bound, *self.target.kubectl_args()),
+            target=self.target,
             env=env or {},
             masks=masks,
             ok=frozenset(ok),

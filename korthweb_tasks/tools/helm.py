@@ -114,7 +114,7 @@ class Helm:
 
     def _command(self, *args: str, namespace: str, stdin: str | None = None, final: tuple[str, ...] = ()) -> Command:
         argv = ("helm", *args, "--namespace", namespace, *self.target.helm_args())
-        return Command(argv=argv, stdin=stdin, repeatable=True, final=final)
+        return Command(argv=argv, target=self.target, stdin=stdin, repeatable=True, final=final)
 
 
 def chart_command(verb: str, *args: str, values: Mapping[str, Any] | None = None, cwd: str | None = None) -> Command:

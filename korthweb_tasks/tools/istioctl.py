@@ -32,4 +32,4 @@ class Istioctl:
 
     def _command(self, *args: str, stdin: str | None = None) -> Command:
         argv = ("istioctl", *args, *self.target.kubectl_args())
-        return Command(argv=argv, stdin=stdin, repeatable=True)
+        return Command(argv=argv, target=self.target, stdin=stdin, repeatable=True)

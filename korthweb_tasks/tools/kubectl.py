@@ -53,6 +53,7 @@ class Kubectl:
         scope = ("--namespace", namespace) if namespace else ()
         return Command(
             argv=("kubectl", *self.target.kubectl_args(), *scope, *args),
+            target=self.target,
             stdin=stdin,
             repeatable=repeatable,
             ok=frozenset(ok),
@@ -132,7 +133,7 @@ class Kubectl:
 
         A kind or namespace that does not exist yet means "no"; any other fault is raised.
         """
-        return Fact(self.diff(objects), same)
+        return Fact(self.diff(objects), same, diff=True)
 
 
 def conflicts(stderr: str) -> list[str]:

@@ -76,7 +76,7 @@ def kubectl(simulated: Target, runner: Runner) -> Iterator[Kubectl]:
 
 def test_apply_changes_once_and_the_probe_sees_drift(runner: Runner, kubectl: Kubectl) -> None:
     objects = [config_map("one", a="1"), config_map("two", b="2")]
-    step = Step(name="s", title="s", probes=(kubectl.applied(objects),), actions=(kubectl.apply(objects),))
+    step = Step(kind="s", title="s", probes=(kubectl.applied(objects),), actions=(kubectl.apply(objects),))
 
     def verdict() -> str:
         return Executor(runner, kubectl, Silent()).apply(Plan("p", (step,)))[0].verdict
@@ -107,8 +107,8 @@ def test_objects_of_a_new_kind_are_applied_as_soon_as_it_is_served(runner: Runne
     definition = crd("gadgets", "Gadget")
     thing = {"apiVersion": "test.korthweb/v1", "kind": "Gadget", "metadata": {"name": "x", "namespace": "default"}}
     name = definition["metadata"]["name"]
-    first = Step(name="d", title="d", actions=(kubectl.apply([definition]),), waits=(Ready("crd", name),))
-    second = Step(name="o", title="o", needs=("d",), actions=(kubectl.apply([thing]),))
+    first = Step(kind="d", title="d", actions=(kubectl.apply([definition]),), waits=(Ready("crd", name),))
+    second = Step(kind="o", title="o", needs=("d",), actions=(kubectl.apply([thing]),))
     records = Executor(runner, kubectl, Silent()).apply(Plan("p", (first, second)))
     assert [record.verdict for record in records] == ["changed", "changed"]
     runner.run(kubectl.delete("crd", name))

@@ -43,7 +43,7 @@ def sh(script: str) -> Command:
 
 def step(name: str, script: str = "true", *needs: str, probe: str = "") -> Step:
     asked = (Fact(Command(argv=("sh", "-c", probe), ok=frozenset({0, 1})), lambda result: result.code == 0),)
-    return Step(name=name, title=name, needs=needs, actions=(sh(script),), probes=asked if probe else ())
+    return Step(kind=name, title=name, needs=needs, actions=(sh(script),), probes=asked if probe else ())
 
 
 def executor(**more: object) -> Executor:
@@ -91,7 +91,7 @@ def test_an_action_may_be_made_when_it_is_needed() -> None:
         made.append("now")
         return sh("true")
 
-    executor().apply(Plan("p", (Step(name="a", title="a", actions=(make,)),)))
+    executor().apply(Plan("p", (Step(kind="a", title="a", actions=(make,)),)))
     assert made == ["now"]
 
 
@@ -99,7 +99,7 @@ def test_a_gate_wants_successes_in_a_row(tmp_path: Path) -> None:
     tally = tmp_path / "tally"
     script = f"echo x >> {tally}; n=$(wc -l < {tally}); [ $n -ne 1 ] && [ $n -ne 3 ]"
     gate = Serving("webhook", sh(script), consecutive=2)
-    records = executor().apply(Plan("p", (Step(name="a", title="a", waits=(gate,)),)))
+    records = executor().apply(Plan("p", (Step(kind="a", title="a", waits=(gate,)),)))
     assert verdicts(records) == {"a": "same"} or verdicts(records) == {"a": "changed"}
     assert len(tally.read_text().splitlines()) == 5
 
@@ -107,12 +107,12 @@ def test_a_gate_wants_successes_in_a_row(tmp_path: Path) -> None:
 def test_a_gate_that_never_opens_is_named() -> None:
     gate = Serving("the webhook", sh("echo not yet >&2; exit 1"))
     walk = executor(step_seconds=0.6)
-    walk.apply(Plan("p", (Step(name="a", title="a", waits=(gate,)),)))
+    walk.apply(Plan("p", (Step(kind="a", title="a", waits=(gate,)),)))
     assert "the webhook does not serve: not yet" in walk.faults["a"].message
 
 
 def test_what_a_step_says_of_its_failure_is_added() -> None:
-    told = Step(name="a", title="a", actions=(sh("exit 1"),), on_failure=(sh("echo the deepest cause"),), hint="inv x")
+    told = Step(kind="a", title="a", actions=(sh("exit 1"),), on_failure=(sh("echo the deepest cause"),), hint="inv x")
     walk = executor()
     walk.apply(Plan("p", (told,)))
     assert "the deepest cause" in walk.faults["a"].details
@@ -133,7 +133,7 @@ def test_the_journal_is_private_and_shows_no_secret(tmp_path: Path) -> None:
     runner = Runner(record=journal.command, patience=0)
     secret = Command(argv=("sh", "-c", "cat >&2; exit 1", "pa55"), stdin="pa55 in", masks=("pa55",))
     walk = Executor(runner, KUBECTL, Silent(), journal)
-    walk.apply(Plan("p", (Step(name="a", title="a", actions=(secret,)),)))
+    walk.apply(Plan("p", (Step(kind="a", title="a", actions=(secret,)),)))
     file = journal.folder / "journal.jsonl"
     assert (file.stat().st_mode & 0o777, journal.folder.stat().st_mode & 0o777) == (0o600, 0o700)
     events = [json.loads(line) for line in file.read_text().splitlines()]
@@ -168,7 +168,7 @@ def test_a_resource_is_watched_until_it_is_ready(fake_kubectl: Path) -> None:
     (fake_kubectl.parent / "watch").write_text(deployment(0) + deployment(1))
     audience = Silent()
     walk = Executor(Runner(programs={"kubectl": str(fake_kubectl)}), KUBECTL, audience)
-    records = walk.apply(Plan("p", (Step(name="a", title="a", waits=(Ready("deployment", "web", "ns"),)),)))
+    records = walk.apply(Plan("p", (Step(kind="a", title="a", waits=(Ready("deployment", "web", "ns"),)),)))
     assert records[0].verdict == "changed"
     assert any("0 of 1 pods are available" in note for note in audience.notes)
 
@@ -176,7 +176,7 @@ def test_a_resource_is_watched_until_it_is_ready(fake_kubectl: Path) -> None:
 def test_a_resource_that_does_not_get_ready_is_named_with_the_reason(fake_kubectl: Path) -> None:
     (fake_kubectl.parent / "watch").write_text(deployment(0))
     walk = Executor(Runner(programs={"kubectl": str(fake_kubectl)}), KUBECTL, Silent(), step_seconds=1.0)
-    walk.apply(Plan("p", (Step(name="a", title="a", waits=(Ready("deployment", "web", "ns"),)),)))
+    walk.apply(Plan("p", (Step(kind="a", title="a", waits=(Ready("deployment", "web", "ns"),)),)))
     assert "deployment/web in ns was not ready in time: 0 of 1 pods are available" in walk.faults["a"].message
 
 
@@ -185,5 +185,5 @@ def test_a_server_that_does_not_answer_is_not_called_one_without_the_resource(tm
     program.write_text("#!/bin/sh\necho 'dial tcp 10.0.0.1:6443: connection refused' >&2\nexit 1\n")
     program.chmod(0o755)
     walk = Executor(Runner(programs={"kubectl": str(program)}, patience=0), KUBECTL, Silent(), step_seconds=1.0)
-    walk.apply(Plan("p", (Step(name="a", title="a", waits=(Ready("deployment", "web", "ns"),)),)))
+    walk.apply(Plan("p", (Step(kind="a", title="a", waits=(Ready("deployment", "web", "ns"),)),)))
     assert "was not ready in time: dial tcp 10.0.0.1:6443: connection refused" in walk.faults["a"].message

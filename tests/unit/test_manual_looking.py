@@ -155,7 +155,11 @@ def test_a_diff_names_objects_and_not_temporary_files() -> None:
 
 def test_differences_are_those_steps_whose_probes_say_no() -> None:
     def step(name: str, *argv: str) -> Step:
-        return Step(name=name, title=name, probes=(Fact(Command(argv=argv), lambda result: result.code == 0),))
+        return Step(
+            kind=name,
+            title=name,
+            probes=(Fact(Command(argv=argv), lambda result: result.code == 0, diff="diff" in argv),),
+        )
 
     def check(command: Command) -> Result:
         return Result(replace(command, ok=frozenset({0, 1})), 0 if "same" in command.argv else 1, DIFF, "", 0.1)
@@ -170,7 +174,7 @@ def test_differences_are_those_steps_whose_probes_say_no() -> None:
 
 def test_an_answer_that_means_nothing_is_no_difference() -> None:
     fact = Fact(COMMAND, lambda result: False)
-    broken = Plan("x", (Step(name="a", title="a", probes=(fact,)),))
+    broken = Plan("x", (Step(kind="a", title="a", probes=(fact,)),))
     with pytest.raises(CommandFailed, match="kubectl failed"):
         differences(broken, lambda command: Result(command, 1, "", "Forbidden", 0.1))
 
@@ -181,4 +185,4 @@ def test_an_unreachable_cluster_is_no_difference() -> None:
 
     fact = Fact(COMMAND, lambda result: True)
     with pytest.raises(ClusterUnreachable):
-        differences(Plan("x", (Step(name="a", title="a", probes=(fact,)),)), refuse)
+        differences(Plan("x", (Step(kind="a", title="a", probes=(fact,)),)), refuse)

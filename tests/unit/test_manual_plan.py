@@ -207,10 +207,10 @@ def test_the_repeated_deployment_is_the_same_plan() -> None:
 
 def test_a_part_knows_what_must_come_before_it() -> None:
     whole = plan()
-    assert outside(whole, ["orthanc:bhc", "ingress:bhc"]) == [
+    assert [step.name for step in outside(whole, ["orthanc:bhc", "ingress:bhc"])] == [
         "policies", "istio", "namespace:bhc", "credentials:bhc", "config:bhc",
     ]  # fmt: skip
-    assert outside(whole, ["certificates:mhr"]) == ["istio", "cert-manager"]
+    assert [step.name for step in outside(whole, ["certificates:mhr"])] == ["istio", "cert-manager"]
     assert outside(whole, ["istio"]) == []
 
 
@@ -231,7 +231,7 @@ def test_what_is_missing_is_named_by_the_task_that_brings_it(needed: list[str], 
         return Result(command, 0, there.replace(" ", "\n"), "", 0.1)
 
     with pytest.raises(StepFailed, match=f"manual.*{first}.* must come before") as caught:
-        require(Kubectl(TARGET), check, Settings().tenants, needed)
+        require(Kubectl(TARGET), check, Settings().tenants, [plan()[name] for name in needed])
     assert "korthweb manual." in caught.value.hint
 
 
@@ -240,7 +240,8 @@ def test_what_is_there_is_taken_as_done() -> None:
         names = [word for word in command.argv if "/" in word and not word.startswith("/")]
         return Result(command, 0, "\n".join(names), "", 0.1)
 
-    require(Kubectl(TARGET), check, Settings().tenants, ["istio", "namespace:bhc", "config:bhc", "credentials:mhr"])
+    steps = [plan()[name] for name in ("istio", "namespace:bhc", "config:bhc", "credentials:mhr")]
+    require(Kubectl(TARGET), check, Settings().tenants, steps)
 
 
 def test_orthanc_is_ready_when_as_many_pods_are_as_always_run() -> None:

@@ -8,7 +8,7 @@ from korthweb_tasks.core.plan import Plan, Step
 
 
 def step(name: str, *needs: str) -> Step:
-    return Step(name=name, title=name, needs=needs)
+    return Step(kind=name, title=name, needs=needs)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_a_lost_lock_stops_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_explains_a_failure_may_itself_be_missing() -> None:
     step = Step(
-        name="a",
+        kind="a",
         title="a",
         actions=(Command(argv=("sh", "-c", "echo why >&2; exit 3")),),
         on_failure=(Command(argv=("no-such-program",)), Command(argv=("echo", "more"))),

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from korthweb_tasks.approaches.gitops.removal import PATIENCE, Home, Remover, nothing
 from korthweb_tasks.approaches.shared.layers import APPLIED_BY, APPLIED_IN, TENANT_LAYERS
-from korthweb_tasks.core.plan import Fact, Plan, Step
+from korthweb_tasks.core.plan import Fact, Plan, Step, step_name
 from korthweb_tasks.tools.helm import Helm, rows
 from korthweb_tasks.tools.kubectl import Object
 
@@ -25,8 +25,8 @@ class Abandoned(Remover):
         """
         chosen = tuple(homes)
         silent = [self.served(home) for home in chosen]
-        databases = [replace(self.database(home), needs=(f"served:{home.slug}",)) for home in chosen]
-        homeless = [replace(self.namespace(home), needs=(f"database:{home.slug}",)) for home in chosen]
+        databases = [replace(self.database(home), needs=(step_name("served", home.name),)) for home in chosen]
+        homeless = [replace(self.namespace(home), needs=(step_name("database", home.name),)) for home in chosen]
         before = tuple(step.name for step in (*databases, *homeless))
         charts = [self.chart(obj, before, releases) for obj in releases]
         flux = self.flux((*before, *(step.name for step in charts)))
@@ -40,7 +40,8 @@ class Abandoned(Remover):
         args = ("delete", SERVED, f"--selector={mark}", "--ignore-not-found", "--wait=true")
         there = self.kubectl.get(SERVED, namespace=home.namespace, selector=mark)
         return Step(
-            name=f"served:{home.slug}",
+            kind="served",
+            tenant=home.name,
             title=f"{home.name}: Orthanc and gateway",
             probes=(Fact(there, nothing),),
             actions=(self.kubectl.command(*args, namespace=home.namespace, repeatable=True, timeout=PATIENCE),),
@@ -51,13 +52,14 @@ class Abandoned(Remover):
         meta, helm = obj["metadata"], Helm(self.target)
         name = obj["spec"].get("releaseName") or meta["name"]
         users = [
-            f"chart:{one['metadata']['name']}"
+            step_name("chart", one["metadata"]["name"])
             for one in releases
             for need in one["spec"].get("dependsOn") or ()
             if need["name"] == meta["name"]
         ]
         return Step(
-            name=f"chart:{meta['name']}",
+            kind="chart",
+            resource=meta["name"],
             title=f"Uninstall {meta['name']}",
             needs=(*before, *users),
             probes=(Fact(helm.list(name, namespace=meta["namespace"]), lambda result: not rows(result)),),

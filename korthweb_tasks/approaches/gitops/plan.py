@@ -17,7 +17,7 @@ from korthweb_tasks.approaches.shared.layers import KUSTOMIZATIONS
 from korthweb_tasks.approaches.shared.ownership import Home, Record, at_home, plain_namespace, record_for
 from korthweb_tasks.core.command import around_proxy
 from korthweb_tasks.core.flux_home import BY_BOOTSTRAP, FluxHome
-from korthweb_tasks.core.plan import Fact, Plan, Ready, Step
+from korthweb_tasks.core.plan import Fact, Plan, Ready, Step, step_name
 from korthweb_tasks.tools.flux import COMPONENTS, Flux, Repository
 from korthweb_tasks.tools.git import Remote
 from korthweb_tasks.tools.kubectl import ABSENT, Kubectl, Object, items
@@ -105,7 +105,7 @@ class Bootstrap:
         """Return everything: what Git has not, and Flux. Databases ``asleep`` wake once the mesh is there for them."""
         woken = [replace(self.awake(tenant), needs=("mesh",)) for tenant in asleep]
         mesh = Step(
-            name="mesh",
+            kind="mesh",
             title="The mesh, before databases wake without it",
             needs=("flux",),
             waits=(Ready("deployment", ISTIOD, ISTIO),),
@@ -139,7 +139,7 @@ class Bootstrap:
         objects = [*mark, *(shared(name, place, keys) for name, keys in data.items())]
         masks = tuple(line for line in self.age_key.splitlines() if line.startswith("AGE-SECRET"))
         step = Step(
-            name="system",
+            kind="system",
             title=f"Namespace {place}{' and its keys' if data else ''}",
             probes=(
                 *((Fact(kubectl.get_these([("namespace", place)]), _marked),) if mark else ()),
@@ -155,7 +155,7 @@ class Bootstrap:
             Home(self.kubectl, plain_namespace(name, PART_OF), Record("gitops"), adopt=True) for name in self.shared
         ]
         return Step(
-            name="homes",
+            kind="homes",
             title=f"Namespaces {', '.join(self.shared)}",
             probes=tuple(home.fact() for home in made),
             actions=tuple(home.command for home in made),
@@ -164,7 +164,7 @@ class Bootstrap:
     def namespace(self, tenant: Tenant) -> Step:
         """Make a tenant's namespace as Git has it; once it is there, it is Flux's own."""
         wanted, record = self.namespaces[tenant.name], record_for(tenant, "gitops")
-        step = Step(name=f"namespace:{tenant.name.lower()}", title=f"{tenant.name}: namespace")
+        step = Step(kind="namespace", tenant=tenant.name, title=f"{tenant.name}: namespace")
         # where Flux has been faster it is used, and kept when the tenant goes
         return at_home(step, Home(self.kubectl, wanted, record, adopt=True))
 
@@ -172,9 +172,10 @@ class Bootstrap:
         """Generate the passwords that nobody chose; pods that know older ones are started again."""
         keeper = FleetCredentials(tenant, self.secrets, self.kubectl, users_in_git=self.users.get(tenant.name))
         return Step(
-            name=f"credentials:{tenant.name.lower()}",
+            kind="credentials",
+            tenant=tenant.name,
             title=f"{tenant.name}: passwords",
-            needs=(f"namespace:{tenant.name.lower()}",),
+            needs=(step_name("namespace", tenant.name),),
             probes=keeper.facts(),
             actions=(keeper.command, restart(self.kubectl, tenant)),
         )
@@ -185,9 +186,10 @@ class Bootstrap:
         words = ("annotate", CLUSTERS, "postgres", f"{ASLEEP}=off", "--overwrite", FLUXS_HAND)
         there = replace(kubectl.get(CLUSTERS, "postgres", namespace=place), final=ABSENT)
         return Step(
-            name=f"awake:{tenant.name.lower()}",
+            kind="awake",
+            tenant=tenant.name,
             title=f"{tenant.name}: database not asleep",
-            needs=(f"namespace:{tenant.name.lower()}",),
+            needs=(step_name("namespace", tenant.name),),
             probes=(Fact(there, lambda result: not sleeping(result)),),
             actions=(kubectl.command(*words, namespace=place, repeatable=True, final=ABSENT),),
         )
@@ -199,7 +201,7 @@ class Bootstrap:
         title = f"{self.repository.branch} of {self.repository.url}"
         if self.home.beside:
             return Step(
-                name="flux",
+                kind="flux",
                 title=f"The Flux that is there follows {title}, too",
                 needs=needs,
                 probes=self._points(),
@@ -207,7 +209,7 @@ class Bootstrap:
             )
         look = ("get", f"{KUSTOMIZATIONS},{REPOSITORIES},pod", "--output=wide", "--ignore-not-found")
         return Step(
-            name="flux",
+            kind="flux",
             title=f"Flux {self.version} follows {title}",
             needs=needs,
             probes=self._follows() if self.in_git else (),

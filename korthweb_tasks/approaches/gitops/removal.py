@@ -12,7 +12,7 @@ from korthweb_tasks.approaches.shared.layers import APPLIED_BY, KUSTOMIZATIONS, 
 from korthweb_tasks.approaches.shared.ownership import STAYS, Fate, Record, delete_namespace, is_kept, kept
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.flux_home import BY_BOOTSTRAP, FluxHome
-from korthweb_tasks.core.plan import Fact, Gone, Plan, Step
+from korthweb_tasks.core.plan import Fact, Gone, Plan, Step, step_name
 from korthweb_tasks.tools.flux import COMPONENTS, Flux
 from korthweb_tasks.tools.kubectl import ABSENT, Kubectl, Object, items
 
@@ -73,7 +73,7 @@ class Remover:
         names = [f"{home.slug}-{layer}" for layer in TENANT_LAYERS]
         there = kubectl.get_these([(KUSTOMIZATIONS, name) for name in names], namespace=self.home.namespace)
         away = Step(
-            name="layers",
+            kind="layers",
             title=f"{home.name}: Flux takes it away",
             probes=(Fact(_answering(there), nothing),),
             actions=tuple(_answering(flux.requested(ref, when)) for ref in (self.home.source, self.home.root)),
@@ -83,7 +83,7 @@ class Remover:
         )
         account = kubectl.get("serviceaccount", f"tenant-{home.slug}", namespace=self.home.namespace)
         rights = Step(
-            name="account",
+            kind="account",
             title=f"{home.name}: the account under which Flux applied it",
             needs=(away.name,),
             probes=(Fact(account, nothing),),
@@ -102,7 +102,7 @@ class Remover:
         after: dict[str, list[str]] = {name: [step.name for step in root] for name in names}
         for obj in kustomizations:
             for need in obj["spec"].get("dependsOn") or ():
-                after.setdefault(need["name"], []).append(f"layer:{obj['metadata']['name']}")
+                after.setdefault(need["name"], []).append(step_name("layer", obj["metadata"]["name"]))
         databases = [self._needing(self.database(home), f"{home.slug}-dependency", names) for home in chosen]
         for obj in kustomizations:  # what a database runs on goes after it
             slug = obj["metadata"]["name"].removesuffix("-dependency")
@@ -110,7 +110,7 @@ class Remover:
             for need in obj["spec"].get("dependsOn") or ():
                 after[need["name"]].extend(own)
         steps = [self.layer(name, releases, tuple(after[name])) for name in names]
-        homeless = [replace(self.namespace(home), needs=(f"database:{home.slug}",)) for home in chosen]
+        homeless = [replace(self.namespace(home), needs=(step_name("database", home.name),)) for home in chosen]
         before = tuple(step.name for step in (*steps, *databases, *homeless))
         title = f"Remove GitOps{' with every image' if self.volumes else ', volumes are kept'}"
         if self.home.beside:  # what is ours of their Flux, then the namespaces
@@ -123,7 +123,7 @@ class Remover:
         """Let Flux bring nothing back while it is taken away."""
         suspended = self.kubectl.get(KUSTOMIZATIONS, self.home.name, namespace=self.home.namespace)
         return Step(
-            name="halt",
+            kind="halt",
             title="Flux brings nothing back",
             probes=(Fact(_answering(suspended), _is_halted),),
             actions=(_answering(Flux(self.target).suspended(self.home.root, True)),),
@@ -135,7 +135,8 @@ class Remover:
         own = [obj["metadata"] for obj in releases if obj["metadata"].get("labels", {}).get(APPLIED_BY) == name]
         there = kubectl.get_these([(KUSTOMIZATIONS, name)], namespace=self.home.namespace)
         return Step(
-            name=f"layer:{name}",
+            kind="layer",
+            resource=name,
             title=f"Remove {name}",
             needs=needs,
             probes=() if own else (Fact(_answering(there), nothing),),
@@ -157,7 +158,8 @@ class Remover:
         there = _answering(kubectl.get(CLUSTERS, "postgres", namespace=place))
         if self.volumes:
             return Step(
-                name=f"database:{home.slug}",
+                kind="database",
+                tenant=home.name,
                 title=f"{home.name}: database and volumes",
                 probes=(Fact(there, nothing),),
                 actions=(_answering(kubectl.delete(CLUSTERS, "postgres", namespace=place, wait=True)), ended),
@@ -167,7 +169,8 @@ class Remover:
             "annotate", CLUSTERS, "postgres", f"{ASLEEP}=on", "--overwrite", namespace=place, repeatable=True
         )
         return Step(
-            name=f"database:{home.slug}",
+            kind="database",
+            tenant=home.name,
             title=f"{home.name}: database asleep, its volumes stay",
             probes=(Fact(there, _sleeps),),
             actions=(_answering(asleep), ended),
@@ -176,7 +179,7 @@ class Remover:
     def namespace(self, home: Home) -> Step:
         """Remove a tenant's namespace with all that is in it; where it stays, what korthweb itself put there goes."""
         kubectl, place, fate = self.kubectl, home.namespace, home.fate
-        step = Step(name=f"namespace:{home.slug}", title=f"{home.name}: namespace with every image")
+        step = Step(kind="namespace", tenant=home.name, title=f"{home.name}: namespace with every image")
         if fate.goes and fate.namespace:
             return self._without(step, fate.namespace)
         own = ("secret/orthanc-users", "secret/orthanc-metrics", "rolebinding/tenant") if self.volumes else ()
@@ -194,7 +197,7 @@ class Remover:
         """Remove the namespaces that tenants shared, where korthweb made them and nothing of others is in them."""
         steps = []
         for name, fate in self.fates.items():
-            step = Step(name=f"shared:{name}", title=f"Remove the namespace {name}", needs=needs)
+            step = Step(kind="shared", resource=name, title=f"Remove the namespace {name}", needs=needs)
             if fate.goes and fate.namespace:
                 steps.append(self._without(step, fate.namespace))
             elif fate.namespace:
@@ -219,7 +222,7 @@ class Remover:
         if self.home.beside:
             return self._unfollowed(needs)
         return Step(
-            name="flux",
+            kind="flux",
             title="Remove Flux",
             needs=needs,
             probes=(Fact(self.kubectl.get("namespace", place), nothing),),
@@ -234,7 +237,7 @@ class Remover:
         both = (KUSTOMIZATIONS, REPOSITORIES)
         there = kubectl.get_these([(kind, name) for kind in both], namespace=place)
         return Step(
-            name="flux",
+            kind="flux",
             title="The Flux that is there follows the fleet repository no more",
             needs=needs,
             probes=(Fact(_answering(there), nothing),),
@@ -244,7 +247,7 @@ class Remover:
         )
 
     def _needing(self, step: Step, layer: str, names: list[str]) -> Step:
-        return replace(step, needs=(f"layer:{layer}",)) if layer in names else step
+        return replace(step, needs=(step_name("layer", layer),)) if layer in names else step
 
     def _conditions(self, *names: str) -> Command:
         """Return the question what keeps Kustomizations from going."""

@@ -30,7 +30,7 @@ from korthweb_tasks.approaches.shared.ownership import (
 )
 from korthweb_tasks.approaches.shared.policies import HOSTS, own_hosts, policy_objects
 from korthweb_tasks.core.command import Command
-from korthweb_tasks.core.plan import Fact, Gone, Plan, Ready, Step
+from korthweb_tasks.core.plan import Fact, Gone, Plan, Ready, Step, step_name
 from korthweb_tasks.settings.orthanc import DATABASE_PASSWORD, password_variables
 from korthweb_tasks.tools.helm import Helm, Release, pending_selector, rows
 from korthweb_tasks.tools.kubectl import Kubectl, items
@@ -112,7 +112,7 @@ class Builder:
         """Say what tenants may make, before there are any."""
         objects = policy_objects()
         return Step(
-            name="policies",
+            kind="policies",
             title="Admission policies for tenants",
             probes=(self.kubectl.applied(objects),),
             actions=(self.kubectl.apply(objects),),
@@ -125,7 +125,8 @@ class Builder:
         wanted = plain_namespace(tenant.namespace, {**own, "korthweb/tenant": tenant.name})
         wanted["metadata"]["annotations"] = {HOSTS: own_hosts(tenant)}
         step = Step(
-            name=_step("namespace", tenant),
+            kind="namespace",
+            tenant=tenant.name,
             title=f"{tenant.name}: namespace",
             needs=("policies",),
             probes=(self.kubectl.applied([wanted]),),
@@ -142,9 +143,10 @@ class Builder:
         """Generate the passwords that nobody chose; the chart finds them in their Secrets."""
         keeper = self.keeper(tenant)
         return Step(
-            name=_step("credentials", tenant),
+            kind="credentials",
+            tenant=tenant.name,
             title=f"{tenant.name}: passwords",
-            needs=(_step("namespace", tenant),),
+            needs=(step_name("namespace", tenant.name),),
             probes=keeper.facts(),
             actions=(keeper.command,),
         )
@@ -157,9 +159,10 @@ class Builder:
         wanted = ("--current-replicas=1", f"--replicas={tenant.replicas.min}")
         first = kubectl.command("scale", f"deployment/{RELEASE}", *wanted, namespace=place, ok=(0, 1))
         return Step(
-            name=_step("release", tenant),
+            kind="release",
+            tenant=tenant.name,
             title=f"{tenant.name}: Orthanc, PostgreSQL{' and Traefik' if own_traefik(self.settings) else ''}",
-            needs=(_step("credentials", tenant),),
+            needs=(step_name("credentials", tenant.name),),
             probes=self.helm.deployed(release),
             actions=(
                 # a revision whose holder was killed blocks every later one; the lock says that nobody works on it
@@ -193,7 +196,8 @@ class Builder:
     def rollback(self, tenant: Tenant, revision: int) -> Plan:
         """Return the way back to a revision (0: the one before)."""
         step = Step(
-            name=_step("rollback", tenant),
+            kind="rollback",
+            tenant=tenant.name,
             title=f"{tenant.name}: back to revision {revision or 'before this one'}",
             actions=(self.helm.rollback(RELEASE, revision, namespace=tenant.namespace),),
             # the settings' number of pods is not that of the revision
@@ -227,7 +231,7 @@ class Builder:
         there = self.kubectl.get_these(names)
         words = ("delete", *(f"{kind}/{name}" for kind, name in names), "--ignore-not-found")
         return Step(
-            name="policies",
+            kind="policies",
             title="Remove the admission policies",
             needs=needs,
             probes=(Fact(there, _nothing),),
@@ -244,14 +248,16 @@ class Builder:
         kubectl, place = self.kubectl, tenant.namespace
         gone = tuple(Gone(kind, name, place) for kind, name in (("deployment", RELEASE), ("statefulset", POSTGRES)))
         release = Step(
-            name=_step("release", tenant),
+            kind="release",
+            tenant=tenant.name,
             title=f"{tenant.name}: release",
             probes=(Fact(self.helm.list(RELEASE, namespace=place), lambda result: not rows(result)),),
             actions=(self.helm.uninstall(RELEASE, namespace=place), tidied(kubectl, tenant), self._ended(tenant)),
             waits=gone,
         )
         secrets = Step(
-            name=_step("secrets", tenant),
+            kind="secrets",
+            tenant=tenant.name,
             title=f"{tenant.name}: passwords and certificates",
             needs=(release.name,),
             probes=(Fact(kubectl.get_these([("secret", name) for name in KEPT], namespace=place), _nothing),),
@@ -264,7 +270,7 @@ class Builder:
     def _namespace_of(self, tenant: Tenant, volumes: bool, fate: Fate) -> Step:
         """Return the removal of a namespace, or of the volume alone where the namespace stays."""
         kubectl, place = self.kubectl, tenant.namespace
-        step = Step(name=_step("namespace", tenant), title="", needs=(_step("secrets", tenant),))
+        step = Step(kind="namespace", tenant=tenant.name, title="", needs=(step_name("secrets", tenant.name),))
         if fate.goes and fate.namespace:
             return replace(
                 step,
@@ -293,10 +299,6 @@ def tidied(kubectl: Kubectl, tenant: Tenant) -> Command:
 
 def _nothing(result: Result) -> bool:
     return not items(result)
-
-
-def _step(kind: str, tenant: Tenant) -> str:
-    return f"{kind}:{tenant.name.lower()}"
 
 
 def _named(tenants: tuple[Tenant, ...]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from korthweb_tasks.approaches.manual.manifests import Manifests, Objects
@@ -21,7 +21,7 @@ from korthweb_tasks.approaches.shared.common import (
 from korthweb_tasks.approaches.shared.credentials import Credentials
 from korthweb_tasks.approaches.shared.ownership import Home, Record, at_home, plain_namespace, record_for
 from korthweb_tasks.core.command import Result
-from korthweb_tasks.core.plan import Fact, Plan, Ready, Serving, Step
+from korthweb_tasks.core.plan import Fact, Plan, Ready, Serving, Step, step_name
 from korthweb_tasks.tools.helm import Helm, pending_selector
 from korthweb_tasks.tools.istioctl import Istioctl
 from korthweb_tasks.tools.kubectl import Kubectl, items
@@ -44,12 +44,7 @@ def build(
 
 def steps_of(tenants: Iterable[Tenant], *kinds: str) -> list[str]:
     """Return the names of these kinds of steps for all ``tenants``: ``orthanc:bhc``."""
-    return [step_name(kind, tenant) for tenant in tenants for kind in kinds]
-
-
-def step_name(kind: str, tenant: Tenant) -> str:
-    """Return the name of a tenant's step."""
-    return f"{kind}:{tenant.name.lower()}"
+    return [step_name(kind, tenant.name) for tenant in tenants for kind in kinds]
 
 
 @dataclass(frozen=True)
@@ -99,7 +94,7 @@ class Builder:
         looked_at = (("configmap", ISTIO_RECORD), ("deployment", ISTIOD), ("deployment", GATEWAY))
         harmless = _mesh_probe(ISTIO)
         return Step(
-            name="istio",
+            kind="istio",
             title=f"Install Istio {self.settings.versions['istio']}",
             probes=(home.fact(), Fact(kubectl.get_these(looked_at, namespace=ISTIO), self._istio_is_so)),
             actions=(
@@ -123,7 +118,7 @@ class Builder:
         home = Home(kubectl, plain_namespace(CERT_MANAGER), Record("manual"), adopt=True)
         harmless = _issuer_probe(CERT_MANAGER)
         return Step(
-            name="cert-manager",
+            kind="cert-manager",
             title=f"Install cert-manager {release.version}",
             probes=(home.fact(), *helm.deployed(release)),
             actions=(
@@ -139,13 +134,13 @@ class Builder:
             on_failure=(self._events(CERT_MANAGER),),
         )
 
-    def _served(self, name: str, title: str, harmless: dict[str, Any]) -> Step:
+    def _served(self, kind: str, title: str, harmless: dict[str, Any]) -> Step:
         """Change nothing of what is somebody else's; wait until it serves."""
         kubectl = self.kubectl
-        kind = {"istio": "gateways.networking.istio.io"}.get(name, "certificates.cert-manager.io")
-        there = kubectl.exists("customresourcedefinition", kind)
+        definition = {"istio": "gateways.networking.istio.io"}.get(kind, "certificates.cert-manager.io")
+        there = kubectl.exists("customresourcedefinition", definition)
         serving = Serving(f"{title}'s webhook", kubectl.apply([harmless], dry_run=True))
-        return Step(name=name, title=f"Use {title} as it is", probes=(there,), waits=(serving,))
+        return Step(kind=kind, title=f"Use {title} as it is", probes=(there,), waits=(serving,))
 
     def observability(self) -> Step:
         """Install Prometheus, Kiali, Grafana, Jaeger: those that are wanted. Nothing needs them."""
@@ -167,16 +162,17 @@ class Builder:
         keeper = Credentials(tenant, self.manifests.secrets, self.kubectl, watcher)
         home = (Home(self.kubectl, watcher, Record("manual"), adopt=True).command,) if watcher else ()
         return Step(
-            name=step_name("credentials", tenant),
+            kind="credentials",
+            tenant=tenant.name,
             title=f"{tenant.name}: passwords",
-            needs=(step_name("namespace", tenant),),
+            needs=(step_name("namespace", tenant.name),),
             probes=keeper.facts(),
             actions=(*home, keeper.command),
         )
 
     def config(self, tenant: Tenant) -> Step:
         """Write orthanc.json and the policies of the mesh: security comes before what it secures."""
-        needs = (step_name("namespace", tenant), "istio")
+        needs = (step_name("namespace", tenant.name), "istio")
         objects = self.manifests.config(tenant)
         return self._of(tenant, "config", "configuration and mesh policies", objects, needs=needs)
 
@@ -186,12 +182,16 @@ class Builder:
         place = gateway_of(self.settings, tenant).namespace
         waits = (Ready("certificate", names.ca_secret, place), Ready("certificate", names.tls_secret, place))
         objects = self.manifests.certificates(tenant)
-        needs = ("istio", "cert-manager", *((step_name("namespace", tenant),) if place == tenant.namespace else ()))
+        needs = (
+            "istio",
+            "cert-manager",
+            *((step_name("namespace", tenant.name),) if place == tenant.namespace else ()),
+        )
         return self._of(tenant, "certificates", "certificates", objects, waits=waits, needs=needs)
 
     def postgres(self, tenant: Tenant) -> Step:
         """Start the database. Its pod needs the mesh's sidecar."""
-        needs = (step_name("credentials", tenant), step_name("config", tenant))
+        needs = (step_name("credentials", tenant.name), step_name("config", tenant.name))
         waits = (Ready("statefulset", "postgres", tenant.namespace),)
         objects = self.manifests.postgres(tenant)
         return self._of(tenant, "postgres", "PostgreSQL", objects, waits=waits, needs=needs)
@@ -202,9 +202,10 @@ class Builder:
         place = tenant.namespace
         old = ("delete", "job", "--selector", "app=dbinit", "--ignore-not-found", "--wait=true")
         return Step(
-            name=step_name("dbinit", tenant),
+            kind="dbinit",
+            tenant=tenant.name,
             title=f"{tenant.name}: database prepared",
-            needs=(step_name("credentials", tenant), step_name("config", tenant)),
+            needs=(step_name("credentials", tenant.name), step_name("config", tenant.name)),
             probes=(Fact(kubectl.get("job", names.dbinit_job, namespace=place), job_did_not_fail),),
             actions=(
                 kubectl.command(*old, namespace=place, repeatable=True),
@@ -218,7 +219,7 @@ class Builder:
 
     def orthanc(self, tenant: Tenant) -> Step:
         """Start Orthanc; its pods wait for the database themselves, so their start overlaps with the database's."""
-        needs = (step_name("credentials", tenant), step_name("config", tenant))
+        needs = (step_name("credentials", tenant.name), step_name("config", tenant.name))
         waits = (Ready("deployment", "orthanc", tenant.namespace, tenant.replicas.min),)
         # The manifest leaves the number of pods to the autoscaler, which looks every 15 seconds: the first
         # pods need not wait for that. Where there is another number than 1 already, it is left as it is.
@@ -238,17 +239,18 @@ class Builder:
 
     def ingress(self, tenant: Tenant) -> Step:
         """Open the way in."""
-        needs = (step_name("config", tenant),)
+        needs = (step_name("config", tenant.name),)
         return self._of(tenant, "ingress", "gateway and routes", self.manifests.ingress(tenant), needs=needs)
 
     def _of(self, tenant: Tenant, kind: str, what: str, objects: Objects, **more: Any) -> Step:
         on_failure = more.pop("on_failure", ())
         told = (*on_failure, self._events(tenant.namespace)) if more.get("waits") else on_failure
-        return self._applied(step_name(kind, tenant), f"{tenant.name}: {what}", objects, on_failure=told, **more)
+        step = self._applied(kind, f"{tenant.name}: {what}", objects, on_failure=told, **more)
+        return replace(step, tenant=tenant.name)
 
     def _applied(
         self,
-        name: str,
+        kind: str,
         title: str,
         objects: Objects,
         waits: tuple[Ready, ...] = (),
@@ -258,7 +260,7 @@ class Builder:
         on_failure: tuple[Any, ...] = (),
     ) -> Step:
         return Step(
-            name=name,
+            kind=kind,
             title=title,
             needs=needs,
             probes=(self.kubectl.applied(objects),),

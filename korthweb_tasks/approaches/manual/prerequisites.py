@@ -12,7 +12,7 @@ from korthweb_tasks.errors import StepFailed
 from korthweb_tasks.tools.kubectl import ABSENT, Kubectl
 
 if TYPE_CHECKING:
-    from korthweb_tasks.core.plan import Plan
+    from korthweb_tasks.core.plan import Plan, Step
     from korthweb_tasks.settings.parts import Tenant
 
 #: kind of step -> (what is there when it was done, the task that does it); ``{ns}`` is the tenant's namespace
@@ -25,7 +25,7 @@ SIGNS: dict[str, tuple[tuple[str, ...], str]] = {
 }
 
 
-def outside(whole: Plan, chosen: Iterable[str]) -> list[str]:
+def outside(whole: Plan, chosen: Iterable[str]) -> list[Step]:
     """Return the steps that ``chosen`` need, at whatever distance, and that are not among them."""
     wanted, found = set(chosen), dict[str, None]()
     waiting = list(wanted)
@@ -34,21 +34,20 @@ def outside(whole: Plan, chosen: Iterable[str]) -> list[str]:
             if need not in wanted and need not in found:
                 found[need] = None
                 waiting.append(need)
-    return [step.name for step in whole.steps if step.name in found]
+    return [step for step in whole.steps if step.name in found]
 
 
 def require(
-    kubectl: Kubectl, check: Callable[[Command], Result], tenants: Iterable[Tenant], needed: Iterable[str]
+    kubectl: Kubectl, check: Callable[[Command], Result], tenants: Iterable[Tenant], needed: Iterable[Step]
 ) -> None:
     """Ask, once per namespace, whether the ``needed`` steps were done; raises StepFailed naming what comes first."""
-    by_name = {tenant.name.lower(): tenant for tenant in tenants}
+    places = {tenant.name: tenant.namespace for tenant in tenants}
     missing: dict[str, None] = {}
     asked: dict[str | None, dict[str, str]] = {}
-    for name in needed:
-        kind, _, who = name.partition(":")
-        resources, task = SIGNS.get(kind, ((), ""))
-        place = by_name[who].namespace if who else None
-        scope = place if kind in ("credentials", "config") else None
+    for step in needed:
+        resources, task = SIGNS.get(step.kind, ((), ""))
+        place = places.get(step.tenant)
+        scope = place if step.kind in ("credentials", "config") else None
         for resource in resources:
             asked.setdefault(scope, {})[resource.format(ns=place)] = task
     for scope, wanted in asked.items():

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from korthweb_tasks.approaches.manual.manifests import Manifests, Objects
-from korthweb_tasks.approaches.manual.plan import step_name
 from korthweb_tasks.approaches.shared.common import (
     ADMIN_SECRET,
     CERT_MANAGER,
@@ -22,7 +21,7 @@ from korthweb_tasks.approaches.shared.common import (
 )
 from korthweb_tasks.approaches.shared.ownership import STAYS, Fate, delete_namespace, is_kept, kept
 from korthweb_tasks.core.command import Command
-from korthweb_tasks.core.plan import Fact, Gone, Plan, Step
+from korthweb_tasks.core.plan import Fact, Gone, Plan, Step, step_name
 from korthweb_tasks.tools.helm import Helm, rows
 from korthweb_tasks.tools.istioctl import Istioctl
 from korthweb_tasks.tools.kubectl import ABSENT, Kubectl, as_json, found, items
@@ -120,7 +119,7 @@ class Remover:
 
     def shared(self, tenants: tuple[Tenant, ...]) -> tuple[Step, ...]:
         """Return the removal of observability, cert-manager and Istio, where korthweb installed them."""
-        homes = tuple(step_name("namespace", tenant) for tenant in tenants)
+        homes = tuple(step_name("namespace", tenant.name) for tenant in tenants)
         steps: list[Step] = []
         for name, make in ((OBSERVABILITY, self._watching), (CERT_MANAGER, self._cert_manager), (ISTIO, self._mesh)):
             if not self._fate(name).foreign:
@@ -137,7 +136,7 @@ class Remover:
         ]
         return self._emptied(
             Step(
-                name="observability",
+                kind="observability",
                 title="Remove observability",
                 probes=(self._absent(objects),) if objects else (),
                 actions=(self._delete(objects),) if objects else (),
@@ -150,7 +149,7 @@ class Remover:
         helm = Helm(self.target)
         return self._emptied(
             Step(
-                name="cert-manager",
+                kind="cert-manager",
                 title="Remove cert-manager",
                 probes=(Fact(helm.list("cert-manager", namespace=CERT_MANAGER), lambda result: not rows(result)),),
                 actions=(helm.uninstall("cert-manager", namespace=CERT_MANAGER),),
@@ -162,7 +161,7 @@ class Remover:
     def _mesh(self, needs: tuple[str, ...]) -> Step:
         return self._emptied(
             Step(
-                name="istio",
+                kind="istio",
                 title="Remove Istio",
                 probes=(absent(self.kubectl.exists("configmap", ISTIO_RECORD, namespace=ISTIO)),),
                 actions=(
@@ -177,7 +176,7 @@ class Remover:
     def _policies(self, needs: tuple[str, ...]) -> Step:
         limits = self.manifests.policies()
         return Step(
-            name="policies",
+            kind="policies",
             title="Remove the admission policies",
             probes=(self._absent(limits),),
             actions=(self._delete(limits),),
@@ -185,8 +184,9 @@ class Remover:
         )
 
     def _home(self, tenant: Tenant, *, needs: tuple[str, ...]) -> Step:
-        kubectl, place, name = self.kubectl, tenant.namespace, step_name("namespace", tenant)
+        kubectl, place = self.kubectl, tenant.namespace
         copy = kubectl.delete("secret", metrics_secret(tenant), namespace=OBSERVABILITY)
+        step = Step(kind="namespace", tenant=tenant.name, title="", needs=needs)
         rest = [
             obj
             for obj in (*self.manifests.namespace(tenant), *self.manifests.config(tenant))
@@ -194,20 +194,19 @@ class Remover:
         ]
         if self._fate(place).goes:
             title = f"{tenant.name}: namespace, volume and passwords removed"
-            return self._emptied(Step(name=name, title=title, needs=needs, actions=(copy,)), place)
+            return self._emptied(replace(step, title=title, actions=(copy,)), place)
         if not self.volumes:
             title = f"{tenant.name}: all but namespace, volume and passwords removed"
-            step = Step(name=name, title=title, needs=needs, probes=(self._absent(rest),))
-            return self._emptied(replace(step, actions=(copy, self._delete(rest))), place)
+            step = replace(step, title=title, probes=(self._absent(rest),), actions=(copy, self._delete(rest)))
+            return self._emptied(step, place)
         held = [("secret", USERS_SECRET), ("secret", DATABASE_SECRET), ("secret", ADMIN_SECRET)]
         held.append(("persistentvolumeclaim", "data-postgres-0"))
         there = kubectl.get_these(held, namespace=place)
         named = ",".join(f"{kind}/{what}" for kind, what in held).split(",")
         gone = kubectl.command("delete", *named, "--ignore-not-found", "--wait=true", namespace=place, repeatable=True)
-        step = Step(
-            name=name,
+        step = replace(
+            step,
             title=f"{tenant.name}: volume and passwords removed",
-            needs=needs,
             probes=(self._absent(rest), Fact(there, lambda result: not items(result))),
             actions=(copy, self._delete(rest), gone),
         )
@@ -248,7 +247,8 @@ class Remover:
         more: tuple[Command, ...] = (),
     ) -> Step:
         return Step(
-            name=step_name(kind, tenant),
+            kind=kind,
+            tenant=tenant.name,
             title=f"{tenant.name}: {what} removed",
             needs=needs,
             probes=(self._absent(objects),),

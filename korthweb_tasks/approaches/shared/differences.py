@@ -47,7 +47,7 @@ def _difference(step: Step, check: Callable[[Command], Result], masks: tuple[str
         result = answered(check(fact.command))
         if fact.read(result):
             continue
-        shown = masked(readable(result.stdout), masks) if "diff" in fact.command.argv else ""
+        shown = masked(readable(result.stdout), masks) if fact.diff else ""
         return Difference(step.name, step.title, shown or "would be done")
     return None
 

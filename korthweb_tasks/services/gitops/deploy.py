@@ -86,7 +86,7 @@ def deploy(session: Session, *, onto: str = "") -> None:
 
 def namespace_steps(plan: Plan) -> list[str]:
     """Return the steps that make namespaces."""
-    return [step.name for step in plan.steps if step.name in ("system", "homes") or step.name.startswith("namespace:")]
+    return [step.name for step in plan.steps if step.kind in ("system", "homes", "namespace")]
 
 
 def branch_name(session: Session, onto: str) -> None:

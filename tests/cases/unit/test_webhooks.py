@@ -10,6 +10,7 @@ import pytest
 
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.plan import Plan, Serving, Step
+from korthweb_tasks.core.target import Target
 from korthweb_tasks.core.webhooks import unreached
 from korthweb_tasks.errors import CommandFailed, KorthwebError, StepFailed
 from korthweb_tasks.run import retry
@@ -29,8 +30,8 @@ NAMED = (
 
 
 def asks(stderr: str, **more: Any) -> Command:
-    argv = ("sh", "-c", 'echo "$1" >&2; echo x >>tries; exit 1', "sh", stderr, "--context", "x")
-    return Command(argv=argv, repeatable=True, **more)
+    argv = ("sh", "-c", 'echo "$1" >&2; echo x >>tries; exit 1', "sh", stderr)
+    return Command(argv=argv, target=Target("x"), repeatable=True, **more)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_U13_it_ends_long_before_the_patience_for_others(impatient: None) -> Non
     assert len(Path("tries").read_text().split()) > 1, "it was tried again: its pods may have been moving"
     assert "kubectl --namespace istio-system get endpointslices" in raised.value.hint
     assert raised.value.details == DROPPED
-    gate = Step(name="istio", title="Istio", waits=(Serving("Istio's webhook", asks(DROPPED)),))
+    gate = Step(kind="istio", title="Istio", waits=(Serving("Istio's webhook", asks(DROPPED)),))
     walk = patient()
     walk.apply(Plan("p", (gate,)))
     assert walk.faults["istio"].message.startswith(NAMED)
@@ -93,7 +94,7 @@ def test_U13_it_ends_long_before_the_patience_for_others(impatient: None) -> Non
 
 def test_U13_eight_failures_of_one_cause_are_one_error(impatient: None) -> None:
     """U13: forty lines for one firewall; what failed because of it is listed by its title."""
-    steps = tuple(Step(name=f"s{n}", title=f"Step {n}", actions=(asks(DROPPED),)) for n in range(8))
+    steps = tuple(Step(kind=f"s{n}", title=f"Step {n}", actions=(asks(DROPPED),)) for n in range(8))
     walk = patient()
     records = walk.apply(Plan("p", steps))
     error = ended(records, walk.faults)
@@ -105,7 +106,7 @@ def test_U13_eight_failures_of_one_cause_are_one_error(impatient: None) -> None:
 
 def test_U13_another_cause_beside_it_is_told_too(impatient: None) -> None:
     """U13: two causes, three steps."""
-    dropped = [Step(name=name, title=name, actions=(asks(DROPPED),)) for name in ("a", "b")]
+    dropped = [Step(kind=name, title=name, actions=(asks(DROPPED),)) for name in ("a", "b")]
     walk = patient()
     error = ended(walk.apply(Plan("p", (*dropped, step("c", "echo why >&2; exit 3")))), walk.faults)
     assert isinstance(error, StepFailed)
