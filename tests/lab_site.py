@@ -14,13 +14,14 @@ from typing import Any
 
 import yaml
 
+from korthweb_tasks.approaches.base import approach as approach_of
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.paths import lab_dir
 from korthweb_tasks.provision.tools import locate
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.settings.parts import Tenant
 from korthweb_tasks.tools.kubectl import Kubectl
-from korthweb_tasks.verify.endpoints import find_endpoint, lookup_of
+from korthweb_tasks.verify.endpoints import find_endpoint
 from korthweb_tasks.verify.model import Endpoint
 from korthweb_tasks.verify.pods import pod_of, stays
 
@@ -101,7 +102,7 @@ class Site(Project):
     @property
     def gateway(self) -> tuple[str, str]:
         """Return namespace and Deployment of the way in."""
-        namespace, name = lookup_of(self.approach).ingress
+        namespace, name = approach_of(self.approach).lookup.ingress
         return namespace.format(ns=self.tenant.namespace), name
 
     def settings(self, **more: Any) -> None:
@@ -120,7 +121,7 @@ class Site(Project):
 
     def pods(self) -> list[Pod]:
         """Return the pods of Orthanc that are there to stay."""
-        selector = lookup_of(self.approach).selector
+        selector = approach_of(self.approach).lookup.selector
         return [pod for pod in self._pods(f"--selector={selector}") if stays(pod)]
 
     def ready_pods(self) -> list[Pod]:
@@ -129,7 +130,7 @@ class Site(Project):
     @property
     def deployment(self) -> str:
         """Return the name of Orthanc's Deployment."""
-        words = ("get", "deployments", f"--selector={lookup_of(self.approach).selector}", "--output=json")
+        words = ("get", "deployments", f"--selector={approach_of(self.approach).lookup.selector}", "--output=json")
         return str(json.loads(self.ask(*words))["items"][0]["metadata"]["name"])
 
     @property

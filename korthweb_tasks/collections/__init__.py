@@ -7,8 +7,10 @@ from importlib.util import find_spec
 
 from invoke import Collection, Task
 
-#: Groups of tasks in the order of a first day; helm and gitops appear with their modules.
-GROUPS = ("lab", "manual", "helm", "gitops", "verify", "cli", "context", "config", "tools")
+from korthweb_tasks.settings.approaches import APPROACHES
+
+#: Groups of tasks in the order of a first day.
+GROUPS = ("lab", *APPROACHES, "verify", "cli", "context", "config", "tools")
 #: The tasks of each group in the order in which one uses them.
 ORDER: dict[str, tuple[str, ...]] = {
     "lab": ("up", "status", "logs", "down", "prune"),

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from korthweb_tasks.approaches.gitops.secrets import FleetCredentials
-from korthweb_tasks.approaches.helm.plan import Builder, ChartAt
-from korthweb_tasks.approaches.helm.values import brought_secrets, password_keys, values
+from korthweb_tasks.approaches.base import approach as approach_of
 from korthweb_tasks.approaches.shared.checks import Finding
-from korthweb_tasks.approaches.shared.credentials import Credentials, refuse_weak, table
+from korthweb_tasks.approaches.shared.credentials import refuse_weak, table
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import KorthwebError, SettingsError
 from korthweb_tasks.services import components as component_parts
@@ -52,30 +50,22 @@ def _passwords(session: Session, approach: str) -> Iterator[Finding]:
 
 def _look(session: Session, approach: str, tenant: Tenant) -> None:
     """Raise SettingsError for a password in the cluster that can't be used."""
-    if approach == "helm":
-        refuse_brought(session, tenant, values(session.settings, tenant))
-    for fact in _keeper(session, approach, tenant).facts():
+    chosen, settings = approach_of(approach), session.settings
+    refuse_brought(session, tenant, chosen.brings(settings, tenant))
+    for fact in chosen.keeper(settings, session.target, session.secrets, tenant).facts():
         fact.read(session.runner.run(fact.command))
 
 
-def _keeper(session: Session, approach: str, tenant: Tenant) -> Credentials:
-    """Return the tenant's Secrets as the approach makes them; those in Git, encrypted, are looked at there."""
-    if approach == "helm":
-        return Builder(session.settings, session.target, session.secrets, ChartAt("", "")).keeper(tenant)
-    if approach == "gitops":
-        in_git: dict[str, str] | None = {} if session.settings.gitops.secrets == "sops" else None
-        return FleetCredentials(tenant, session.secrets, session.kubectl, users_in_git=in_git)
-    return Credentials(tenant, session.secrets, session.kubectl)
+def refuse_brought(session: Session, tenant: Tenant, brought: Mapping[str, tuple[str, tuple[str, ...]]]) -> None:
+    """Raise SettingsError where a Secret that the site brings is missing, lacks a key, or holds no good password.
 
-
-def refuse_brought(session: Session, tenant: Tenant, values: Mapping[str, Any]) -> None:
-    """Raise SettingsError where a Secret that the values name is missing, lacks a key, or holds no good password."""
+    ``brought``: the value that names it -> the Secret, and its keys of passwords.
+    """
     place = tenant.namespace
-    for value, name in brought_secrets(values).items():
+    for value, (name, keys) in brought.items():
         there = items(session.runner.run(session.kubectl.get("secret", name, namespace=place)))
         if not there:
             raise _missing_secret(session, tenant, value, name)
-        keys = password_keys(values, value)
         if lacking := [key for key in keys if key not in (there[0].get("data") or {})]:
             text = f"{tenant.name}: {value} names the Secret {name} in {place}, which has no key {', '.join(lacking)}"
             raise SettingsError(text, hint=hints.kubectl("edit", "secret", name, namespace=place))

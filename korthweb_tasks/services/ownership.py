@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from korthweb_tasks.approaches.base import approach as approach_of
+from korthweb_tasks.approaches.base import removal
 from korthweb_tasks.approaches.shared import ownership as own
 from korthweb_tasks.approaches.shared.blind import blind, extensions
 from korthweb_tasks.approaches.shared.checks import Finding
@@ -71,7 +73,7 @@ def refuse_removal(session: Session, approach: str, homes: Iterable[tuple[str, s
     found = places(session, chosen)
     for tenant, namespace in chosen:
         refused = removal_refusal(tenant, namespace, approach, found[namespace])
-        if refused is None and approach == "helm":
+        if refused is None and approach_of(approach).releases:
             refused = _other_release(session, namespace)
         if refused is not None:
             raise refused
@@ -117,7 +119,7 @@ def _refusals(session: Session, approach: str, tenants: tuple[Tenant, ...]) -> l
 
     found = places(session, [(tenant.name, tenant.namespace) for tenant in tenants])
     refused = [refusal(tenant, approach, found[tenant.namespace]) for tenant in tenants]
-    if approach != "helm":
+    if not approach_of(approach).releases:
         return refused
     return [
         one or (_other_release(session, tenant.namespace) if found[tenant.namespace].namespace else None)
@@ -185,7 +187,7 @@ def refuse_shared_removal(
     those of the kinds that are brought by what would be removed.
     """
     gone = tuple(going)
-    one = own.removal(approach, "NAME")
+    one = removal(approach, "NAME")
     hint = f"`{one}` removes one tenant and leaves what is shared"
     everybody = items(session.runner.run(session.kubectl.get("namespace")))
     if others := own.other_tenants(everybody, gone):

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from korthweb_tasks.approaches.base import approach as approach_of
 from korthweb_tasks.approaches.shared.checks import Finding
 from korthweb_tasks.approaches.shared.credentials import logins
 from korthweb_tasks.approaches.shared.status import WELL, table
@@ -122,8 +123,7 @@ def tell_rows(session: Session, rows: Sequence[Row], approach: str) -> None:
 def tell_following(session: Session, approach: str) -> None:
     """Say what to type after a deployment."""
     proof = f"`{hints.task('verify.all', approach=approach)}` proves it from outside"
-    if approach == "gitops":
-        proof += f"; `{hints.task('verify.isolation')}`; `{hints.task('gitops.status')}`"
+    proof += "".join(f"; `{hints.task(name)}`" for name in approach_of(approach).proofs)
     passwords = hints.task(f"{approach}.credentials", show=True)
     session.console.line(f"Next: {proof}; `{passwords}` tells the passwords")
 

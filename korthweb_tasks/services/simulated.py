@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from korthweb_tasks.approaches.base import approach as approach_of
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import LabImpossible
 from korthweb_tasks.lab import store
+from korthweb_tasks.settings.approaches import APPROACHES
 
 if TYPE_CHECKING:
     from korthweb_tasks.services.session import Session
-
-#: approach -> the task whose preview shows its plan
-_PLANNED = {"manual": "manual.deploy", "helm": "helm.deploy", "gitops": "gitops.bootstrap"}
 
 
 def refuse(session: Session, approach: str) -> None:
@@ -21,8 +20,7 @@ def refuse(session: Session, approach: str) -> None:
     found = store.load(name) if name and not session.dry_run else None
     if found is None or not found.layout.simulated:
         return
-    planned = _PLANNED.get(approach)
-    preview = f"; `{hints.task(planned, dry_run=True)}` shows the plan" if planned else ""
+    preview = f"; `{approach_of(approach).preview}` shows the plan" if approach in APPROACHES else ""
     raise LabImpossible(
         f"the lab '{name}' is simulated: its pods run no programs, so that nothing can be deployed to it or verified",
         hint=f"`{hints.task('lab.up', name=f'{name}-real')}` makes a real one{preview}",

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from korthweb_tasks.approaches.base import approach as approach_of
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.durations import duration, milliseconds
 from korthweb_tasks.core.record import StepRecord, Verdict
@@ -14,7 +15,7 @@ from korthweb_tasks.errors import VerifyFailed
 from korthweb_tasks.run.console import say
 from korthweb_tasks.services import proof
 from korthweb_tasks.settings.orthanc import orthanc_json
-from korthweb_tasks.verify.endpoints import as_told, find_endpoint, let_in_without_sni, lookup_of, permitted
+from korthweb_tasks.verify.endpoints import as_told, find_endpoint, let_in_without_sni, permitted
 from korthweb_tasks.verify.ladder import PARTS, chosen, in_order, verify
 from korthweb_tasks.verify.limits import largest
 from korthweb_tasks.verify.options import folder_of, options_of, refuse_several
@@ -79,7 +80,7 @@ def prove(
 ) -> Report | None:
     """Verify each tenant, show and write what was seen. Raises VerifyFailed with the first broken rung."""
     approach = approach or session.settings.approach
-    lookup_of(approach)
+    approach_of(approach)
     options = replace(options, approach=approach)
     refuse_several(options, approach, len(session.tenants))
     if not proof.begun(session, output, _planned(options), changes=changes, yes=yes):
@@ -112,7 +113,7 @@ def verified(session: Session, options: Options, approach: str, *, text: bool = 
 def _verify(
     session: Session, tenant: Tenant, endpoint: Endpoint, options: Options, approach: str, text: bool
 ) -> LadderResult:
-    selector = lookup_of(approach).selector
+    selector = approach_of(approach).lookup.selector
     access = KubectlAccess(session.runner, session.kubectl, tenant.namespace, selector, endpoint)
     title = f"Verifying {tenant.name}: {endpoint.web_host} and {endpoint.dicom_host} at {endpoint.address or '?'}"
     view = _View(session, live=session.console.terminal, text=text)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from korthweb_tasks.core.flux_home import BOOTSTRAPPED, BY_BOOTSTRAP, FluxHome
+from korthweb_tasks.settings.approaches import APPROACHES
 from korthweb_tasks.settings.components import Choice, Component, all_installed
 from korthweb_tasks.settings.fields import DATABASE_USER, DnsName, Model, PlainName, Seconds, variable
 from korthweb_tasks.settings.fleet import OWN_FLUX, OWN_NAME, GitOpsSettings
@@ -27,6 +28,11 @@ from korthweb_tasks.settings.parts import (
 from korthweb_tasks.settings.supply import CHARTS, Chart, Images, LabSettings, ToolSettings
 from korthweb_tasks.settings.versions import PINS
 from korthweb_tasks.settings.words import nearest
+
+if TYPE_CHECKING:
+    ApproachName = str
+else:
+    ApproachName = Literal[APPROACHES]
 
 #: what a project without a korthweb.yaml deploys: two fictitious facilities
 DEFAULT_TENANTS: tuple[dict[str, Any], ...] = (
@@ -62,7 +68,7 @@ class Timeouts(Model):
 class Settings(Model):
     """The effective settings of a project."""
 
-    approach: Literal["manual", "helm", "gitops"] = Field("manual", description="how Orthanc is deployed")
+    approach: ApproachName = Field("manual", description="how Orthanc is deployed")
     profile: str = Field("production", description="the built-in set of values below this file: production or lab")
     context: str | None = Field(
         None, description="the cluster that is used where no --context is given: a name of clusters, or a context"

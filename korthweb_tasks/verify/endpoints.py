@@ -1,91 +1,24 @@
-"""Where a tenant answers, whom to trust and how to log in: read from the cluster, by one table per approach."""
+"""Where a tenant answers, whom to trust and how to log in: read from the cluster, by the approach's table."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from korthweb_tasks.approaches import base as approaches
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.errors import VerifyFailed
-from korthweb_tasks.settings.orthanc import password_variable
-from korthweb_tasks.settings.words import unknown
 from korthweb_tasks.tools.kubectl import Kubectl, items
 from korthweb_tasks.verify.model import Endpoint, Options, Policy, Secret
 
 if TYPE_CHECKING:
+    from korthweb_tasks.approaches.base import Key
     from korthweb_tasks.settings.parts import Tenant
 
 Run = Callable[[Command], Result]
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key of a Secret. In the texts ``{ns}`` is the tenant's namespace, ``{password}`` the user's variable."""
-
-    namespace: str
-    secret: str
-    key: str
-
-    def named(self, tenant: Tenant, user: str) -> Key:
-        """Return the key for this tenant and user."""
-        names = {"ns": tenant.namespace, "password": password_variable(user)}
-        return Key(*(text.format(**names) for text in (self.namespace, self.secret, self.key)))
-
-    def __str__(self) -> str:
-        """Return what a person would look for."""
-        return f"secret/{self.secret} in {self.namespace}"
-
-
-@dataclass(frozen=True, slots=True)
-class Lookup:
-    """Where one approach keeps things. ``cas`` are tried in order; ``selector`` finds Orthanc's pods.
-
-    ``own`` is the Service of a gateway that only this tenant has, which counts before ``ingress``: beside somebody
-    else's mesh the manual approach makes one.
-    """
-
-    ingress: tuple[str, str]
-    cas: tuple[Key, ...]
-    password: Key
-    selector: str = "app=orthanc"
-    own: tuple[str, str] | None = None
-
-
-#: approach -> where things are
-LOOKUPS: Mapping[str, Lookup] = {
-    "manual": Lookup(
-        ingress=("istio-system", "istio-ingressgateway"),
-        # tls.crt of the authority's Secret is its certificate; its key in the same Secret is never read
-        cas=tuple(
-            Key(place, f"{{ns}}-{kind}", key)
-            for place in ("istio-system", "{ns}")
-            for kind, key in (("ca", "tls.crt"), ("tls", "ca.crt"))
-        ),
-        password=Key("{ns}", "orthanc-users", "{password}"),
-        own=("{ns}", "ingress"),
-    ),
-    "helm": Lookup(
-        ingress=("{ns}", "orthanc-traefik"),
-        cas=(Key("{ns}", "orthanc-tls", "ca.crt"), Key("{ns}", "orthanc-ca", "tls.crt")),
-        password=Key("{ns}", "orthanc-users", "{password}"),
-        selector="app.kubernetes.io/instance=orthanc,app.kubernetes.io/component=orthanc",
-    ),
-    "gitops": Lookup(
-        ingress=("{ns}", "ingress"),
-        cas=(Key("{ns}", "orthanc-ca", "tls.crt"), Key("{ns}", "orthanc-tls", "ca.crt")),
-        password=Key("{ns}", "orthanc-users", "{password}"),
-    ),
-}
-
-
-def lookup_of(approach: str) -> Lookup:
-    """Return the table of ``approach``. Raises UsageError for one that is not known."""
-    if approach not in LOOKUPS:
-        raise unknown("verification for the approach", approach, LOOKUPS, "--approach takes")
-    return LOOKUPS[approach]
 
 
 def find_endpoint(run: Run, kubectl: Kubectl, tenant: Tenant, approach: str) -> Endpoint:
@@ -93,7 +26,7 @@ def find_endpoint(run: Run, kubectl: Kubectl, tenant: Tenant, approach: str) -> 
 
     Raises VerifyFailed where the tenant is not deployed, and what ``run`` raises.
     """
-    lookup, user = lookup_of(approach), tenant.users[0]
+    lookup, user = approaches.approach(approach).lookup, tenant.users[0]
     found: list[dict[str, Any]] = []
     for place in filter(None, (lookup.own, lookup.ingress)):
         namespace, service = (text.format(ns=tenant.namespace) for text in place)

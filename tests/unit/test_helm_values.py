@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from bench.chart_readme import described, updated
+from korthweb_tasks.approaches.base import approach as approach_of
 from korthweb_tasks.approaches.helm.plan import Builder, ChartAt
 from korthweb_tasks.approaches.helm.values import brought_secrets, own_traefik, refusal, site_values, values
 from korthweb_tasks.approaches.shared.ownership import RECORD, Fate, Record
@@ -21,7 +22,6 @@ from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.parts import Tenant
 from korthweb_tasks.settings.secrets import Secrets, secret_name
 from korthweb_tasks.settings.versions import PINS
-from korthweb_tasks.verify.endpoints import LOOKUPS
 
 CHART = Path(__file__).parents[2] / "helm" / "orthanc"
 LAB = yaml.safe_load((CHART.parents[1] / "korthweb_tasks/settings/profiles/lab.yaml").read_text())
@@ -149,7 +149,7 @@ def test_a_charts_refusal_is_told_in_its_own_words(stderr: str, expected: str) -
 
 
 def test_the_verification_looks_where_the_approach_puts_things() -> None:
-    lookup = LOOKUPS["helm"]
+    lookup = approach_of("helm").lookup
     assert lookup.ingress == ("{ns}", "orthanc-traefik")
     assert lookup.password.secret == "orthanc-users"
     assert [key.secret for key in lookup.cas] == ["orthanc-tls", "orthanc-ca"]

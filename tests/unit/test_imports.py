@@ -25,7 +25,7 @@ MAY: dict[str, set[str]] = {
     "flux": {"tools", "core", "errors"},
     "report": {"core", "errors", "paths", "files"},
     "run": {"flux", "settings", "report", "tools", "core", "errors", "paths", "files"},
-    "verify": {"report", "run", "settings", "tools", "core", "errors", "paths", "files"},
+    "verify": {"approaches", "flux", "report", "run", "settings", "tools", "core", "errors", "paths", "files"},
     "provision": {"run", "settings", "tools", "core", "errors", "paths", "files"},
     "lab": {"provision", "run", "settings", "tools", "core", "errors", "paths", "files"},
     "services": {

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from korthweb_tasks.approaches.base import approach as approach_of
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import ClusterUnreachable, UsageError, VerifyFailed
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.parts import Tenant
 from korthweb_tasks.tools.kubectl import Kubectl
-from korthweb_tasks.verify.endpoints import LOOKUPS, address_of, find_endpoint, lookup_of
+from korthweb_tasks.verify.endpoints import address_of, find_endpoint
 from tests.fakes import Answer, ScriptedRunner
 
 BHC = Tenant(name="BHC", domain="bhc.orthweb.com")
@@ -74,9 +75,9 @@ def test_unknown_is_not_absent() -> None:
         find_endpoint(ScriptedRunner({("get",): refused}).run, KUBECTL, BHC, "manual")
 
 
-def test_an_approach_without_a_table_is_refused() -> None:
-    with pytest.raises(UsageError, match="no verification for the approach 'x'"):
-        lookup_of("x")
+def test_an_approach_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(UsageError, match="there is no approach 'x'"):
+        approach_of("x")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_address_of_a_service_without_status() -> None:
 def test_the_table_has_the_names_of_the_approach() -> None:
     from korthweb_tasks.approaches.shared import common
 
-    manual = LOOKUPS["manual"]
+    manual = approach_of("manual").lookup
     assert manual.ingress == (common.ISTIO, common.GATEWAY)
     cas = [key.named(BHC, "admin") for key in manual.cas]
     assert [(key.namespace, key.secret) for key in cas] == [
@@ -116,7 +117,7 @@ def test_the_table_has_the_names_of_the_approach() -> None:
 
 
 def test_gitops_keeps_everything_in_the_tenants_own_namespace() -> None:
-    gitops = LOOKUPS["gitops"]
+    gitops = approach_of("gitops").lookup
     assert gitops.ingress == ("{ns}", "ingress")
     keys = [key.named(BHC, "admin") for key in (*gitops.cas, gitops.password)]
     assert [(key.namespace, key.secret, key.key) for key in keys] == [

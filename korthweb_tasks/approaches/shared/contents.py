@@ -9,10 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from korthweb_tasks.approaches.shared.layers import TENANT_LAYERS, Layers, applied_by
 from korthweb_tasks.core.command import Command, Result
+from korthweb_tasks.settings.approaches import APPROACHES
 from korthweb_tasks.tools.kubectl import FIELD_MANAGER, Kubectl
-
-#: what an approach is called where it is named
-APPROACHES = ("manual", "helm", "gitops")
 
 
 @dataclass(frozen=True, slots=True)

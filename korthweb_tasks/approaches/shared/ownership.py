@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from korthweb_tasks.approaches.base import approach as approach_of
+from korthweb_tasks.approaches.base import removal
 from korthweb_tasks.approaches.shared.blind import going
 from korthweb_tasks.approaches.shared.contents import Item, foreign, made_by, named, of_others, told_apart, usual
 from korthweb_tasks.approaches.shared.layers import Layers, applied_by
@@ -198,31 +200,6 @@ def delete_namespace(kubectl: Kubectl, namespace: Object, *, timeout: float) -> 
 # ---- the one rule of all three approaches
 
 
-#: what each approach makes in a tenant's namespace, by kinds that are looked at; a test compares it with the renders
-WANTED: dict[str, frozenset[str]] = {
-    "manual": frozenset({
-        "deployment/orthanc", "service/orthanc", "statefulset/postgres", "service/postgres", "configmap/orthanc-app",
-        "configmap/dbinit", "serviceaccount/orthanc", "serviceaccount/postgres", "serviceaccount/dbinit",
-        "networkpolicy/default-deny", "networkpolicy/orthanc", "networkpolicy/mesh-metrics", "networkpolicy/postgres",
-        "secret/orthanc-users", "secret/orthanc-database", "secret/postgres-admin",
-        "persistentvolumeclaim/data-postgres-0",
-    }),
-    "helm": frozenset({
-        "deployment/orthanc", "service/orthanc", "statefulset/orthanc-postgres", "service/orthanc-postgres",
-        "configmap/orthanc-app", "configmap/orthanc-postgres", "configmap/orthanc-test", "pod/orthanc-test",
-        "serviceaccount/orthanc", "serviceaccount/orthanc-postgres", "networkpolicy/orthanc",
-        "networkpolicy/orthanc-postgres", "secret/orthanc-users", "secret/orthanc-database", "secret/orthanc-ca",
-        "secret/orthanc-tls", "secret/orthanc-postgres-tls", "persistentvolumeclaim/data-orthanc-postgres-0",
-    }),
-    "gitops": frozenset({
-        "deployment/orthanc", "service/orthanc", "configmap/orthanc-app", "deployment/ingress", "service/ingress",
-        "service/postgres-metrics", "serviceaccount/orthanc", "serviceaccount/ingress", "networkpolicy/default-deny",
-        "networkpolicy/way-out", "networkpolicy/mesh-metrics", "networkpolicy/ingress", "networkpolicy/orthanc",
-        "networkpolicy/postgres", "secret/orthanc-users", "secret/orthanc-metrics",
-    }),
-}  # fmt: skip
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
     """What the cluster says of a tenant's namespace: the Namespace, what is in it, and the Kustomization behind it.
@@ -273,7 +250,7 @@ def refusal(tenant: Tenant, approach: str, place: Place) -> GuardRefused | None:
         return found or _in_the_way(tenant, approach, theirs)
     record = place.record
     if place.standing == "foreign" or (place.standing == "claimed" and theirs):
-        if place.of_tenant(tenant.name) and approach == "gitops":
+        if place.of_tenant(tenant.name) and approach_of(approach).by_flux:
             return _in_the_way(tenant, approach, theirs)
         what = f"it holds {named(theirs)}" if theirs else "nothing is in it"
         return GuardRefused(f"korthweb did not make the namespace {where}; {what}", hint=_word(tenant))
@@ -329,13 +306,6 @@ def _way_out(tenant: str, approach: str) -> str:
     return f"`{removal(approach, tenant)}` takes it away; images stay there"
 
 
-def removal(approach: str, tenant: str) -> str:
-    """Return the command that takes one tenant away."""
-    if approach == "gitops":
-        return hints.task("gitops.remove-tenant", tenant)
-    return hints.task(f"{approach}.destroy", tenant=tenant)
-
-
 def _by_another(tenant: Tenant, approach: str, place: Place) -> GuardRefused | None:
     return _deployed_by_another(tenant.name, tenant.namespace, approach, place)
 
@@ -347,7 +317,7 @@ def _deployed_by_another(tenant: str, namespace: str, approach: str, place: Plac
         theirs = [item for item in others if made_by(item, tenant) == who]
         text = f"{namespace} holds {named(theirs)}, which the approach {who} deployed"
         return GuardRefused(text, hint=_way_out(tenant, who))
-    if place.flux and not (approach == "gitops" and place.of_tenant(tenant)):
+    if place.flux and not (approach_of(approach).by_flux and place.of_tenant(tenant)):
         text = f"Flux looks after the namespace {namespace}, by its {place.flux}"
         verb = f"`{removal('gitops', tenant)}`" if place.ours else "take it out of Git"
         return GuardRefused(text, hint=f"{verb}; or another name in tenants[].namespace")
@@ -356,7 +326,7 @@ def _deployed_by_another(tenant: str, namespace: str, approach: str, place: Plac
 
 def _in_the_way(tenant: Tenant, approach: str, theirs: Iterable[Item]) -> GuardRefused | None:
     """Return the refusal where objects of others have names that the approach needs."""
-    taken = [item for item in theirs if str(item) in WANTED[approach]]
+    taken = [item for item in theirs if str(item) in approach_of(approach).makes]
     if not taken:
         return None
     who = " and ".join(sorted({made_by(item, tenant.name) for item in taken}))

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from korthweb_tasks.approaches.gitops.approach import APPROACH
 from korthweb_tasks.approaches.gitops.fleet import slug
 from korthweb_tasks.approaches.gitops.plan import PATCHED, Bootstrap, followed_at, repository
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.render import parse
 from korthweb_tasks.errors import UsageError
-from korthweb_tasks.services.components import shared_homes
 from korthweb_tasks.services.gitops.fleet import Work, sources
 from korthweb_tasks.services.gitops.repository import checkout_of, folder_of, remote
 from korthweb_tasks.services.shared import located
@@ -87,7 +87,7 @@ def _bootstrap(session: Session, where: Remote, folder: str, **more: Any) -> Boo
 def shared_namespaces(session: Session) -> tuple[str, ...]:
     """Return the namespaces of what tenants share, as Git has them."""
     flux = session.settings.flux.namespace
-    return tuple(name for name in shared_homes(session.settings, "gitops") if name != flux)
+    return tuple(name for name in APPROACH.namespaces(session.settings) if name != flux)
 
 
 def login_of(where: Remote) -> dict[str, str]:

@@ -27,6 +27,7 @@ import pydicom.data
 import pytest
 import yaml
 
+from korthweb_tasks.approaches.base import approach as approach_of
 from korthweb_tasks.lab import cluster
 from korthweb_tasks.lab.commands import vendors
 from korthweb_tasks.provision.tools import locate
@@ -34,7 +35,6 @@ from korthweb_tasks.run.console import Console
 from korthweb_tasks.settings.dicom import TlsSettings
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.parts import Replicas, Tenant
-from korthweb_tasks.verify.endpoints import lookup_of
 from korthweb_tasks.verify.model import Endpoint
 from tests import own_tasks
 from tests.helm_parts.modality import association, stored
@@ -409,7 +409,7 @@ def asking(endpoint: Endpoint) -> Iterator[Counter[str]]:
 @contextmanager
 def forwarded(site: Site) -> Iterator[tuple[str, ...]]:
     """Have kubectl port-forward to the way in, begun anew whenever it ends; give the words that verify takes."""
-    namespace, service = lookup_of(site.approach).ingress
+    namespace, service = approach_of(site.approach).lookup.ingress
     ports = [str(free_port()), str(free_port())]
     to = (f"service/{service}", f"{ports[0]}:443", f"{ports[1]}:11112")
     place = namespace.format(ns=site.tenant.namespace)

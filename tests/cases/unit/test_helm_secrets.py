@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from korthweb_tasks.approaches.helm.approach import APPROACH
 from korthweb_tasks.approaches.helm.plan import Builder, ChartAt
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.target import Target
@@ -66,14 +67,13 @@ def test_S25_the_secret_that_a_person_brings_is_looked_at_before_the_first_chang
     database = {"mode": "cnpg", "existingSecret": "theirs"}
     settings = Settings.model_validate({"charts": {"orthanc": {"values": {"postgresql": database}}}})
     tenant = settings.tenants[0]
-    release = Builder(settings, Target("x"), Secrets({}), ChartAt("", "")).release(tenant)
     answer = Answer(_secrets("theirs", **data).stdout) if data else Answer()
     runner = ScriptedRunner({("get", "secret", "theirs"): answer, ("get", "namespace", tenant.namespace): Answer()})
     session = cast("Any", SimpleNamespace(runner=runner, kubectl=Kubectl(Target("x"))))
     if not why:
-        refuse_brought(session, tenant, release.values)
+        refuse_brought(session, tenant, APPROACH.brings(settings, tenant))
         return
     with pytest.raises(SettingsError, match=why) as refused:
-        refuse_brought(session, tenant, release.values)
+        refuse_brought(session, tenant, APPROACH.brings(settings, tenant))
     assert "theirs" in refused.value.message
     assert data or "create namespace" in (refused.value.hint or "")

@@ -12,12 +12,12 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from korthweb_tasks.approaches.base import approach as approach_of
 from korthweb_tasks.approaches.shared.blind import blind
 from korthweb_tasks.approaches.shared.contents import Item, foreign, read_contents, read_kinds
 from korthweb_tasks.approaches.shared.layers import APPLIED_BY, APPLIED_IN, Layers, question
 from korthweb_tasks.approaches.shared.ownership import (
     RECORD,
-    WANTED,
     Fate,
     Home,
     Place,
@@ -487,14 +487,14 @@ def test_U3_a_release_of_the_same_name_of_another_chart_is_told_apart() -> None:
 def test_U3_the_names_that_would_be_overwritten_are_those_that_are_rendered(approach: str) -> None:
     """U3: the table follows the renders."""
     folders = {"manual": "manual/lab", "helm": "helm", "gitops": "gitops/tenants/bhc"}
-    looked_at = {name.partition("/")[0] for name in WANTED[approach]} - {"secret", "persistentvolumeclaim"}
+    looked_at = {name.partition("/")[0] for name in approach_of(approach).makes} - {"secret", "persistentvolumeclaim"}
     rendered = set()
     for path in (GOLDEN / folders[approach]).rglob("*.yaml"):
         for obj in yaml.safe_load_all(path.read_text("utf-8")):
             meta = obj.get("metadata", {}) if isinstance(obj, dict) else {}
             if meta.get("namespace") == "bhc-orthweb" and obj["kind"].lower() in looked_at:
                 rendered.add(f"{obj['kind'].lower()}/{meta['name']}")
-    assert rendered <= WANTED[approach]
+    assert rendered <= approach_of(approach).makes
 
 
 @pytest.mark.parametrize("name", ["observability", "istio-system", "korthweb-flux"])
