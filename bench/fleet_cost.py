@@ -23,8 +23,8 @@ from typing import Any
 
 from korthweb_tasks.approaches.gitops.fleet import ChartAt, Fleet
 from korthweb_tasks.approaches.shared.common import Artifacts
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.render import parse
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.core.tree import Ref
 from korthweb_tasks.flux.nudges import nudges
 from korthweb_tasks.flux.objects import Objects
@@ -164,7 +164,7 @@ class Bench:
     repository: Repository
 
     @property
-    def target(self) -> Target:
+    def target(self) -> Cluster:
         """Return the context."""
         return self.running.target
 
@@ -219,7 +219,7 @@ def _changed(files: Mapping[str, str]) -> dict[str, str | None]:
 
 
 @contextmanager
-def bench(target: Target, runner: Runner) -> Iterator[Bench]:
+def bench(target: Cluster, runner: Runner) -> Iterator[Bench]:
     """Run Flux and a Git server beside a control plane while the block runs."""
     with tempfile.TemporaryDirectory(prefix="korthweb-bench-") as folder:
         work = Path(folder)
@@ -239,7 +239,7 @@ def main(counts: list[int]) -> None:
         lab = f"cost{os.getpid() % 1000}"
         try:
             info = cluster.up(lab, simulated=True, console=Console(quiet=True), options=Options(fake_nodes=10))
-            with bench(Target(info.context, info.kubeconfig), Runner()) as made:
+            with bench(Cluster(info.context, info.kubeconfig), Runner()) as made:
                 rows.append(made.measure(count))
         finally:
             cluster.down(lab, console=Console(quiet=True))

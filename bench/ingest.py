@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from korthweb_tasks.lab.packages import Debs, Selection
 from korthweb_tasks.run.runner import Runner
-from korthweb_tasks.settings.contexts import resolve
 from korthweb_tasks.settings.load import load
+from korthweb_tasks.settings.resolve import resolve
 from korthweb_tasks.tools.kubectl import Kubectl
 from korthweb_tasks.verify.endpoints import find_endpoint
 from tests.verify_doubles.orthanc import started
@@ -99,7 +99,7 @@ def slices(folder: Path, parts: int) -> list[Path]:
 def deployed(approach: str, folder: Path) -> Goal:
     """Return the way in of the first tenant of the project."""
     loaded = load()
-    kubectl = Kubectl(resolve(loaded).target)
+    kubectl = Kubectl(resolve(loaded))
     endpoint = find_endpoint(Runner().run, kubectl, loaded.settings.tenants[0], approach)
     authority = folder / f"{approach}.pem"
     authority.write_text(endpoint.ca_pem)

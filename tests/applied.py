@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.render import as_yaml
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.provision import builder
 
 #: component -> its CRDs
@@ -41,7 +41,7 @@ NAMESPACES = (
 class Kubectl:
     """The real kubectl against the simulated lab."""
 
-    def __init__(self, target: Target, program: str) -> None:
+    def __init__(self, target: Cluster, program: str) -> None:
         self.target, self.program = target, program
         self.argv = (program, *target.kubectl_args())
 

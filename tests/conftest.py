@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from korthweb_tasks.core.target import Target
+from korthweb_tasks.core.cluster import Cluster
 
 if TYPE_CHECKING:
     from tests.applied import Kubectl
@@ -41,14 +41,14 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def simulated() -> Iterator[Target]:
+def simulated() -> Iterator[Cluster]:
     """Give the context of one simulated lab (a real API server, pretended nodes) for all simulated tests of a run."""
     from korthweb_tasks.lab import cluster
 
     name = f"t{os.getpid()}"
     try:
         info = cluster.up(name, simulated=True)
-        yield Target(info.context, info.kubeconfig)
+        yield Cluster(info.context, info.kubeconfig)
     finally:
         cluster.down(name)
 
@@ -80,7 +80,7 @@ def with_kinds() -> Iterator[Kubectl]:
     name = f"k{os.getpid()}"
     try:
         info = cluster.up(name, simulated=True)
-        kubectl = Kubectl(Target(info.context, info.kubeconfig), str(locate("kubectl").path))
+        kubectl = Kubectl(Cluster(info.context, info.kubeconfig), str(locate("kubectl").path))
         crds = list(definitions())
         kubectl.apply(crds)
         names = [f"crd/{crd['metadata']['name']}" for crd in crds]
@@ -92,7 +92,7 @@ def with_kinds() -> Iterator[Kubectl]:
 
 
 @pytest.fixture(scope="session")
-def simulated_programs(simulated: Target) -> dict[str, str]:
+def simulated_programs(simulated: Cluster) -> dict[str, str]:
     """Return where kubectl is."""
     from korthweb_tasks.provision.tools import locate
 

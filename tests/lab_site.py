@@ -15,11 +15,11 @@ from typing import Any
 import yaml
 
 from korthweb_tasks.approaches.base import approach as approach_of
-from korthweb_tasks.core.target import Target
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.paths import lab_dir
 from korthweb_tasks.provision.tools import locate
 from korthweb_tasks.run.runner import Runner
-from korthweb_tasks.settings.parts import Tenant
+from korthweb_tasks.settings.tenant import Tenant
 from korthweb_tasks.tools.kubectl import Kubectl
 from korthweb_tasks.verify.endpoints import find_endpoint
 from korthweb_tasks.verify.model import Endpoint
@@ -51,7 +51,7 @@ class Project:
 
     @property
     def kubectl(self) -> Kubectl:
-        return Kubectl(Target(self.context, str(lab_dir(self.lab) / "kubeconfig")))
+        return Kubectl(Cluster(self.context, str(lab_dir(self.lab) / "kubeconfig")))
 
     @property
     def runner(self) -> Runner:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from korthweb_tasks.settings.parts import Tenant
+from korthweb_tasks.settings.tenant import Tenant
 
 
 class Nobody:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from korthweb_tasks.approaches.shared.common import Secrets
     from korthweb_tasks.approaches.shared.component_checks import Wanted
     from korthweb_tasks.approaches.shared.credentials import Credentials
-    from korthweb_tasks.core.target import Target
+    from korthweb_tasks.core.cluster import Cluster
     from korthweb_tasks.settings.components import Component
     from korthweb_tasks.settings.model import Settings
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Approach:
     components: Callable[[Settings], tuple[Component, ...]]
     namespaces: Callable[[Settings], tuple[str, ...]]
     wanted: Callable[[Settings, tuple[str, ...]], Wanted]
-    keeper: Callable[[Settings, Target, Secrets, Tenant], Credentials]
+    keeper: Callable[[Settings, Cluster, Secrets, Tenant], Credentials]
     brings: Callable[[Settings, Tenant], Mapping[str, tuple[str, tuple[str, ...]]]] = lambda _, __: {}
     #: its tenants are Helm releases, which somebody else's release may be in the way of
     releases: bool = False

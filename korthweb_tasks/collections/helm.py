@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from korthweb_tasks.provision.charts import Staged
     from korthweb_tasks.report.model import Report
     from korthweb_tasks.services.session import Session
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 
 @task(example="inv helm.check --context hospital-a", changes=False)

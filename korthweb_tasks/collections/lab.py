@@ -66,7 +66,7 @@ def status(session: Session, name: str | None = None) -> None:
 def down(session: Session, name: str | None = None) -> None:
     """Remove a lab with all its data: processes, namespaces, volumes, files. Caches stay (lab.prune)."""
     from korthweb_tasks.lab import cluster
-    from korthweb_tasks.settings.contexts import forget_context
+    from korthweb_tasks.settings.resolve import forget_context
 
     name = name or session.settings.lab.name
     before = cluster.status(name)

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.plaintext import MASK, masked
-from korthweb_tasks.core.target import Target
 
 __all__ = ["MASK", "TIMED_OUT", "Command", "Result", "around_proxy", "masked"]
 
@@ -40,7 +40,7 @@ class Command:
     repeatable: bool = False
     ok: frozenset[int] = frozenset({0})
     final: tuple[str, ...] = ()
-    target: Target | None = field(default=None, repr=False, compare=False)
+    target: Cluster | None = field(default=None, repr=False, compare=False)
     follow: Callable[[Result], Command | None] | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from korthweb_tasks.core.target import Target
+from korthweb_tasks.core.cluster import Cluster
 
 #: flags that go along with what is suggested, in this order
 CARRIED = ("context", "tenant", "approach", "settings")
@@ -30,7 +30,7 @@ class Invocation:
 
     flags: dict[str, str] = field(default_factory=dict)
     takes: Callable[[str], Collection[str]] = lambda _: ()
-    target: Target | None = None
+    target: Cluster | None = None
     behind: bool = False
 
 
@@ -47,7 +47,7 @@ def invocation(flags: Mapping[str, str | None], takes: Callable[[str], Collectio
         _invocations.pop()
 
 
-def on(target: Target, *, behind: bool = False) -> None:
+def on(target: Cluster, *, behind: bool = False) -> None:
     """Let suggested kubectl commands name this cluster until the invocation ends, ``behind`` a bastion or not."""
     if len(_invocations) > 1:  # outside of one there is nothing that a next command belongs to
         _invocations[-1].target, _invocations[-1].behind = target, behind

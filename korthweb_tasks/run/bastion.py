@@ -7,20 +7,22 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import ClusterUnreachable, KorthwebError
 from korthweb_tasks.files import check_trusted, write_private
 
 CONNECT_SECONDS = 15
+Reached = TypeVar("Reached", bound=Cluster)
 
 
-class Door(Protocol):
-    """Where to knock: :class:`korthweb_tasks.settings.parts.BastionSettings` says it."""
+class Bastion(Protocol):
+    """The SSH host: :class:`korthweb_tasks.settings.cluster.BastionSettings` says it."""
 
     @property
     def host(self) -> str:
@@ -40,24 +42,24 @@ class Door(Protocol):
 
 
 @contextmanager
-def through(door: Door, target: Target, run: Callable[[Command], Result], folder: Path) -> Iterator[Target]:
-    """Open a tunnel from a free port of the loopback to the API server; give a target that uses it.
+def through(bastion: Bastion, cluster: Reached, run: Callable[[Command], Result], folder: Path) -> Iterator[Reached]:
+    """Open a tunnel from a free port of the loopback to the API server; give a cluster that uses it.
 
-    The kubeconfig of that target is private, lies in ``folder`` and is removed at the end; the name that the
+    Its kubeconfig is private, lies in ``folder`` and is removed at the end; the name that the
     server's certificate must carry stays the original one. The bastion's host key must be known to ssh.
     The tunnel listens a moment after it is given: a first "connection refused" passes by itself.
     Raises ClusterUnreachable, naming the bastion.
     """
-    config = _flat(target, run)
+    config = _flat(cluster, run)
     url = urlsplit(config["clusters"][0]["cluster"]["server"])
     if not url.hostname:
-        raise KorthwebError(f"context {target.context} has no server to tunnel to")
+        raise KorthwebError(f"context {cluster.context} has no server to tunnel to")
     port = _free_port()
-    with _connection(door) as connection:
+    with _connection(bastion) as connection:
         path = _write(folder, rewritten(config, port))
         try:
             with connection.forward_local(port, url.port or 443, url.hostname):
-                yield Target(target.context, str(path))
+                yield replace(cluster, kubeconfig=str(path))
         finally:
             path.unlink(missing_ok=True)
 
@@ -75,15 +77,15 @@ def rewritten(config: Mapping[str, Any], port: int) -> dict[str, Any]:
 
 
 @contextmanager
-def _connection(door: Door) -> Iterator[Any]:
+def _connection(bastion: Bastion) -> Iterator[Any]:
     from fabric import Connection
     from paramiko import RejectPolicy, SSHException
 
-    if door.identity:
-        check_trusted(Path(door.identity).expanduser())
-    keys = {"key_filename": door.identity} if door.identity else {}
+    if bastion.identity:
+        check_trusted(Path(bastion.identity).expanduser())
+    keys = {"key_filename": bastion.identity} if bastion.identity else {}
     connection = Connection(
-        door.host, user=door.user, port=door.port, connect_kwargs=keys, connect_timeout=CONNECT_SECONDS
+        bastion.host, user=bastion.user, port=bastion.port, connect_kwargs=keys, connect_timeout=CONNECT_SECONDS
     )
     # fabric adds unknown host keys by itself: not on the way to patient images
     connection.client.set_missing_host_key_policy(RejectPolicy())
@@ -91,18 +93,18 @@ def _connection(door: Door) -> Iterator[Any]:
     try:
         connection.open()
     except (SSHException, OSError) as error:
-        who = f"{connection.user}@{door.host}"
+        who = f"{connection.user}@{bastion.host}"
         raise ClusterUnreachable(
-            f"the bastion {who}, port {door.port}, can not be used: {error}",
-            hint=f"ssh -p {door.port} {who}   (it must work without a question)",
+            f"the bastion {who}, port {bastion.port}, can not be used: {error}",
+            hint=f"ssh -p {bastion.port} {who}   (it must work without a question)",
         ) from error
     with connection:
         yield connection
 
 
-def _flat(target: Target, run: Callable[[Command], Result]) -> dict[str, Any]:
-    view = ("kubectl", *target.kubectl_args(), "config", "view", "--raw", "--minify", "--flatten", "--output=json")
-    config: dict[str, Any] = json.loads(run(Command(argv=view, target=target)).stdout)
+def _flat(cluster: Cluster, run: Callable[[Command], Result]) -> dict[str, Any]:
+    view = ("kubectl", *cluster.kubectl_args(), "config", "view", "--raw", "--minify", "--flatten", "--output=json")
+    config: dict[str, Any] = json.loads(run(Command(argv=view, target=cluster)).stdout)
     return config
 
 

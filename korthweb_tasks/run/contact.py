@@ -13,7 +13,7 @@ from korthweb_tasks.core.command import TIMED_OUT, Command, Result
 from korthweb_tasks.errors import KLOG, ClusterUnreachable, KorthwebError, tail
 from korthweb_tasks.run.console import Console, say
 from korthweb_tasks.run.runner import Runner, failure
-from korthweb_tasks.settings.contexts import ClusterRef, expired
+from korthweb_tasks.settings.resolve import ChosenCluster, expired
 from korthweb_tasks.tools.kubectl_faults import explained
 
 #: seconds of trying again after a passing fault
@@ -38,7 +38,7 @@ class Contact:
     """Asks a cluster its first question: ``run`` is for :func:`guard.check` and :func:`guard.ask`."""
 
     runner: Runner
-    ref: ClusterRef
+    ref: ChosenCluster
     console: Console
     seconds: float
     terminal: Callable[[], bool] = lambda: sys.stdin.isatty()
@@ -67,7 +67,7 @@ class Contact:
     @contextmanager
     def _told(self) -> Iterator[None]:
         first = f", by way of the login program {self.ref.plugin}" if self.ref.plugin else ""
-        timer = threading.Timer(SILENCE, self.console.line, [f"waiting for {self.ref.way}{first}"])
+        timer = threading.Timer(SILENCE, self.console.line, [f"waiting for {self.ref}{first}"])
         timer.daemon = True
         timer.start()
         try:
@@ -78,11 +78,11 @@ class Contact:
     def _trouble(self, result: Result, limit: float) -> KorthwebError:
         if result.code == TIMED_OUT:
             return self._late(result, limit)
-        way = replace(self.ref.way, ended=expired(self.ref))
+        way = replace(self.ref, ended=expired(self.ref))
         return explained(result.stderr, way, attempts=result.attempts, first=True) or failure(result)
 
     def _late(self, result: Result, limit: float) -> KorthwebError:
-        way, details = self.ref.way, tail(result.stderr, 6)
+        way, details = self.ref, tail(result.stderr, 6)
         if not way.plugin:
             return ClusterUnreachable(
                 f"{way} does not answer: timed out after {limit:g} s", hint=_more(), details=details

@@ -16,8 +16,8 @@ from korthweb_tasks.errors import GuardRefused, SettingsError
 from korthweb_tasks.files import read_private, write_private
 from korthweb_tasks.run.console import say
 from korthweb_tasks.settings.choice import LAB_PREFIX
-from korthweb_tasks.settings.contexts import ClusterRef, server_now
 from korthweb_tasks.settings.kubeconfig import authority, lab_file
+from korthweb_tasks.settings.resolve import ChosenCluster, server_now
 from korthweb_tasks.tools.kubectl import Kubectl
 from korthweb_tasks.tools.kubectl_faults import foreign, uid_of
 
@@ -35,19 +35,19 @@ class Identity:
     uid: str
 
 
-def ask(ref: ClusterRef, run: Run) -> Identity:
+def ask(ref: ChosenCluster, run: Run) -> Identity:
     """Return the identity of the cluster as it is now; raises ClusterUnreachable, CommandFailed, ToolMissing.
 
     It is asked for by its path: one request, where kubectl asks five times for all kinds before it gets one by name.
     """
-    answer = run(Kubectl(ref.target).command("get", "--raw", IDENTITY, repeatable=True)).stdout
+    answer = run(Kubectl(ref).command("get", "--raw", IDENTITY, repeatable=True)).stdout
     uid = uid_of(answer)
     if uid is None:
-        raise foreign(answer, ref.way)
+        raise foreign(answer, ref)
     return Identity(ref.server, uid)
 
 
-def check(ref: ClusterRef, run: Run) -> Identity:
+def check(ref: ChosenCluster, run: Run) -> Identity:
     """Compare the cluster with what the settings pin, else with what was recorded; return what it is now.
 
     Nothing is recorded here. Raises GuardRefused with both values of what differs, ClusterUnreachable, CommandFailed.
@@ -66,7 +66,7 @@ def check(ref: ClusterRef, run: Run) -> Identity:
 
 
 def allow(
-    ref: ClusterRef,
+    ref: ChosenCluster,
     *,
     yes: bool = False,
     seen: Identity | None = None,
@@ -84,35 +84,35 @@ def allow(
         record(ref, seen)
 
 
-def refuse_moved(ref: ClusterRef) -> None:
+def refuse_moved(ref: ChosenCluster) -> None:
     """Raise GuardRefused where the kubeconfig was edited since it was read, so that ``ref`` is another server now."""
     if now := server_now(ref):
         raise GuardRefused(
-            f"the kubeconfig was edited meanwhile: {ref.name} (context {ref.target.context}) is not what was shown",
+            f"the kubeconfig was edited meanwhile: {ref.name} (context {ref.context}) is not what was shown",
             hint=f"`{hints.task('context.show')}`, then the same command again",
             details=f"server: shown {ref.server}, now {now}",
         )
 
 
-def recorded(ref: ClusterRef) -> Identity | None:
+def recorded(ref: ChosenCluster) -> Identity | None:
     """Return what was recorded of the cluster, or None."""
     found = _all().get(_key(ref))
     return Identity(found["server"], found["uid"]) if found else None
 
 
-def record(ref: ClusterRef, identity: Identity) -> None:
+def record(ref: ChosenCluster, identity: Identity) -> None:
     """Record the identity of the cluster, in the place of what was recorded before."""
     kept = {key: known for key, known in _all().items() if not _is_of(key, ref.name)}
     write_private(_file(), json.dumps(kept | {_key(ref): asdict(identity)}, indent=2, sort_keys=True) + "\n")
 
 
-def _key(ref: ClusterRef) -> str:
+def _key(ref: ChosenCluster) -> str:
     """Return the name under which the cluster is recorded.
 
     A lab that is made anew is a new cluster by intention: its own CA tells the old one from the new one.
     """
-    file = lab_file(ref.target.context) if ref.lab else None
-    return f"{ref.name}@{authority(file, ref.target.context)}" if file else ref.name
+    file = lab_file(ref.context) if ref.lab else None
+    return f"{ref.name}@{authority(file, ref.context)}" if file else ref.name
 
 
 def _is_of(key: str, name: str) -> bool:
@@ -134,19 +134,19 @@ def _plain(server: str) -> tuple[str, str | None, int | None, str]:
     return url.scheme, url.hostname, port or _PORTS.get(url.scheme), url.path.rstrip("/")
 
 
-def _refusal(ref: ClusterRef, rows: list[tuple[str, str]]) -> GuardRefused:
+def _refusal(ref: ChosenCluster, rows: list[tuple[str, str]]) -> GuardRefused:
     pinned = any(by == "pinned" for by, _ in rows)
     how = "pinned in the settings" if pinned else "recorded at the first deployment"
     accept = hints.task("context.use", ref.name, accept=True)
     change = f"the kubeconfig is wrong, or clusters.{ref.name} of the settings is out of date"
     return GuardRefused(
-        f"{ref.name} (context {ref.target.context}) is not the cluster that was {how}",
+        f"{ref.name} (context {ref.context}) is not the cluster that was {how}",
         hint=change if pinned else f"`{accept}`, only if you know why it changed",
         details="\n".join(text for _, text in rows),
     )
 
 
-def _ask_for_name(ref: ClusterRef, terminal: bool, answer: Callable[[str], str]) -> None:
+def _ask_for_name(ref: ChosenCluster, terminal: bool, answer: Callable[[str], str]) -> None:
     where = f"{ref.name} ({ref.server}) is a production cluster"
     if not terminal:
         raise GuardRefused(f"{where} and nobody can be asked", hint="--yes says it beforehand")

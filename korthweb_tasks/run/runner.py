@@ -14,10 +14,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from korthweb_tasks.core import hints
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import TIMED_OUT, Command, Result, masked
 from korthweb_tasks.core.durations import duration, limit
 from korthweb_tasks.core.environment import for_program
-from korthweb_tasks.core.way import Way
 from korthweb_tasks.core.webhooks import Unreached, unreached
 from korthweb_tasks.errors import (
     ClusterUnreachable,
@@ -301,7 +301,7 @@ def failure(result: Result) -> KorthwebError:
     if hook := unreached(stderr):
         return _no_webhook(hook, result)
     context = command.target.context if command.target else ""
-    if context and (found := explained(stderr, Way(context), attempts=result.attempts)):
+    if context and (found := explained(stderr, Cluster(context), attempts=result.attempts)):
         return found
     if context and retry.unanswered(stderr):
         tries = f" ({result.attempts} attempts)" if result.attempts > 1 else ""

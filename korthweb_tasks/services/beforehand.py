@@ -16,7 +16,7 @@ from korthweb_tasks.tools.kubectl import items
 
 if TYPE_CHECKING:
     from korthweb_tasks.services.session import Session
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 
 def refuse(session: Session, approach: str, tenants: Iterable[Tenant] | None = None) -> None:

@@ -33,7 +33,7 @@ def pass_on(session: Session, name: str) -> None:
         raise UsageError(f"the words of {name} come after --", hint=f"{hints.task(f'cli.{name}')} -- --help")
     cli, masks = CLIS[name], session.secrets.masks
     if session.dry_run:
-        command = cli.command(session.ref.target, words, masks=masks)
+        command = cli.command(session.ref, words, masks=masks)
         session.emit({"command": str(command)}, str(command))
         return
     command = cli.command(session.target, words, masks=masks)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from korthweb_tasks import paths
 from korthweb_tasks.errors import KorthwebError, SettingsError, tail
 from korthweb_tasks.run import guard
 from korthweb_tasks.run.bastion import through
-from korthweb_tasks.settings.contexts import choose_context, known_names, named, none_known, resolve
+from korthweb_tasks.settings.resolve import choose_context, known_names, named, none_known, resolve
 from korthweb_tasks.settings.show import columns
 from korthweb_tasks.settings.versions import PINS
 from korthweb_tasks.tools.kubectl import Kubectl
@@ -20,8 +19,8 @@ from korthweb_tasks.tools.kubectl_faults import name_of
 
 if TYPE_CHECKING:
     from korthweb_tasks.services.session import Session
-    from korthweb_tasks.settings.contexts import ClusterRef
     from korthweb_tasks.settings.load import Loaded
+    from korthweb_tasks.settings.resolve import ChosenCluster
 
 #: seconds that each cluster has for its answer
 PATIENCE = 3
@@ -43,9 +42,9 @@ def choose(session: Session, name: str, *, accept: bool) -> tuple[dict[str, str]
     """Make ``name`` the project's cluster, and record it as it is now with ``accept``; return data and text."""
     session.context_flag = name  # its profile; and a choice that can't be read is replaced
     reference = named(session.loaded, name)
-    data = {"name": reference.name, "context": reference.target.context, "server": reference.server}
+    data = {"name": reference.name, "context": reference.context, "server": reference.server}
     word = "would choose" if session.dry_run else "chosen"
-    text = f"{word}: {reference.name} (context {reference.target.context}, {reference.server})"
+    text = f"{word}: {reference.name} (context {reference.context}, {reference.server})"
     if accept:
         data["uid"], line = _accept(session, reference)
         text += f"\n{line}"
@@ -64,9 +63,9 @@ def described(session: Session) -> tuple[dict[str, str], str]:
     known, bastion = guard.recorded(reference), reference.settings.bastion
     data = {
         "cluster": reference.name,
-        "context": reference.target.context,
+        "context": reference.context,
         "chosen by": reference.chosen_by,
-        "kubeconfig": reference.target.kubeconfig or "kubectl's own search",
+        "kubeconfig": reference.kubeconfig or "kubectl's own search",
         "server": reference.server,
         "profile": loaded.settings.profile,
         "production": "yes" if reference.settings.production else "no",
@@ -79,12 +78,12 @@ def described(session: Session) -> tuple[dict[str, str], str]:
     return data, columns(list(data.items()))
 
 
-def _accept(session: Session, reference: ClusterRef) -> tuple[str, str]:
+def _accept(session: Session, reference: ChosenCluster) -> tuple[str, str]:
     """Record the cluster as it is now; return its UID, and what to say. A bastion is gone through."""
     run, bastion = session.runner.run, reference.settings.bastion
-    way = through(bastion, reference.target, run, paths.work_dir()) if bastion else nullcontext(reference.target)
-    with way as target:
-        identity = guard.ask(replace(reference, target=target), session.asking(reference).run)
+    way = through(bastion, reference, run, paths.work_dir()) if bastion else nullcontext(reference)
+    with way as reached:
+        identity = guard.ask(reached, session.asking(reference).run)
     before = guard.recorded(reference)
     if not session.dry_run:
         guard.record(reference, identity)
@@ -106,8 +105,8 @@ def _row(session: Session, loaded: Loaded, name: str, current: str | None) -> di
     try:
         reference = named(loaded, name)
         row |= {
-            "context": reference.target.context,
-            "kubeconfig": reference.target.kubeconfig or "kubectl's own search",
+            "context": reference.context,
+            "kubeconfig": reference.kubeconfig or "kubectl's own search",
         }
         row |= _asked(session, reference)
     except KorthwebError as error:
@@ -115,14 +114,14 @@ def _row(session: Session, loaded: Loaded, name: str, current: str | None) -> di
     return row
 
 
-def _asked(session: Session, reference: ClusterRef) -> dict[str, Any]:
+def _asked(session: Session, reference: ChosenCluster) -> dict[str, Any]:
     """Ask one API server for its version, once and briefly."""
     if bastion := reference.settings.bastion:
         return {"answers": f"? not asked, it is behind {bastion.host}"}
     words = ("get", "--raw", "/version", f"--request-timeout={PATIENCE}s")
-    result = session.runner.check(Kubectl(reference.target).command(*words, timeout=PATIENCE + 2))
+    result = session.runner.check(Kubectl(reference).command(*words, timeout=PATIENCE + 2))
     if result.code != 0:
-        reason = name_of(result.stderr, reference.way) or tail(result.stderr, 1)[:90] or "no reason given"
+        reason = name_of(result.stderr, reference) or tail(result.stderr, 1)[:90] or "no reason given"
         return {"answers": f"no: {reason}"}
     try:
         version = str(json.loads(result.stdout)["gitVersion"])

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from korthweb_tasks.approaches.helm.plan import Builder
     from korthweb_tasks.provision.charts import Staged
     from korthweb_tasks.services.session import Session
-    from korthweb_tasks.settings.parts import Tenant
-    from korthweb_tasks.settings.supply import Chart
+    from korthweb_tasks.settings.charts import Chart
+    from korthweb_tasks.settings.tenant import Tenant
 
 OURS = "korthweb"
 LAB = "lab"
@@ -80,7 +80,7 @@ def _dependency(session: Session, name: str, bring: bool) -> Dependency:
     chart = session.settings.charts[name]
     if chart.source != LAB:
         return Dependency(name, chart.source, chart.version)
-    context = session.ref.target.context
+    context = session.ref.context
     if not context.startswith(LAB_PREFIX):
         raise UsageError(
             f"charts.{name}.source is lab, but {context} is no lab", hint=f"charts.{name}.source: oci://... of a mirror"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from korthweb_tasks.report.model import CellRecord, Report, TenantSummary
     from korthweb_tasks.services.session import Session
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
     from korthweb_tasks.verify.isolation import Way
     from korthweb_tasks.verify.model import Endpoint
 

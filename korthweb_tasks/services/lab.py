@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from korthweb_tasks.lab import cluster, extras
 from korthweb_tasks.lab.layout import DEFAULT_SUBNET
 from korthweb_tasks.lab.raising import Options
-from korthweb_tasks.settings.contexts import choose_context, chosen_context
+from korthweb_tasks.settings.resolve import choose_context, chosen_context
 
 if TYPE_CHECKING:
     from korthweb_tasks.lab.cluster import LabInfo

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from korthweb_tasks.approaches.shared.contents import Item
     from korthweb_tasks.approaches.shared.ownership import Fate
     from korthweb_tasks.services.session import Session
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
     from korthweb_tasks.tools.kubectl import Object
 
 CHART = "orthanc"

@@ -34,9 +34,9 @@ from korthweb_tasks.run.lock import Lock
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.services.causes import failure_of
 from korthweb_tasks.services.programs import Programs
-from korthweb_tasks.settings.contexts import require_settings, resolve, unreached
 from korthweb_tasks.settings.fields import seconds
 from korthweb_tasks.settings.load import load
+from korthweb_tasks.settings.resolve import require_settings, resolve, unreached
 from korthweb_tasks.settings.snapshot import reading, snapshot_of
 from korthweb_tasks.settings.words import known_output, unknown
 from korthweb_tasks.tools.kubectl import Kubectl
@@ -44,13 +44,12 @@ from korthweb_tasks.tools.kubectl import Kubectl
 if TYPE_CHECKING:
     from korthweb_tasks.core.plan import Plan
     from korthweb_tasks.core.record import StepRecord
-    from korthweb_tasks.core.target import Target
     from korthweb_tasks.report.model import About
     from korthweb_tasks.run.guard import Identity
-    from korthweb_tasks.settings.contexts import ClusterRef
     from korthweb_tasks.settings.load import Loaded
     from korthweb_tasks.settings.model import Settings
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.resolve import ChosenCluster
+    from korthweb_tasks.settings.tenant import Tenant
     from korthweb_tasks.tools.clis import Effect
 
 
@@ -63,7 +62,7 @@ class _Shared:
     journal: Journal | None = None
     lock: Lock | None = None
     identity: Identity | None = None
-    reached: Target | None = None
+    reached: ChosenCluster | None = None
 
 
 _SHARED: dict[str, _Shared] = {}
@@ -160,23 +159,23 @@ class Session:
         return self.loaded.secrets
 
     @cached_property
-    def ref(self) -> ClusterRef:
+    def ref(self) -> ChosenCluster:
         """Return the cluster that the words, the settings or the project's choice name."""
         if not self.cluster:
             return unreached(self.loaded, self.context_flag)
         found = resolve(self.loaded, self.context_flag)
-        hints.on(found.target, behind=found.settings.bastion is not None)
+        hints.on(found, behind=found.settings.bastion is not None)
         require_settings(self.loaded, found)
         return found
 
     @cached_property
-    def target(self) -> Target:
+    def target(self) -> ChosenCluster:
         """Return the context that every command names; through the bastion, where the cluster has one."""
         bastion, shared = self.ref.settings.bastion, self._shared
         if bastion is None:
-            return self.ref.target
+            return self.ref
         if shared.reached is None:
-            tunnel = through(bastion, self.ref.target, shared.runner.run, paths.work_dir())
+            tunnel = through(bastion, self.ref, shared.runner.run, paths.work_dir())
             shared.reached = _OPEN.enter_context(tunnel)
         return shared.reached
 
@@ -213,7 +212,7 @@ class Session:
 
     @cached_property
     def _shared(self) -> _Shared:
-        key = f"{self.ref.target.kubeconfig}#{self.ref.target.context}" if self.cluster else ""
+        key = f"{self.ref.kubeconfig}#{self.ref.context}" if self.cluster else ""
         if key not in _SHARED:
             console, stopping = Console(masks=self.secrets.masks), threading.Event()
             source, keep = self.settings.tools.source, self.settings.lab.keep_build_caches
@@ -242,11 +241,11 @@ class Session:
             self.console.line(f"{self.ref.name}: {self.where}")
             self.said = True
         if self._shared.identity is None:
-            self._shared.identity = guard.check(replace(self.ref, target=self.target), self.asking(self.ref).run)
+            self._shared.identity = guard.check(self.target, self.asking(self.ref).run)
 
-    def asking(self, ref: ClusterRef) -> Contact:
+    def asking(self, ref: ChosenCluster) -> Contact:
         """Return who asks a cluster its first question."""
-        hints.on(ref.target, behind=ref.settings.bastion is not None)
+        hints.on(ref, behind=ref.settings.bastion is not None)
         return Contact(self.runner, ref, self.console, self.settings.timeouts.contact)
 
     def meet(self, effect: Effect) -> None:
@@ -276,15 +275,13 @@ class Session:
     @property
     def where(self) -> str:
         """Return for a headline what was chosen: context, server and settings file."""
-        return (
-            f"context {self.ref.target.context}, {self.ref.server}, settings {self.loaded.file or 'none, the defaults'}"
-        )
+        return f"context {self.ref.context}, {self.ref.server}, settings {self.loaded.file or 'none, the defaults'}"
 
     @property
     def about(self) -> About:
         """Return the same for a report."""
         file = str(self.loaded.file or "")
-        return {"context": self.ref.target.context, "server": self.ref.server, "settings": file}
+        return {"context": self.ref.context, "server": self.ref.server, "settings": file}
 
     def confirm(self, question: str) -> None:
         """Ask a person; raises GuardRefused on a "no", and where nobody can be asked and --yes was not given."""

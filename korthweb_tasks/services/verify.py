@@ -25,7 +25,7 @@ from korthweb_tasks.verify.records import rung_records, tenant_summary
 if TYPE_CHECKING:
     from korthweb_tasks.report.model import Report, RungRecord, TenantSummary
     from korthweb_tasks.services.session import Session
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
     from korthweb_tasks.verify.ladder import Rung
     from korthweb_tasks.verify.model import Endpoint, LadderResult, Options, RungResult
 

@@ -12,12 +12,13 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from korthweb_tasks.settings.charts import Chart
+from korthweb_tasks.settings.cluster import BastionSettings, ClusterSettings
 from korthweb_tasks.settings.fields import Model
 from korthweb_tasks.settings.guarded import guarded_table
 from korthweb_tasks.settings.model import DEFAULT_TENANTS, Settings
-from korthweb_tasks.settings.parts import BastionSettings, ClusterSettings, Tenant
 from korthweb_tasks.settings.secrets import GIT_PASSWORD, secret_names
-from korthweb_tasks.settings.supply import Chart
+from korthweb_tasks.settings.tenant import Tenant
 from korthweb_tasks.settings.versions import PINS
 
 _HEAD = """\

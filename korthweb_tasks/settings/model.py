@@ -11,23 +11,25 @@ from pydantic import Field, field_validator, model_validator
 
 from korthweb_tasks.core.flux_home import BOOTSTRAPPED, BY_BOOTSTRAP, FluxHome
 from korthweb_tasks.settings.approaches import APPROACHES
+from korthweb_tasks.settings.charts import CHARTS, Chart
+from korthweb_tasks.settings.cluster import ClusterSettings
 from korthweb_tasks.settings.components import Choice, Component, all_installed
 from korthweb_tasks.settings.fields import DATABASE_USER, DnsName, Model, PlainName, Seconds, variable
 from korthweb_tasks.settings.fleet import OWN_FLUX, OWN_NAME, GitOpsSettings
 from korthweb_tasks.settings.guarded import guarded_table
+from korthweb_tasks.settings.images import Images
+from korthweb_tasks.settings.machine import LabSettings, ToolSettings
 from korthweb_tasks.settings.merge import deep_merge
-from korthweb_tasks.settings.parts import (
-    ClusterSettings,
+from korthweb_tasks.settings.tenant import Tenant
+from korthweb_tasks.settings.versions import PINS
+from korthweb_tasks.settings.words import nearest
+from korthweb_tasks.settings.workloads import (
     IstioSettings,
     ObservabilitySettings,
     OrthancSettings,
     PostgresSettings,
     SecuritySettings,
-    Tenant,
 )
-from korthweb_tasks.settings.supply import CHARTS, Chart, Images, LabSettings, ToolSettings
-from korthweb_tasks.settings.versions import PINS
-from korthweb_tasks.settings.words import nearest
 
 if TYPE_CHECKING:
     ApproachName = str

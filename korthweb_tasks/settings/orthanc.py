@@ -7,7 +7,7 @@ from typing import Any
 from korthweb_tasks.settings.fields import variable
 from korthweb_tasks.settings.merge import deep_merge
 from korthweb_tasks.settings.model import Settings
-from korthweb_tasks.settings.parts import Tenant
+from korthweb_tasks.settings.tenant import Tenant
 
 HTTP_PORT = 8042
 DICOM_PORT = 4242

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from korthweb_tasks.settings.model import Settings
-from korthweb_tasks.settings.parts import Tenant
 from korthweb_tasks.settings.quantities import amount
+from korthweb_tasks.settings.tenant import Tenant
 
 
 def wanted(settings: Settings, tenant: Tenant) -> dict[str, float]:

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from korthweb_tasks.settings.charts import CHARTS
 from korthweb_tasks.settings.model import Settings
-from korthweb_tasks.settings.supply import CHARTS
 from korthweb_tasks.settings.versions import PINS
 
 #: where a value is: ("tenants", 0, "aet")

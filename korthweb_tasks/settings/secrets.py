@@ -12,7 +12,7 @@ from korthweb_tasks.errors import SettingsError
 from korthweb_tasks.files import check_trusted
 from korthweb_tasks.settings.fields import DATABASE_USER, variable
 from korthweb_tasks.settings.layers import empty
-from korthweb_tasks.settings.parts import Tenant
+from korthweb_tasks.settings.tenant import Tenant
 
 PREFIX = "KORTHWEB_SECRET_"
 DATABASE = DATABASE_USER

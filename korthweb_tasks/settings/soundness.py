@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from korthweb_tasks.settings import quota, volume
+from korthweb_tasks.settings.charts import Chart
 from korthweb_tasks.settings.fleet import LAB
 from korthweb_tasks.settings.guarded import accepting, all_plugins, guarded_table, undermined
 from korthweb_tasks.settings.layers import DEFAULT
@@ -20,8 +21,7 @@ from korthweb_tasks.settings.merge import deep_merge
 from korthweb_tasks.settings.model import Budget, Settings
 from korthweb_tasks.settings.orthanc import orthanc_json
 from korthweb_tasks.settings.orthanc_options import chart_file
-from korthweb_tasks.settings.parts import Tenant
-from korthweb_tasks.settings.supply import Chart
+from korthweb_tasks.settings.tenant import Tenant
 from korthweb_tasks.settings.words import nearest
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from korthweb_tasks.core import hints
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import UsageError
 
 #: what words do to a cluster; ``nothing``: they are about files, or about the program itself
@@ -35,7 +35,7 @@ class Cli:
 
     def command(
         self,
-        target: Target,
+        target: Cluster,
         words: Sequence[str],
         *,
         stdin: str | None = None,

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.flux_home import BY_BOOTSTRAP, FluxHome
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.core.tree import Ref, Watched
 from korthweb_tasks.tools.kubectl import Kubectl
 
@@ -93,7 +93,7 @@ SECRET_IN = {"git": "GIT_PASSWORD", "github": "GITHUB_TOKEN", "gitlab": "GITLAB_
 class Flux:
     """Builds commands for Flux in one target; every one names its context."""
 
-    target: Target
+    target: Cluster
     home: FluxHome = BY_BOOTSTRAP
 
     def bootstrap(

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result, around_proxy
 from korthweb_tasks.core.plan import Fact
-from korthweb_tasks.core.target import Target
 
 #: states of a revision whose holder died while it worked
 PENDING = ("pending-install", "pending-upgrade", "pending-rollback", "uninstalling")
@@ -41,7 +41,7 @@ class Release:
 class Helm:
     """Builds helm commands for one target; only flags that 3.22 and 4 share."""
 
-    target: Target
+    target: Cluster
 
     def upgrade(self, release: Release) -> Command:
         """Return the installation or upgrade of ``release``; its values travel by stdin, and nothing is waited for.

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command
-from korthweb_tasks.core.target import Target
 
 
 @dataclass(frozen=True, slots=True)
 class Istioctl:
     """Builds istioctl commands for one target; every one names its context."""
 
-    target: Target
+    target: Cluster
 
     def install(self, operator: str, *, timeout: float | None = None) -> Command:
         """Return the installation of an IstioOperator (its YAML text travels by stdin); ``timeout`` in seconds.

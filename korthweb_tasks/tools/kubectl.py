@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.documents import items as items  # how `get` is read
 from korthweb_tasks.core.plan import Fact
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import GuardRefused, tail
 
 #: One Kubernetes object as plain JSON data.
@@ -36,7 +36,7 @@ ABSENT = (
 class Kubectl:
     """Builds kubectl commands for one target; every one names its context."""
 
-    target: Target
+    target: Cluster
 
     def command(
         self,

@@ -11,46 +11,46 @@ import re
 from collections.abc import Mapping
 
 from korthweb_tasks.core import hints
-from korthweb_tasks.core.way import Way
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.errors import ClusterUnreachable, KorthwebError, tail
 from korthweb_tasks.tools.kubectl_fault_table import ALWAYS, FIRST, Fault
 
 
-def explained(stderr: str, way: Way, *, attempts: int = 1, first: bool = False) -> KorthwebError | None:
+def explained(stderr: str, cluster: Cluster, *, attempts: int = 1, first: bool = False) -> KorthwebError | None:
     """Return the error that tells of trouble on the way to a cluster; None where ``stderr`` is about something else.
 
     ``first``: it answers the first question, which no cluster refuses for its own sake.
     """
-    if not (found := _found(stderr, way, first)):
+    if not (found := _found(stderr, cluster, first)):
         return None
     fault, said = found
-    words, tries = _words(way, said), f" ({attempts} attempts)" if attempts > 1 else ""
+    words, tries = _words(cluster, said), f" ({attempts} attempts)" if attempts > 1 else ""
     return fault.error(fault.text.format(**words) + tries, hint=fault.hint.format(**words), details=tail(stderr, 6))
 
 
-def name_of(stderr: str, way: Way) -> str:
+def name_of(stderr: str, cluster: Cluster) -> str:
     """Return the kind of trouble that the first question met, in two or three words; empty for none that is known."""
-    found = _found(stderr, way, first=True)
+    found = _found(stderr, cluster, first=True)
     return found[0].name if found else ""
 
 
-def _found(stderr: str, way: Way, first: bool) -> tuple[Fault, dict[str, str]] | None:
+def _found(stderr: str, cluster: Cluster, first: bool) -> tuple[Fault, dict[str, str]] | None:
     for fault in (*ALWAYS, *(FIRST if first else ())):
-        if fault.needs and not getattr(way, fault.needs):
+        if fault.needs and not getattr(cluster, fault.needs):
             continue
         if match := re.search(fault.says, stderr, re.MULTILINE):
             return fault, {key: text for key, text in match.groupdict().items() if text}
     return None
 
 
-def foreign(stdout: str, way: Way) -> KorthwebError:
+def foreign(stdout: str, cluster: Cluster) -> KorthwebError:
     """Return the error for an answer that no API server would give."""
     head = stdout.strip()[:200]
     page = re.search(r"(?is)<title[^>]*>\s*(.*?)\s*</title>", stdout)
     what = "a web page" if head.lower().startswith(("<!doctype", "<html")) else "something else"
     title = f", {page[1][:80]!r}" if page else ""
     return ClusterUnreachable(
-        f"{way} is not a Kubernetes API: it answers with {what}{title}" if head else f"{way} answers nothing",
+        f"{cluster} is not a Kubernetes API: it answers with {what}{title}" if head else f"{cluster} answers nothing",
         hint=f"look at the server in the kubeconfig; {_version()} by hand shows what answers (a login page, a proxy?)",
         details="" if page else head,
     )
@@ -70,16 +70,16 @@ def _host(server: str) -> str:
     return server.rpartition("://")[2].partition("/")[0].rpartition(":")[0] or server
 
 
-def _words(way: Way, said: Mapping[str, str]) -> dict[str, object]:
-    plugin = way.plugin or said.get("plugin") or said.get("path") or "that the kubeconfig names"
+def _words(cluster: Cluster, said: Mapping[str, str]) -> dict[str, object]:
+    plugin = cluster.plugin or said.get("plugin") or said.get("path") or "that the kubeconfig names"
     return {
-        "way": way,
-        "context": way.context,
-        "host": _host(way.server) or "the server",
+        "way": cluster,
+        "context": cluster.context,
+        "host": _host(cluster.server) or "the server",
         "plugin": plugin,
         "path": said.get("path", ""),
-        "proxy": way.proxy or "of the environment",
-        "ended": way.ended,
+        "proxy": cluster.proxy or "of the environment",
+        "ended": cluster.ended,
         "whoami": f"`{hints.kubectl('auth', 'whoami')}`",
         "rights": f"`{hints.kubectl('auth', 'can-i', '--list')}`",
         "version": _version(),

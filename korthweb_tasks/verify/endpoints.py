@@ -16,7 +16,7 @@ from korthweb_tasks.verify.model import Endpoint, Options, Policy, Secret
 
 if TYPE_CHECKING:
     from korthweb_tasks.approaches.base import Key
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 Run = Callable[[Command], Result]
 

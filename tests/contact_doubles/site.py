@@ -17,8 +17,8 @@ from korthweb_tasks.run import guard
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.contact import Contact
 from korthweb_tasks.run.runner import Runner
-from korthweb_tasks.settings.contexts import ClusterRef, resolve
 from korthweb_tasks.settings.model import Settings
+from korthweb_tasks.settings.resolve import ChosenCluster, resolve
 from tests.verify_doubles.pki import Authority
 
 #: a login that any stand-in takes
@@ -49,7 +49,7 @@ class Site:
         return path
 
     @property
-    def ref(self) -> ClusterRef:
+    def ref(self) -> ChosenCluster:
         """Return the cluster that x is, as a task finds it; KUBECONFIG names the kubeconfig."""
         return resolve(Settings(), "x")
 

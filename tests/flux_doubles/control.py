@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from korthweb_tasks.core.target import Target
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.provision.building import build, folder
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.tools.kubectl import Kubectl
@@ -23,7 +23,7 @@ COMPONENTS = ("source-controller", "kustomize-controller", "helm-controller")
 class Flux:
     """The running controllers, and where each writes its log."""
 
-    target: Target
+    target: Cluster
     runner: Runner
     logs: Path
     processes: Mapping[str, subprocess.Popen[bytes]]
@@ -45,7 +45,7 @@ class Flux:
 
 @contextmanager
 def flux(
-    target: Target, runner: Runner, work: Path, *, options: Mapping[str, tuple[str, ...]] | None = None
+    target: Cluster, runner: Runner, work: Path, *, options: Mapping[str, tuple[str, ...]] | None = None
 ) -> Iterator[Flux]:
     """Run the three controllers while the block runs; ``options``: more flags for each, ``work``: their files."""
     kubectl = Kubectl(target)
@@ -72,7 +72,7 @@ def flux(
 
 @contextmanager
 def _running(
-    name: str, target: Target, work: Path, flags: tuple[str, ...]
+    name: str, target: Cluster, work: Path, flags: tuple[str, ...]
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     health = free_port()
     addresses = (f"--health-addr=127.0.0.1:{health}", f"--metrics-addr=127.0.0.1:{free_port()}", "--events-addr=")

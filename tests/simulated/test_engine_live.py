@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.plan import Fact, Gone, Plan, Ready, Step
 from korthweb_tasks.core.record import StepRecord
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import ClusterUnreachable, LockHeld, NotReady
 from korthweb_tasks.run import lock
 from korthweb_tasks.run.executor import Executor
@@ -68,7 +68,7 @@ def runner(simulated_programs: dict[str, str]) -> Runner:
 
 
 @pytest.fixture
-def kubectl(simulated: Target, runner: Runner) -> Iterator[Kubectl]:
+def kubectl(simulated: Cluster, runner: Runner) -> Iterator[Kubectl]:
     built = Kubectl(simulated)
     yield built
     runner.run(built.command("delete", "configmap,deployment", "--all", "--namespace=default", "--wait=false"))
@@ -191,7 +191,7 @@ def test_an_unreachable_cluster_is_not_an_empty_one(simulated_programs: dict[str
         "users": [{"name": "x", "user": {"token": "t"}}],
     }
     config.write_text(json.dumps(body))
-    away = Kubectl(Target("x", str(config)))
+    away = Kubectl(Cluster("x", str(config)))
     impatient = Runner(programs=simulated_programs, patience=0)
     for command in (away.get("pods"), away.exists("pod", "x").command, away.diff([config_map("x")])):
         with pytest.raises(ClusterUnreachable):

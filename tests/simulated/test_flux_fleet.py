@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from bench.fleet_cost import bench, rendered, settings
-from korthweb_tasks.core.target import Target
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.lab import cluster
 from korthweb_tasks.lab.raising import Options
 from korthweb_tasks.run.console import Console
@@ -22,12 +22,12 @@ PROCESSOR = 8.0
 
 
 @pytest.fixture
-def alone() -> Iterator[Target]:
+def alone() -> Iterator[Cluster]:
     """Give a control plane of its own: a fleet without its Flux can't be taken away again."""
     name = f"f{os.getpid()}"
     try:
         info = cluster.up(name, simulated=True, console=Console(quiet=True), options=Options(fake_nodes=10))
-        yield Target(info.context, info.kubeconfig)
+        yield Cluster(info.context, info.kubeconfig)
     finally:
         cluster.down(name, console=Console(quiet=True))
 
@@ -38,7 +38,7 @@ def test_rendering_stays_cheap() -> None:
     assert many < 25 * max(few, 0.01)
 
 
-def test_eight_tenants(alone: Target, simulated_programs: dict[str, str]) -> None:
+def test_eight_tenants(alone: Cluster, simulated_programs: dict[str, str]) -> None:
     with bench(alone, Runner(programs=simulated_programs)) as made:
         cost = made.measure(TENANTS)
     print(cost)

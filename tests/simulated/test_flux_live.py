@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.record import StepRecord
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.core.tree import Cause, Ref
 from korthweb_tasks.errors import NotReady
 from korthweb_tasks.flux.cause import Causes
@@ -111,7 +111,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(
-    simulated: Target, simulated_programs: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    simulated: Cluster, simulated_programs: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
     work, runner = tmp_path_factory.mktemp("flux"), Runner(programs=simulated_programs)
     with served(work / "git") as repository, flux(simulated, runner, work, options=OPTIONS) as running:

@@ -19,14 +19,14 @@ import yaml
 
 from korthweb_tasks.approaches.helm.diff import changes, masked_text
 from korthweb_tasks.approaches.helm.values import site_values, values
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.render import as_yaml, parse
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.provision import builder
 from korthweb_tasks.provision.charts import staged
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.orthanc import orthanc_json
-from korthweb_tasks.settings.parts import Tenant
+from korthweb_tasks.settings.tenant import Tenant
 from tests.applied import Kubectl
 
 REPOSITORY = Path(__file__).parents[2]
@@ -209,7 +209,7 @@ def test_bad_values_are_refused(chart: Path, case: str, component: str) -> None:
 
 @pytest.mark.parametrize("component", HELMS)
 def test_a_missing_secret_is_told_before_anything_changes(
-    chart: Path, component: str, simulated: Target, simulated_programs: dict[str, str]
+    chart: Path, component: str, simulated: Cluster, simulated_programs: dict[str, str]
 ) -> None:
     place = ("--namespace", "empty", *simulated.helm_args())
     Kubectl(simulated, simulated_programs["kubectl"]).apply(
@@ -223,7 +223,7 @@ def test_a_missing_secret_is_told_before_anything_changes(
     assert helm(component, "list", "--deployed", "--failed", "--pending", "--output", "json", *place).strip() == "[]"
 
 
-def test_passwords_and_authority_outlive_upgrades_and_both_helms(chart: Path, simulated: Target) -> None:
+def test_passwords_and_authority_outlive_upgrades_and_both_helms(chart: Path, simulated: Cluster) -> None:
     place = ("--namespace", "kept", *simulated.helm_args())
     seen: list[dict[str, Any]] = []
     for component in ("helm", "helm3", "helm"):

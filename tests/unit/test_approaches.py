@@ -10,7 +10,7 @@ import pytest
 
 from korthweb_tasks.approaches.base import Approach, every, removal
 from korthweb_tasks.collections import assemble
-from korthweb_tasks.core.target import Target
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.paths import artifacts_dir
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.secrets import Secrets
@@ -53,7 +53,7 @@ def test_its_answers_for_the_settings_fit_each_other(approach: Approach) -> None
     names = approach.components(SETTINGS)
     assert len(set(names)) == len(names)
     assert tenant.namespace not in approach.namespaces(SETTINGS)
-    keeper = approach.keeper(SETTINGS, Target("x"), Secrets({}), tenant)
+    keeper = approach.keeper(SETTINGS, Cluster("x"), Secrets({}), tenant)
     assert keeper.facts()
     assert not approach.brings(SETTINGS, tenant)  # nothing, unless the settings name it
     assert approach.wanted(SETTINGS, (tenant.namespace,)).namespaces == (tenant.namespace,)
@@ -95,7 +95,7 @@ ORDER["toy"] = ()
 
 from korthweb_tasks.approaches.base import approach, removal
 from korthweb_tasks.approaches.shared.ownership import Place, refusal
-from korthweb_tasks.core.target import Target
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.errors import VerifyFailed
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.tools.kubectl import Kubectl
@@ -110,7 +110,7 @@ assert approach("toy").preview.endswith("toy.play --dry-run")
 place = Place({"metadata": {"name": tenant.namespace, "uid": "1"}}, ())
 assert "did not make the namespace" in refusal(tenant, "toy", place).message
 try:
-    find_endpoint(ScriptedRunner({("get",): Answer()}).run, Kubectl(Target("x")), tenant, "toy")
+    find_endpoint(ScriptedRunner({("get",): Answer()}).run, Kubectl(Cluster("x")), tenant, "toy")
 except VerifyFailed as error:
     assert "secret/toy-ca" in error.message, error.message
     print("all of it")

@@ -16,14 +16,14 @@ from pathlib import Path
 import paramiko
 import pytest
 
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import ClusterUnreachable
 from korthweb_tasks.run import bastion
 
 
 @dataclass
-class Door:
+class Bastion:
     host: str
     port: int
     identity: str | None
@@ -78,7 +78,7 @@ def _serve(listener: socket.socket, host_key: paramiko.PKey, user_key: paramiko.
 
 
 @pytest.fixture
-def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bastion]:
     host_key, user_key = paramiko.RSAKey.generate(2048), paramiko.RSAKey.generate(2048)
     user_key.write_private_key_file(str(tmp_path / "id"))
     listener = socket.create_server(("127.0.0.1", 0))
@@ -87,7 +87,7 @@ def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh/known_hosts").write_text(f"[127.0.0.1]:{port} {host_key.get_name()} {host_key.get_base64()}\n")
-    yield Door("127.0.0.1", port, str(tmp_path / "id"))
+    yield Bastion("127.0.0.1", port, str(tmp_path / "id"))
     listener.close()
 
 
@@ -124,8 +124,8 @@ def kubeconfig(port: int) -> Result:
     return Result(Command(argv=("kubectl",)), 0, json.dumps(view), "", 0.0)
 
 
-def test_the_api_server_is_reached_through_the_bastion(door: Door, api: int, tmp_path: Path) -> None:
-    with bastion.through(door, Target("prod"), lambda _: kubeconfig(api), tmp_path / "work") as target:
+def test_the_api_server_is_reached_through_the_bastion(host: Bastion, api: int, tmp_path: Path) -> None:
+    with bastion.through(host, Cluster("prod"), lambda _: kubeconfig(api), tmp_path / "work") as target:
         assert target.kubeconfig is not None
         path = Path(target.kubeconfig)
         assert path.stat().st_mode & 0o777 == 0o600
@@ -135,19 +135,19 @@ def test_the_api_server_is_reached_through_the_bastion(door: Door, api: int, tmp
     assert not path.exists()
 
 
-def test_an_unknown_host_key_is_refused(door: Door, api: int, tmp_path: Path) -> None:
+def test_an_unknown_host_key_is_refused(host: Bastion, api: int, tmp_path: Path) -> None:
     (tmp_path / ".ssh/known_hosts").write_text("")
     with (
         pytest.raises(ClusterUnreachable, match="not found in known_hosts"),
-        bastion.through(door, Target("prod"), lambda _: kubeconfig(api), tmp_path),
+        bastion.through(host, Cluster("prod"), lambda _: kubeconfig(api), tmp_path),
     ):
         pass
 
 
-def test_a_bastion_that_is_not_there_is_named(door: Door, api: int, tmp_path: Path) -> None:
-    closed = Door("127.0.0.1", 1, door.identity)
+def test_a_bastion_that_is_not_there_is_named(host: Bastion, api: int, tmp_path: Path) -> None:
+    closed = Bastion("127.0.0.1", 1, host.identity)
     with (
         pytest.raises(ClusterUnreachable, match=r"imaging@127\.0\.0\.1, port 1"),
-        bastion.through(closed, Target("prod"), lambda _: kubeconfig(api), tmp_path),
+        bastion.through(closed, Cluster("prod"), lambda _: kubeconfig(api), tmp_path),
     ):
         pass

@@ -11,15 +11,14 @@ from typing import Any
 import pytest
 import yaml
 
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import SettingsError
 from korthweb_tasks.main import Korthweb, program
 from korthweb_tasks.services import session as sessions
 from korthweb_tasks.settings.choice import choose_context, chosen_context, forget_context, lab_of
-from korthweb_tasks.settings.contexts import ClusterRef, known_names, named, resolve
 from korthweb_tasks.settings.kubeconfig import authority, contexts_in
 from korthweb_tasks.settings.load import Loaded, load
 from korthweb_tasks.settings.model import Settings
+from korthweb_tasks.settings.resolve import ChosenCluster, known_names, named, resolve
 from tests.fakes import put
 
 
@@ -57,20 +56,24 @@ def settings(home: Path, text: str = "") -> Loaded:
     return load(environ={})
 
 
+def place(cluster: ChosenCluster) -> tuple[str, str | None]:
+    return cluster.context, cluster.kubeconfig
+
+
 TWO = "clusters:\n  a: {context: admin}\n  v: {context: viewer, production: true}\n"
 
 
 def test_the_flag_comes_first(home: Path) -> None:
     choose_context("viewer")
     found = resolve(settings(home, TWO + "context: v\n"), "a")
-    assert (found.name, found.target, found.chosen_by) == ("a", Target("admin"), "--context")
+    assert (found.name, place(found), found.chosen_by) == ("a", ("admin", None), "--context")
     assert found.server == "https://10.0.0.1:6443"
 
 
 def test_the_settings_come_before_the_choice(home: Path) -> None:
     choose_context("a")
     found = resolve(settings(home, TWO + "context: v\n"))
-    assert (found.name, found.target.context, found.chosen_by) == ("v", "viewer", "korthweb.yaml:4")
+    assert (found.name, found.context, found.chosen_by) == ("v", "viewer", "korthweb.yaml:4")
     assert found.settings.production
 
 
@@ -96,10 +99,10 @@ def test_the_current_context_of_kubectl_is_never_taken(home: Path) -> None:
 def test_a_context_and_a_lab_can_be_named(home: Path) -> None:
     found = settings(home)
     file = str(home / "state" / "labs" / "demo" / "kubeconfig")
-    assert resolve(found, "viewer").target == Target("viewer")
+    assert place(resolve(found, "viewer")) == ("viewer", None)
     for word in ("korthweb-demo", "demo"):
         lab = resolve(found, word)
-        assert (lab.name, lab.target, lab.lab) == ("korthweb-demo", Target("korthweb-demo", file), "demo")
+        assert (lab.name, place(lab), lab.lab) == ("korthweb-demo", ("korthweb-demo", file), "demo")
 
 
 def test_bare_settings_will_do(home: Path) -> None:
@@ -108,14 +111,14 @@ def test_bare_settings_will_do(home: Path) -> None:
 
 def test_a_cluster_of_the_settings_can_be_a_lab(home: Path) -> None:
     found = resolve(settings(home, "clusters: {a: {context: korthweb-demo}}\n"))
-    assert found.target == Target("korthweb-demo", str(home / "state" / "labs" / "demo" / "kubeconfig"))
+    assert place(found) == ("korthweb-demo", str(home / "state" / "labs" / "demo" / "kubeconfig"))
     assert found.lab == "demo"
 
 
 def test_an_own_kubeconfig_is_relative_to_the_project(home: Path) -> None:
     own = kubeconfig(home / "project" / "keys" / "k.yaml", far="https://far:6443")
     found = resolve(settings(home, "clusters: {a: {context: far, kubeconfig: keys/k.yaml}}\n"))
-    assert (found.target, found.server) == (Target("far", str(own)), "https://far:6443")
+    assert (place(found), found.server) == (("far", str(own)), "https://far:6443")
 
 
 def test_several_files_are_searched_as_kubectl_does(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,14 +128,14 @@ def test_several_files_are_searched_as_kubectl_does(home: Path, monkeypatch: pyt
     found = settings(home)
     assert known_names(found) == ["admin", "x", "y", "korthweb-demo"]
     # kubectl itself merges the files: a user may be in another one than its context
-    assert (resolve(found, "y").target, resolve(found, "admin").server) == (Target("y"), "https://one:1")
+    assert (place(resolve(found, "y")), resolve(found, "admin").server) == (("y", None), "https://one:1")
 
 
 def test_a_lab_whose_file_is_exported_is_found_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", str(home / "state" / "labs" / "demo" / "kubeconfig"))
     found = settings(home)
     assert known_names(found) == ["korthweb-demo"]
-    assert resolve(found, "korthweb-demo").target == Target("korthweb-demo")
+    assert place(resolve(found, "korthweb-demo")) == ("korthweb-demo", None)
 
 
 Break = Callable[[Path], object]
@@ -309,7 +312,7 @@ def test_a_ca_has_a_fingerprint(home: Path, tmp_path: Path) -> None:
 
 def test_a_reference_says_what_it_is(home: Path) -> None:
     found = named(settings(home), "admin")
-    assert isinstance(found, ClusterRef)
+    assert isinstance(found, ChosenCluster)
     assert found.lab is None
 
 

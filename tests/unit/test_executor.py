@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.plan import Fact, Plan, Ready, Serving, Step
 from korthweb_tasks.core.record import StepRecord
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.run.executor import Executor
 from korthweb_tasks.run.journal import Journal
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.tools.kubectl import Kubectl
 
-KUBECTL = Kubectl(Target("test"))
+KUBECTL = Kubectl(Cluster("test"))
 
 
 class Silent:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.run.runner import Stream
 from korthweb_tasks.services.gitops.log import recent, streamed
 from korthweb_tasks.settings.model import Settings
@@ -31,7 +31,7 @@ def line(second: int, name: str) -> str:
 
 
 def session(runner: Any, output: str = "text") -> Any:
-    return SimpleNamespace(runner=runner, target=Target("site"), output=output, settings=Settings())
+    return SimpleNamespace(runner=runner, target=Cluster("site"), output=output, settings=Settings())
 
 
 def test_recent_lines_of_all_controllers_are_in_the_order_of_time() -> None:

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from korthweb_tasks.core.target import Target
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.tree import Ref, Watched
 from korthweb_tasks.tools.flux import KINDS, Flux, Repository, asking, typed
 
-FLUX = Flux(Target("site", "/k"))
+FLUX = Flux(Cluster("site", "/k"))
 HTTPS = Repository(url="https://git.example/fleet.git", branch="main", path="clusters/a", secret="hush", username="me")
 SSH = replace(HTTPS, url="ssh://git@git.example/fleet.git", secret="", private_key="/keys/flux")
 HUB = replace(HTTPS, provider="github", owner="us", name="fleet", personal=True, hostname="hub.example")

@@ -14,9 +14,9 @@ from korthweb_tasks.approaches.gitops.checks import images, quota
 from korthweb_tasks.approaches.gitops.plan import PATCHED, UNHEALTHY, Bootstrap, repository
 from korthweb_tasks.approaches.gitops.secrets import FleetCredentials, users_secret
 from korthweb_tasks.approaches.shared.ownership import RECORD, Record
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.plan import Step
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.settings.fleet import GitOpsSettings
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.quantities import amount
@@ -36,7 +36,7 @@ def builder(**more: Any) -> Bootstrap:
     names = {one.name: {"kind": "Namespace", "metadata": {"name": one.namespace}} for one in (BHC, MHR)}
     words: dict[str, Any] = {"repository": pointed, "login": HOLDS, "namespaces": names, **more}
     return Bootstrap(
-        target=Target("ctx"), secrets=Secrets(), hub="ghcr.io/fluxcd", version="2.9.5", in_git=True, **words
+        target=Cluster("ctx"), secrets=Secrets(), hub="ghcr.io/fluxcd", version="2.9.5", in_git=True, **words
     )
 
 
@@ -184,7 +184,7 @@ def test_keys_and_authorities_are_there_before_flux_looks_for_them() -> None:
 
 
 def keeper(**more: Any) -> FleetCredentials:
-    return FleetCredentials(BHC, Secrets(), Kubectl(Target("ctx")), generate=lambda: "generated!", **more)
+    return FleetCredentials(BHC, Secrets(), Kubectl(Cluster("ctx")), generate=lambda: "generated!", **more)
 
 
 def held(name: str, **keys: str) -> dict[str, Any]:

@@ -10,9 +10,9 @@ import pytest
 from korthweb_tasks.approaches.gitops.abandoned import Abandoned
 from korthweb_tasks.approaches.gitops.removal import Home, Remover, alive, homes, left_definitions
 from korthweb_tasks.approaches.shared.ownership import RECORD, STAYS, Fate, Record
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.plan import Gone, Plan, Step
-from korthweb_tasks.core.target import Target
 
 
 def space(name: str, tenant: str = "", **more: Any) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def result(*objects: dict[str, Any], code: int = 0, stderr: str = "") -> Result:
 
 def everything(volumes: bool = False) -> Plan:
     homes_there = [home(name, volumes=volumes) for name in ("BHC", "MHR")]
-    return Remover(Target("ctx"), volumes, SHARED).everything(LAYERS, RELEASES, homes_there)
+    return Remover(Cluster("ctx"), volumes, SHARED).everything(LAYERS, RELEASES, homes_there)
 
 
 @pytest.mark.parametrize("volumes", [False, True])
@@ -117,12 +117,12 @@ def test_volumes_are_kept_unless_asked_for() -> None:
 
 
 def test_a_cluster_without_flux_has_nothing_to_halt() -> None:
-    plan = Remover(Target("ctx"), False).everything([], [], [])
+    plan = Remover(Cluster("ctx"), False).everything([], [], [])
     assert order(plan) == ["flux"]
 
 
 def test_a_tenant_that_left_git_is_waited_for_and_its_database_sleeps() -> None:
-    plan = Remover(Target("ctx"), False).tenant(BHC, "now")
+    plan = Remover(Cluster("ctx"), False).tenant(BHC, "now")
     assert order(plan)[0] == "layers"
     waits = plan["layers"].waits
     names = {f"bhc-{name}" for name in ("application", "monitoring", "dependency")}
@@ -130,7 +130,7 @@ def test_a_tenant_that_left_git_is_waited_for_and_its_database_sleeps() -> None:
     assert "reconcile.fluxcd.io/requestedAt=now" in typed(plan["layers"])
     assert plan["database:bhc"].needs == ("layers",)
     assert "delete serviceaccount tenant-bhc" in typed(plan["account"])
-    last = Remover(Target("ctx"), True).tenant(home("BHC", volumes=True), "now")
+    last = Remover(Cluster("ctx"), True).tenant(home("BHC", volumes=True), "now")
     assert set(last["namespace:bhc"].needs) == {"database:bhc", "account"}
 
 
@@ -155,12 +155,12 @@ def test_a_tenant_that_left_git_is_waited_for_and_its_database_sleeps() -> None:
     ],
 )
 def test_a_database_sleeps_when_its_operator_says_so(answer: Result, sleeps: bool) -> None:
-    (fact,) = Remover(Target("ctx"), False).database(BHC).probes
+    (fact,) = Remover(Cluster("ctx"), False).database(BHC).probes
     assert fact.read(answer) is sleeps
 
 
 def test_without_controllers_helm_uninstalls_and_fluxs_finalizers_go_with_flux() -> None:
-    plan = Abandoned(Target("ctx"), False, SHARED).abandoned(RELEASES, [BHC])
+    plan = Abandoned(Cluster("ctx"), False, SHARED).abandoned(RELEASES, [BHC])
     names = order(plan)
     assert names.index("served:bhc") < names.index("database:bhc") < names.index("chart:istiod")
     assert (

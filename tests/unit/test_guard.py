@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import ClusterUnreachable, CommandFailed, GuardRefused
 from korthweb_tasks.run.guard import IDENTITY, Identity, allow, check, record, recorded
-from korthweb_tasks.settings.contexts import ClusterRef
-from korthweb_tasks.settings.parts import ClusterSettings
+from korthweb_tasks.settings.cluster import ClusterSettings
+from korthweb_tasks.settings.resolve import ChosenCluster
 from tests.fakes import Answer, ScriptedRunner
 
 SERVER, UID = "https://10.0.0.1:6443", "1234-abcd"
@@ -26,9 +25,9 @@ def cluster(
     production: bool = False,
     pinned_server: str | None = None,
     pinned_uid: str | None = None,
-) -> ClusterRef:
+) -> ChosenCluster:
     own = ClusterSettings(context=context, production=production, server=pinned_server, uid=pinned_uid)
-    return ClusterRef(name, Target(context), own, "--context", server)
+    return ChosenCluster(context, name=name, settings=own, server=server)
 
 
 def answering(uid: str = UID) -> ScriptedRunner:

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from korthweb_tasks.approaches.helm.diff import changes, masked_text
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import UsageError
 from korthweb_tasks.provision.charts import Dependency, staged
 from korthweb_tasks.tools.helm import Helm, Release, host_of, pull, push
@@ -140,7 +140,7 @@ def test_a_registry_on_this_machine_needs_no_tls_and_no_proxy() -> None:
 
 
 def test_helm_is_given_what_both_lines_know() -> None:
-    helm = Helm(Target("hospital-a", "/k"))
+    helm = Helm(Cluster("hospital-a", "/k"))
     release = Release(name="o", namespace="n", chart="orthanc", source="/c", version="1", values={"a": 1})
     rendered = helm.rendered(release)
     assert rendered.argv[-3:] == ("--dry-run=server", "--output", "json")

@@ -14,19 +14,19 @@ from korthweb_tasks.approaches.base import approach as approach_of
 from korthweb_tasks.approaches.helm.plan import Builder, ChartAt
 from korthweb_tasks.approaches.helm.values import brought_secrets, own_traefik, refusal, site_values, values
 from korthweb_tasks.approaches.shared.ownership import RECORD, Fate, Record
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.plan import Ready
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.settings.guarded import all_plugins
 from korthweb_tasks.settings.model import Settings
-from korthweb_tasks.settings.parts import Tenant
 from korthweb_tasks.settings.secrets import Secrets, secret_name
+from korthweb_tasks.settings.tenant import Tenant
 from korthweb_tasks.settings.versions import PINS
 
 CHART = Path(__file__).parents[2] / "helm" / "orthanc"
 LAB = yaml.safe_load((CHART.parents[1] / "korthweb_tasks/settings/profiles/lab.yaml").read_text())
 BHC = Tenant(name="BHC", domain="bhc.orthweb.com")
-TARGET = Target("hospital-a", "/k")
+TARGET = Cluster("hospital-a", "/k")
 
 
 def builder(settings: Settings | None = None, secrets: Secrets | None = None) -> Builder:

@@ -26,7 +26,7 @@ from korthweb_tasks.provision import builder, tools
 from korthweb_tasks.provision.recipes import recipe
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.runner import Runner
-from korthweb_tasks.settings.supply import CHARTS
+from korthweb_tasks.settings.charts import CHARTS
 from korthweb_tasks.settings.versions import PINS
 
 GITOPS = EXTRAS["gitops"]

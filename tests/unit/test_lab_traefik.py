@@ -16,7 +16,7 @@ from korthweb_tasks.lab.packages import RECIPES
 from korthweb_tasks.lab.programs import of_images
 from korthweb_tasks.lab.raising import Options, chosen_images, needed
 from korthweb_tasks.provision.recipes import recipe
-from korthweb_tasks.settings.supply import CHARTS
+from korthweb_tasks.settings.charts import CHARTS
 from korthweb_tasks.settings.versions import PINS
 
 CHART = RECIPES / "charts" / "traefik"

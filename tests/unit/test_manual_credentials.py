@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from korthweb_tasks.approaches.shared.credentials import Credentials, generated, logins, secret
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.secrets import Secrets, secret_name, unfit
 from korthweb_tasks.tools.kubectl import Kubectl
 
-KUBECTL = Kubectl(Target("lab"))
+KUBECTL = Kubectl(Cluster("lab"))
 TENANT = Settings(tenants=({"name": "BHC", "domain": "bhc.org", "users": ["admin", "reader"]},)).tenants[0]
 WATCHER = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "observability", "labels": {"a": "b"}}}
 COMPLETE = {

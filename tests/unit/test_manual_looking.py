@@ -10,9 +10,9 @@ import pytest
 
 from korthweb_tasks.approaches.shared import checks, status
 from korthweb_tasks.approaches.shared.differences import differences, readable
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.plan import Fact, Plan, Step
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import ClusterUnreachable, CommandFailed
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.tools.helm import Release
@@ -75,7 +75,7 @@ def test_two_namespaces_must_not_claim_one_host() -> None:
 
 
 def test_permissions_are_asked_one_by_one() -> None:
-    questions = checks.for_cluster(Settings(), Target("lab"), TENANTS)
+    questions = checks.for_cluster(Settings(), Cluster("lab"), TENANTS)
     (secrets,) = [question for question in questions if question.title == "Make secrets in bhc-orthweb"]
     assert secrets.command.argv[-4:] == ("auth", "can-i", "create", "secrets")
     assert secrets.finding(result(text="yes\n")).verdict == "ok"
@@ -130,7 +130,7 @@ def test_the_gateways_address_is_told() -> None:
 
 
 def test_one_question_for_each_namespace() -> None:
-    questions = status.questions(Kubectl(Target("lab")), TENANTS)
+    questions = status.questions(Kubectl(Cluster("lab")), TENANTS)
     assert len(questions) == 4 + len(TENANTS)
 
 

@@ -13,9 +13,9 @@ from korthweb_tasks.approaches.manual.plan import build, job_did_not_fail, steps
 from korthweb_tasks.approaches.manual.prerequisites import outside, require
 from korthweb_tasks.approaches.shared.common import Artifacts
 from korthweb_tasks.approaches.shared.ownership import standing
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.plan import Plan, Ready, Serving, Step
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import StepFailed
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.secrets import Secrets
@@ -23,7 +23,7 @@ from korthweb_tasks.tools.kubectl import Kubectl
 
 ARTIFACTS = Artifacts.read(Path(__file__).parents[2] / "manual")
 DEFINITION = "customresourcedefinition.apiextensions.k8s.io"
-TARGET = Target("hospital-a", "/k")
+TARGET = Cluster("hospital-a", "/k")
 
 
 def plan(given: dict[str, Any] | None = None) -> Plan:

@@ -10,9 +10,9 @@ from typing import Any
 from korthweb_tasks.approaches.manual.removal import build_removal, custom
 from korthweb_tasks.approaches.shared.common import Artifacts
 from korthweb_tasks.approaches.shared.ownership import RECORD, STAYS, Fate, Record
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.plan import Plan, Step
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.secrets import Secrets
 
@@ -36,7 +36,7 @@ def removal(tenants: Any = ALL, *, volumes: bool = False, shared: bool = True, *
     if not volumes:
         known |= {name: replace(known[name], kept=STAYS) for name in ("bhc-orthweb", "mhr-orthweb")}
     return build_removal(
-        Settings(), Target("lab"), tenants, Secrets(), ARTIFACTS, volumes=volumes, fates=known, shared=shared
+        Settings(), Cluster("lab"), tenants, Secrets(), ARTIFACTS, volumes=volumes, fates=known, shared=shared
     )
 
 

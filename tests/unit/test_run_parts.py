@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from korthweb_tasks.collections.errors_out import described
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.plan import Plan, Step
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import Interrupted, KorthwebError, NoSpace, UsageError
 from korthweb_tasks.run import lock
 from korthweb_tasks.run.console import Console
@@ -24,7 +24,7 @@ from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.tools.kubectl import Kubectl
 from tests.fakes import Answer, ScriptedRunner
 
-KUBECTL = Kubectl(Target("test"))
+KUBECTL = Kubectl(Cluster("test"))
 
 
 class Refreshing:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import ClusterUnreachable, CommandFailed, Interrupted, NoSpace, ToolMissing
 from korthweb_tasks.run.runner import Runner
 
@@ -21,7 +21,7 @@ def sh(script: str, **more: object) -> Command:
 
 def asks(script: str, **more: object) -> Command:
     """Return a command that asks a cluster: it names a context."""
-    return Command(argv=("sh", "-c", script), target=Target("x"), **more)  # type: ignore[arg-type]
+    return Command(argv=("sh", "-c", script), target=Cluster("x"), **more)  # type: ignore[arg-type]
 
 
 def test_gives_output_and_takes_stdin() -> None:

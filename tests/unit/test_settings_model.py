@@ -10,11 +10,11 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from korthweb_tasks.settings.example import _inner
+from korthweb_tasks.settings.images import Images
 from korthweb_tasks.settings.merge import deep_merge
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.orthanc import orthanc_json, password_variables
-from korthweb_tasks.settings.parts import Tenant
-from korthweb_tasks.settings.supply import Images
+from korthweb_tasks.settings.tenant import Tenant
 from korthweb_tasks.settings.versions import PINS, TOOL_COMPONENTS, parse, tool_pin, within
 
 

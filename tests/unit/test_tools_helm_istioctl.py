@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.tools.helm import Helm, Release, pending_selector
 from korthweb_tasks.tools.istioctl import Istioctl
 
-HELM = Helm(Target("hospital-a", "/k"))
+HELM = Helm(Cluster("hospital-a", "/k"))
 PLACE = ("--namespace", "cm", "--kubeconfig", "/k", "--kube-context", "hospital-a")
 
 
@@ -75,12 +75,12 @@ def test_unfinished_revisions_are_told_by_their_labels() -> None:
 
 
 def test_istioctl_reads_its_operator_from_stdin() -> None:
-    command = Istioctl(Target("lab", "/k")).install("kind: IstioOperator", timeout=90)
+    command = Istioctl(Cluster("lab", "/k")).install("kind: IstioOperator", timeout=90)
     assert command.stdin == "kind: IstioOperator"
     words = ("istioctl", "install", "--filename", "-", "--skip-confirmation", "--readiness-timeout", "90s")
     assert command.argv == (*words, "--kubeconfig", "/k", "--context", "lab")
 
 
 def test_istioctl_takes_all_of_istio_away() -> None:
-    command = Istioctl(Target("lab")).uninstall()
+    command = Istioctl(Cluster("lab")).uninstall()
     assert command.argv == ("istioctl", "uninstall", "--purge", "--skip-confirmation", "--context", "lab")

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from korthweb_tasks.approaches.base import approach as approach_of
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import ClusterUnreachable, UsageError, VerifyFailed
 from korthweb_tasks.settings.model import Settings
-from korthweb_tasks.settings.parts import Tenant
+from korthweb_tasks.settings.tenant import Tenant
 from korthweb_tasks.tools.kubectl import Kubectl
 from korthweb_tasks.verify.endpoints import address_of, find_endpoint
 from tests.fakes import Answer, ScriptedRunner
 
 BHC = Tenant(name="BHC", domain="bhc.orthweb.com")
-KUBECTL = Kubectl(Target("korthweb-test"))
+KUBECTL = Kubectl(Cluster("korthweb-test"))
 
 
 def service(*ingress: dict[str, str]) -> str:

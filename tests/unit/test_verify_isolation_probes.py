@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import CommandFailed, NotReady
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.tools.kubectl import Kubectl
@@ -21,7 +21,7 @@ from korthweb_tasks.verify.isolation_probes import LABEL, ROLES, RUN, KubectlPro
 from korthweb_tasks.verify.isolation_rights import ACCOUNTS, RIGHTS, Rights
 from tests.fakes import Answer, ScriptedRunner
 
-KUBECTL = Kubectl(Target("korthweb-test"))
+KUBECTL = Kubectl(Cluster("korthweb-test"))
 #: a kubectl that keeps what it is told, and answers from a file by its verb
 SCRIPT = """#!{python}
 import pathlib, sys, time

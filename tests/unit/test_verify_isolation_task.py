@@ -13,7 +13,8 @@ import pytest
 from korthweb_tasks.errors import UsageError, VerifyFailed
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.services import isolation as verify_isolation
-from korthweb_tasks.settings.parts import ClusterSettings, Tenant
+from korthweb_tasks.settings.cluster import ClusterSettings
+from korthweb_tasks.settings.tenant import Tenant
 from korthweb_tasks.verify.isolation import ROWS, ROWS_OF, Seen
 from korthweb_tasks.verify.model import Endpoint, Secret
 from tests.fakes import put

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.documents import Documents
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import CommandFailed, NotReady
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.tools.kubectl import Kubectl
@@ -73,7 +73,7 @@ class Fake:
         self.program.write_text(SCRIPT.format(python=sys.executable, folder=str(folder)))
         self.program.chmod(0o755)
         runner = Runner(programs={"kubectl": str(self.program)}, patience=0)
-        kubectl = Kubectl(Target("korthweb-test"))
+        kubectl = Kubectl(Cluster("korthweb-test"))
         self.access = KubectlAccess(runner, kubectl, "bhc-orthweb", "app=orthanc", ENDPOINT)
 
     def says(self, name: str, *texts: str) -> None:

@@ -14,10 +14,10 @@ from korthweb_tasks.tools.kubectl import Kubectl
 if TYPE_CHECKING:
     from korthweb_tasks.approaches.shared.common import Secrets
     from korthweb_tasks.approaches.shared.credentials import Credentials
-    from korthweb_tasks.core.target import Target
+    from korthweb_tasks.core.cluster import Cluster
     from korthweb_tasks.settings.components import Component
     from korthweb_tasks.settings.model import Settings
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 #: component -> the namespace that it is installed to
 _HOMES: dict[Component, str] = {"cert-manager": CERT_MANAGER, "istio": ISTIO, "cloudnative-pg": CNPG}
@@ -40,7 +40,7 @@ def _wanted(settings: Settings, namespaces: tuple[str, ...]) -> Wanted:
     return Wanted(settings, namespaces, repository=url, operator=settings.postgres.operator_namespace)
 
 
-def _keeper(settings: Settings, target: Target, secrets: Secrets, tenant: Tenant) -> Credentials:
+def _keeper(settings: Settings, target: Cluster, secrets: Secrets, tenant: Tenant) -> Credentials:
     """Return the tenant's Secrets; those that are in Git, encrypted, are looked at there."""
     in_git: dict[str, str] | None = {} if settings.gitops.secrets == "sops" else None
     return FleetCredentials(tenant, secrets, Kubectl(target), users_in_git=in_git)

@@ -9,9 +9,9 @@ from korthweb_tasks.approaches.gitops.secrets import shared
 from korthweb_tasks.tools.flux import Flux
 
 if TYPE_CHECKING:
+    from korthweb_tasks.core.cluster import Cluster
     from korthweb_tasks.core.command import Command
     from korthweb_tasks.core.flux_home import FluxHome
-    from korthweb_tasks.core.target import Target
     from korthweb_tasks.tools.flux import Repository
     from korthweb_tasks.tools.kubectl import Kubectl
 
@@ -39,7 +39,7 @@ def following(home: FluxHome, repository: Repository, *, login: bool) -> list[di
 
 
 def follow(
-    target: Target, kubectl: Kubectl, home: FluxHome, repository: Repository, login: Mapping[str, str]
+    target: Cluster, kubectl: Kubectl, home: FluxHome, repository: Repository, login: Mapping[str, str]
 ) -> tuple[Command, ...]:
     """Return the commands that let the Flux which is there follow ``repository``; ``login``: what its Secret holds."""
     objects = following(home, repository, login=bool(login))

@@ -9,9 +9,9 @@ from korthweb_tasks.settings import quota as room
 from korthweb_tasks.tools.kubectl import Kubectl
 
 if TYPE_CHECKING:
-    from korthweb_tasks.core.target import Target
+    from korthweb_tasks.core.cluster import Cluster
     from korthweb_tasks.settings.model import Settings
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 #: beside Flux's objects: what korthweb makes there itself, and, where it installs Flux, what flux does
 IN_SYSTEM, INSTALLED = ("secrets", "kustomizations.kustomize.toolkit.fluxcd.io"), ("deployments.apps",)
@@ -26,7 +26,7 @@ def quota(settings: Settings, tenant: Tenant) -> tuple[Verdict, str]:
     return "ok", f"{wanted['pods']:.0f} pods and {memory} at the most fit in"
 
 
-def for_cluster(settings: Settings, target: Target) -> list[Check]:
+def for_cluster(settings: Settings, target: Cluster) -> list[Check]:
     """Return the questions to the cluster."""
     kubectl, home = Kubectl(target), settings.flux
     version = kubectl.command("version", "--output", "json", repeatable=True)

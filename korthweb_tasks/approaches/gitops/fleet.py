@@ -35,7 +35,7 @@ from korthweb_tasks.settings.orthanc import password_variable
 
 if TYPE_CHECKING:
     from korthweb_tasks.settings.model import Settings
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 __all__ = ["DATABASE_HOST", "ENCRYPTED", "ChartAt", "Fleet", "Layer", "encrypted_path", "slug", "stale"]
 

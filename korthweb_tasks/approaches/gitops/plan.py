@@ -25,10 +25,10 @@ from korthweb_tasks.tools.kubectl import ABSENT, Kubectl, Object, items
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from korthweb_tasks.core.cluster import Cluster
     from korthweb_tasks.core.command import Command, Result
-    from korthweb_tasks.core.target import Target
     from korthweb_tasks.settings.fleet import GitOpsSettings
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 #: what flux says where it has done everything, but something is not ready yet; the live tree tells more
 UNHEALTHY = "health check failure"
@@ -81,7 +81,7 @@ class Bootstrap:
     tenants share, besides Flux's own; ``home`` says where Flux is.
     """
 
-    target: Target
+    target: Cluster
     secrets: Secrets
     repository: Repository = field(repr=False)
     namespaces: Mapping[str, Object]

@@ -18,8 +18,8 @@ from korthweb_tasks.tools.kubectl import ABSENT, Kubectl, Object, items
 
 if TYPE_CHECKING:
     from korthweb_tasks.approaches.shared.layers import Layers
+    from korthweb_tasks.core.cluster import Cluster
     from korthweb_tasks.core.command import Command, Result
-    from korthweb_tasks.core.target import Target
 
 TENANT = "korthweb/tenant"
 #: namespaces of what tenants share, besides Flux's own
@@ -54,7 +54,7 @@ class Remover:
     ``fates`` say what becomes of the namespaces that tenants share; one that is not among them is left alone.
     """
 
-    target: Target
+    target: Cluster
     volumes: bool
     fates: Mapping[str, Fate] = field(default_factory=dict)
     home: FluxHome = BY_BOOTSTRAP

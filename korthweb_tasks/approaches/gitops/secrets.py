@@ -14,7 +14,7 @@ from korthweb_tasks.tools.kubectl import items
 
 if TYPE_CHECKING:
     from korthweb_tasks.core.command import Result
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 #: Secrets beside the sources: the authority of the charts' registry, and the key that opens what is encrypted in Git
 REGISTRY_CA, AGE_SECRET, AGE_KEY = "registry-ca", "sops-age", "age.agekey"

@@ -21,10 +21,10 @@ from korthweb_tasks.approaches.shared.component_checks import Wanted
 if TYPE_CHECKING:
     from korthweb_tasks.approaches.shared.common import Secrets
     from korthweb_tasks.approaches.shared.credentials import Credentials
-    from korthweb_tasks.core.target import Target
+    from korthweb_tasks.core.cluster import Cluster
     from korthweb_tasks.settings.components import Component
     from korthweb_tasks.settings.model import Settings
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 
 def _components(settings: Settings) -> tuple[Component, ...]:
@@ -36,7 +36,7 @@ def _wanted(settings: Settings, namespaces: tuple[str, ...]) -> Wanted:
     return Wanted(settings, namespaces, entries=entry_points(settings), used=(*foreign, *needed_operators(settings)))
 
 
-def _keeper(settings: Settings, target: Target, secrets: Secrets, tenant: Tenant) -> Credentials:
+def _keeper(settings: Settings, target: Cluster, secrets: Secrets, tenant: Tenant) -> Credentials:
     return Builder(settings, target, secrets, ChartAt("", "")).keeper(tenant)
 
 

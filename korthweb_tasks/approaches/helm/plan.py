@@ -36,10 +36,10 @@ from korthweb_tasks.tools.helm import Helm, Release, pending_selector, rows
 from korthweb_tasks.tools.kubectl import Kubectl, items
 
 if TYPE_CHECKING:
+    from korthweb_tasks.core.cluster import Cluster
     from korthweb_tasks.core.command import Result
-    from korthweb_tasks.core.target import Target
     from korthweb_tasks.settings.model import Settings
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 #: name of a tenant's release, and so of its objects
 RELEASE = "orthanc"
@@ -73,7 +73,7 @@ class Builder:
     """Makes the steps of each tenant."""
 
     settings: Settings
-    target: Target
+    target: Cluster
     secrets: Secrets
     chart: ChartAt
 

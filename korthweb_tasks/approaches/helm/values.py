@@ -13,7 +13,7 @@ from korthweb_tasks.settings.orthanc import DATABASE_PASSWORD, password_variable
 if TYPE_CHECKING:
     from korthweb_tasks.settings.components import Component
     from korthweb_tasks.settings.model import Settings
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 
 def site_values(settings: Settings) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from korthweb_tasks.tools.kubectl import Kubectl
 
 if TYPE_CHECKING:
     from korthweb_tasks.approaches.shared.common import Secrets
-    from korthweb_tasks.core.target import Target
+    from korthweb_tasks.core.cluster import Cluster
     from korthweb_tasks.settings.model import Settings
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 
 def _namespaces(settings: Settings) -> tuple[str, ...]:
@@ -23,7 +23,7 @@ def _namespaces(settings: Settings) -> tuple[str, ...]:
     return (*istio, *issuer, *((OBSERVABILITY,) if settings.observability.chosen else ()))
 
 
-def _keeper(_: Settings, target: Target, secrets: Secrets, tenant: Tenant) -> Credentials:
+def _keeper(_: Settings, target: Cluster, secrets: Secrets, tenant: Tenant) -> Credentials:
     return Credentials(tenant, secrets, Kubectl(target))
 
 

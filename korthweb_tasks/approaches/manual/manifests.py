@@ -30,7 +30,7 @@ from korthweb_tasks.tools.helm import Release
 
 if TYPE_CHECKING:
     from korthweb_tasks.settings.model import Settings
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 Objects = list[dict[str, Any]]
 #: where start.sh gathers the plugins that the settings name

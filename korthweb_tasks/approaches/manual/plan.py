@@ -27,16 +27,16 @@ from korthweb_tasks.tools.istioctl import Istioctl
 from korthweb_tasks.tools.kubectl import Kubectl, items
 
 if TYPE_CHECKING:
-    from korthweb_tasks.core.target import Target
+    from korthweb_tasks.core.cluster import Cluster
     from korthweb_tasks.settings.model import Settings
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 #: steps of one tenant, in the order in which a person reads them
 TENANT_STEPS = ("namespace", "credentials", "config", "certificates", "postgres", "dbinit", "orthanc", "ingress")
 
 
 def build(
-    settings: Settings, target: Target, tenants: Iterable[Tenant], secrets: Secrets, artifacts: Artifacts
+    settings: Settings, target: Cluster, tenants: Iterable[Tenant], secrets: Secrets, artifacts: Artifacts
 ) -> Plan:
     """Return the whole deployment of ``tenants`` as one graph."""
     return Builder(Manifests(settings, secrets, artifacts), target).plan(tuple(tenants))
@@ -52,7 +52,7 @@ class Builder:
     """Makes the steps; each one is a method that reads like what it does."""
 
     manifests: Manifests
-    target: Target
+    target: Cluster
 
     @property
     def settings(self) -> Settings:

@@ -13,7 +13,7 @@ from korthweb_tasks.tools.kubectl import ABSENT, Kubectl
 
 if TYPE_CHECKING:
     from korthweb_tasks.core.plan import Plan, Step
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 #: kind of step -> (what is there when it was done, the task that does it); ``{ns}`` is the tenant's namespace
 SIGNS: dict[str, tuple[tuple[str, ...], str]] = {

@@ -27,9 +27,9 @@ from korthweb_tasks.tools.istioctl import Istioctl
 from korthweb_tasks.tools.kubectl import ABSENT, Kubectl, as_json, found, items
 
 if TYPE_CHECKING:
-    from korthweb_tasks.core.target import Target
+    from korthweb_tasks.core.cluster import Cluster
     from korthweb_tasks.settings.model import Settings
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 #: kinds that a namespace keeps as long as it keeps its volumes: who the volume belongs to, and its passwords
 KEPT = ("Namespace",)
@@ -39,7 +39,7 @@ SHARED = (OBSERVABILITY, CERT_MANAGER, ISTIO)
 
 def build_removal(
     settings: Settings,
-    target: Target,
+    target: Cluster,
     tenants: Iterable[Tenant],
     secrets: Secrets,
     artifacts: Artifacts,
@@ -66,7 +66,7 @@ class Remover:
     """Makes the steps."""
 
     manifests: Manifests
-    target: Target
+    target: Cluster
     volumes: bool
     fates: Mapping[str, Fate] = field(default_factory=dict)
 

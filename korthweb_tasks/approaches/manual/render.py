@@ -20,7 +20,7 @@ from korthweb_tasks.core.render import as_yaml
 from korthweb_tasks.settings.orthanc import DATABASE_PASSWORD, password_variables
 
 if TYPE_CHECKING:
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 #: artifacts of a tenant in the order of their application; the credentials come between the first two
 TENANT_FILES = ("config", "certificates", "postgres", "dbinit", "orthanc", "ingress")

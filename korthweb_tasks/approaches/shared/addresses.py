@@ -16,7 +16,7 @@ from korthweb_tasks.errors import last_line
 from korthweb_tasks.tools.kubectl import ABSENT, Kubectl, items
 
 if TYPE_CHECKING:
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 Object = Mapping[str, Any]
 #: MetalLB: Services with the same text may share an address, if their ports differ

@@ -14,9 +14,9 @@ from korthweb_tasks.tools.helm import Release
 from korthweb_tasks.tools.kubectl import ABSENT, Kubectl, items
 
 if TYPE_CHECKING:
-    from korthweb_tasks.core.target import Target
+    from korthweb_tasks.core.cluster import Cluster
     from korthweb_tasks.settings.model import Settings
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 Verdict = Literal["ok", "note", "broken"]
 #: what a person must be allowed to make, cluster-wide and in a tenant's namespace
@@ -62,7 +62,7 @@ def from_settings(settings: Settings, tenants: tuple[Tenant, ...]) -> Iterator[F
         yield Finding(f"{tenant.name}: database connections", "ok" if budget.ok else "broken", text + more)
 
 
-def for_cluster(settings: Settings, target: Target, tenants: tuple[Tenant, ...]) -> list[Check]:
+def for_cluster(settings: Settings, target: Cluster, tenants: tuple[Tenant, ...]) -> list[Check]:
     """Return the questions to the cluster."""
     kubectl = Kubectl(target)
     version = kubectl.command("version", "--output", "json", repeatable=True)

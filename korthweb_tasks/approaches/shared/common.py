@@ -15,7 +15,7 @@ from korthweb_tasks.settings.orthanc import password_variable
 
 if TYPE_CHECKING:
     from korthweb_tasks.settings.model import Settings
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 ISTIO = "istio-system"
 CERT_MANAGER = "cert-manager"

@@ -28,7 +28,7 @@ from korthweb_tasks.settings.secrets import weak
 from korthweb_tasks.tools.kubectl import Kubectl, Object, items
 
 if TYPE_CHECKING:
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 #: Secret → key → password
 Table = dict[str, dict[str, str]]

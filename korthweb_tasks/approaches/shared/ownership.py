@@ -26,7 +26,7 @@ from korthweb_tasks.errors import GuardRefused
 from korthweb_tasks.tools.kubectl import FIELD_MANAGER, Kubectl, Object, items
 
 if TYPE_CHECKING:
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 #: annotation of a namespace: who made it, for which tenant, and the UID that it got
 RECORD = "korthweb/record"

@@ -16,7 +16,7 @@ from korthweb_tasks.tools.kubectl import Kubectl
 
 if TYPE_CHECKING:
     from korthweb_tasks.settings.model import Settings
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 OPENSHIFT = "security.openshift.io"
 #: what the API server answers where a policy, and not a missing right or a quota, keeps a pod out

@@ -8,7 +8,7 @@ from korthweb_tasks.core.render import parse
 from korthweb_tasks.paths import artifacts_dir
 
 if TYPE_CHECKING:
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 FILE = "tenant-policies.yaml"
 #: annotation of a tenant's namespace with the host names that it may call its own

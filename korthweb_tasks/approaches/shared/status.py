@@ -14,7 +14,7 @@ from korthweb_tasks.tools.kubectl import ABSENT, Kubectl
 if TYPE_CHECKING:
     from korthweb_tasks.settings.components import Component
     from korthweb_tasks.settings.model import Settings
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 OF_TENANT = "deployment,statefulset,job,horizontalpodautoscaler,persistentvolumeclaim,pod"
 OF_SHARED = "deployment,service"

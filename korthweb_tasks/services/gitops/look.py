@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from korthweb_tasks.core.tree import Node, Ref, Tree
     from korthweb_tasks.flux.objects import Objects
     from korthweb_tasks.services.session import Session
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 #: the word for everything
 ALL = "all"

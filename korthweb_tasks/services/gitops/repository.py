@@ -19,7 +19,7 @@ from korthweb_tasks.tools.git import Remote
 
 if TYPE_CHECKING:
     from korthweb_tasks.services.session import Session
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 LAB, EXTRA = "lab", "gitops"
 _FOLDER = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -102,7 +102,7 @@ def lab_of(session: Session, key: str) -> str:
     """Return the name of the session's lab; raises UsageError where ``key`` says lab and the cluster is none."""
     if lab := session.ref.lab:
         return lab
-    context = session.ref.target.context
+    context = session.ref.context
     raise UsageError(f"{key} is lab, but {context} is no lab", hint=f"{key} in korthweb.yaml: an address of one's own")
 
 

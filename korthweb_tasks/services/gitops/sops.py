@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from korthweb_tasks.run.checkout import Checkout
     from korthweb_tasks.services.session import Session
-    from korthweb_tasks.settings.parts import Tenant
+    from korthweb_tasks.settings.tenant import Tenant
 
 #: prefix of an age key that opens
 PRIVATE = "AGE-SECRET-KEY-"

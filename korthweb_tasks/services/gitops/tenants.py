@@ -19,10 +19,10 @@ from korthweb_tasks.services.gitops.destroy import print_report, settled
 from korthweb_tasks.services.gitops.fleet import work
 from korthweb_tasks.services.gitops.flux import bootstrap_of, require_flux
 from korthweb_tasks.services.gitops.repository import chosen, folder_of, tenants_of
-from korthweb_tasks.settings.contexts import resolve
 from korthweb_tasks.settings.edit import save, with_tenant, without_tenant
 from korthweb_tasks.settings.load import load
 from korthweb_tasks.settings.merge import deep_merge
+from korthweb_tasks.settings.resolve import resolve
 from korthweb_tasks.settings.words import unknown
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ from korthweb_tasks.provision.tools import locate
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.settings.dicom import TlsSettings
 from korthweb_tasks.settings.model import Settings
-from korthweb_tasks.settings.parts import Replicas, Tenant
+from korthweb_tasks.settings.tenant import Replicas, Tenant
 from korthweb_tasks.verify.model import Endpoint
 from tests import own_tasks
 from tests.helm_parts.modality import association, stored

@@ -24,7 +24,7 @@ import httpx
 import pytest
 import yaml
 
-from korthweb_tasks.core.target import Target
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.lab import charts, cluster, extras
 from korthweb_tasks.paths import lab_dir
 from korthweb_tasks.provision.tools import locate
@@ -121,8 +121,8 @@ class Site:
     context: str
 
     @property
-    def target(self) -> Target:
-        return Target(self.context, str(lab_dir(LAB) / "kubeconfig"))
+    def target(self) -> Cluster:
+        return Cluster(self.context, str(lab_dir(LAB) / "kubeconfig"))
 
     def settings(self, **more: Any) -> None:
         tenant = {"name": "BHC", "domain": "bhc.orthweb.com", "replicas": {"min": 1, "max": 2}}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from korthweb_tasks.core.target import Target
+from korthweb_tasks.core.cluster import Cluster
 from tests.cases.simulated import test_settings_chart as cases
 
 
@@ -119,7 +119,7 @@ def test_S18_a_defence_that_is_taken_out_of_the_chart_turns_its_case_red(
 def test_S25_a_look_at_passwords_that_is_taken_out_of_the_chart_turns_its_case_red(
     name: str,
     mutated: Callable[[str, str, str], None],
-    simulated: Target,
+    simulated: Cluster,
     simulated_programs: dict[str, str],
 ) -> None:
     """S25: each look, and each reason."""

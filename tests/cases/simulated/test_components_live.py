@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from korthweb_tasks.core.target import Target
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.errors import CommandFailed
 from korthweb_tasks.run import retry
 from korthweb_tasks.run.runner import Runner
@@ -35,7 +35,7 @@ IMAGES = {
 class Site:
     """A project, and the team's objects in the simulated cluster."""
 
-    def __init__(self, target: Target, programs: dict[str, str], project: Path) -> None:
+    def __init__(self, target: Cluster, programs: dict[str, str], project: Path) -> None:
         self.target, self.project, self.runner = target, project, Runner(programs=programs)
 
     def kubectl(self, *args: str, stdin: str | None = None) -> str:
@@ -72,7 +72,7 @@ def workload(name: str, image: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def site(
-    simulated: Target, simulated_programs: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    simulated: Cluster, simulated_programs: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
     project = tmp_path_factory.mktemp("project")
     made = Site(simulated, simulated_programs, project)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from korthweb_tasks.settings.check import findings
 from korthweb_tasks.settings.load import load
-from korthweb_tasks.settings.parts import Tenant
+from korthweb_tasks.settings.tenant import Tenant
 from tests.renders import APPROACHES, Objects, made, refused_by_helm
 
 VIEWERS = ["https://viewer.hospital.example", "https://ohif.hospital.example:8443"]

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from bench.fleet_cost import PRETENDED, definitions, pretending
-from korthweb_tasks.core.target import Target
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.lab import cluster
 from korthweb_tasks.provision.tools import locate
 from korthweb_tasks.run.console import Console
@@ -40,7 +40,7 @@ OPTIONS = {"kustomize-controller": ("--requeue-dependency=5s",)}
 class Site:
     """A hospital's cluster, our project, and the repositories of the team and of ours."""
 
-    target: Target
+    target: Cluster
     runner: Runner
     project: Path
     theirs: Repository
@@ -166,12 +166,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         cluster.down(name, console=Console(quiet=True))
 
 
-def _renamed(kubeconfig: str | None, work: Path) -> Target:
+def _renamed(kubeconfig: str | None, work: Path) -> Cluster:
     """Return the context under the name of a hospital's: it is no lab of ours."""
     config = yaml.safe_load(Path(str(kubeconfig)).read_text())
     config["contexts"][0]["name"] = config["current-context"] = "hospital"
     (work / "kubeconfig").write_text(yaml.safe_dump(config))
-    return Target("hospital", str(work / "kubeconfig"))
+    return Cluster("hospital", str(work / "kubeconfig"))
 
 
 USE = {"components": dict.fromkeys(("istio", "cert-manager", "cloudnative-pg", "flux"), "use")}

@@ -9,9 +9,9 @@ import pytest
 from korthweb_tasks.approaches.helm.values import site_values
 from korthweb_tasks.approaches.manual.manifests import Manifests
 from korthweb_tasks.core.render import parse
+from korthweb_tasks.settings.images import Images
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.secrets import Secrets
-from korthweb_tasks.settings.supply import Images
 from tests.renders import APPROACHES, by_helm, made, pods
 from tests.unit.test_manual_artifacts import ARTIFACTS
 

@@ -13,8 +13,8 @@ from korthweb_tasks.approaches.shared import addresses
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.settings.load import load
 from korthweb_tasks.settings.model import Settings
-from korthweb_tasks.settings.parts import Tenant
 from korthweb_tasks.settings.soundness import faults
+from korthweb_tasks.settings.tenant import Tenant
 from tests.renders import Objects, made, named
 
 BHC, MHR = Tenant(name="BHC", domain="bhc.orthweb.com"), Tenant(name="MHR", domain="mhr.orthweb.com")

@@ -19,16 +19,16 @@ import yaml
 from korthweb_tasks.approaches.gitops.plan import Bootstrap
 from korthweb_tasks.approaches.helm.plan import Builder, ChartAt
 from korthweb_tasks.approaches.shared.ownership import RECORD, Home, Record, plain_namespace
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.plan import Plan
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.provision.tools import locate
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.executor import Executor
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.settings.model import Settings
-from korthweb_tasks.settings.parts import Tenant
 from korthweb_tasks.settings.secrets import Secrets
+from korthweb_tasks.settings.tenant import Tenant
 from korthweb_tasks.tools.flux import Repository
 from korthweb_tasks.tools.kubectl import Kubectl
 
@@ -85,7 +85,7 @@ def definition(group: str, version: str, kind: str) -> dict[str, Any]:
 class Site:
     """A cluster under a name of its own, and kubectl for it."""
 
-    target: Target
+    target: Cluster
     program: str
 
     def kubectl(self, *args: str, text: str = "") -> str:
@@ -212,7 +212,7 @@ def _release(site: Site, folder: Path, tenant: Tenant) -> Plan:
 
 @pytest.fixture(scope="module")
 def site(
-    simulated: Target, simulated_programs: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    simulated: Cluster, simulated_programs: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
     """Give the simulated cluster under the name of a hospital's, with the kinds that the approaches use."""
     config = yaml.safe_load(Path(str(simulated.kubeconfig)).read_text())
@@ -220,7 +220,7 @@ def site(
     file = tmp_path_factory.mktemp("kube") / "config"
     os.environ["KUBECACHEDIR"] = str(file.parent / "cache")  # another cluster may have had this port before
     file.write_text(yaml.safe_dump(config))
-    found = Site(Target("hospital", str(file)), simulated_programs["kubectl"])
+    found = Site(Cluster("hospital", str(file)), simulated_programs["kubectl"])
     kinds = [definition(api.partition("/")[0], api.partition("/")[2], kind) for api in KINDS for kind in KINDS[api]]
     found.apply(kinds)
     names = [f"crd/{obj['metadata']['name']}" for obj in kinds]

@@ -11,8 +11,8 @@ import pytest
 from korthweb_tasks.approaches.helm.plan import Builder, ChartAt
 from korthweb_tasks.approaches.helm.values import site_values
 from korthweb_tasks.approaches.shared import pod_security
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.secrets import Secrets
@@ -31,7 +31,7 @@ def runner(simulated_programs: dict[str, str]) -> Runner:
 
 
 @pytest.fixture(scope="module")
-def namespaces(simulated: Target, runner: Runner) -> Iterator[Kubectl]:
+def namespaces(simulated: Cluster, runner: Runner) -> Iterator[Kubectl]:
     """Give namespaces that are held to a level, as a cluster's default would."""
     kubectl = Kubectl(simulated)
     runner.run(kubectl.apply([_namespace(name, level) for name, level in LEVELS.items()]))
@@ -102,7 +102,7 @@ def test_F22_namespaces_of_ours_say_what_their_pods_need() -> None:
         assert {found.pop(name) for name in meshed} == {"privileged"}
         assert set(found.values()) <= {"baseline"}, found
     settings = Settings()
-    builder = Builder(settings, Target("lab"), Secrets(), ChartAt("x", "1"))
+    builder = Builder(settings, Cluster("lab"), Secrets(), ChartAt("x", "1"))
     words = [command.stdin or "" for command in _commands(builder, settings)]
     assert any(f'"{ENFORCE}": "restricted"' in text for text in words), words
 
@@ -114,7 +114,7 @@ def test_F22_a_namespace_of_others_keeps_its_level() -> None:
         (found,) = (o for o in made(approach, adopted) if o["metadata"]["name"] == "bhc-orthweb")
         assert level_of(found) == ""
     settings = Settings.model_validate(adopted)
-    builder = Builder(settings, Target("lab"), Secrets(), ChartAt("x", "1"))
+    builder = Builder(settings, Cluster("lab"), Secrets(), ChartAt("x", "1"))
     assert not any(ENFORCE in (command.stdin or "") for command in _commands(builder, settings))
 
 

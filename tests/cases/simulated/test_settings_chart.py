@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.render import parse
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.provision import builder
 from korthweb_tasks.provision.charts import staged
 from korthweb_tasks.run.runner import Runner
@@ -327,7 +327,7 @@ BROUGHT: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("component", HELMS)
 @pytest.mark.parametrize("kind", BROUGHT)
 def test_S25_a_secret_with_a_weak_password_is_refused_by_the_chart(
-    component: str, kind: str, simulated: Target, simulated_programs: dict[str, str]
+    component: str, kind: str, simulated: Cluster, simulated_programs: dict[str, str]
 ) -> None:
     """S25: one that a person brings, or that was there; the password itself is never told."""
     kubectl = functools.partial(_kubectl, simulated, simulated_programs["kubectl"])
@@ -348,6 +348,6 @@ def test_S25_a_secret_with_a_weak_password_is_refused_by_the_chart(
         assert not password or password not in done.stderr
 
 
-def _kubectl(target: Target, program: str, obj: dict[str, Any]) -> None:
+def _kubectl(target: Cluster, program: str, obj: dict[str, Any]) -> None:
     argv = [program, *target.kubectl_args(), "apply", "--server-side", "--filename", "-"]
     subprocess.run(argv, input=json.dumps(obj), text=True, check=True, capture_output=True)

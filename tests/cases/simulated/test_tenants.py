@@ -23,9 +23,9 @@ import yaml
 from korthweb_tasks.approaches.manual.manifests import Manifests
 from korthweb_tasks.approaches.shared.common import Artifacts
 from korthweb_tasks.approaches.shared.policies import policy_objects
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.render import parse
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.provision import builder
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.tools.kubectl import Kubectl as Commands
@@ -59,7 +59,7 @@ class Site:
     """A cluster with two tenants of the GitOps approach, and no controllers."""
 
     kubectl: Kubectl
-    target: Target
+    target: Cluster
     program: str
 
     def run(self, command: Command) -> Result:

@@ -14,9 +14,9 @@ from korthweb_tasks.approaches.manual.plan import build
 from korthweb_tasks.approaches.manual.removal import build_removal
 from korthweb_tasks.approaches.manual.render import rendered
 from korthweb_tasks.approaches.shared.common import Artifacts
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.plan import Plan
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.settings.model import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -53,7 +53,7 @@ def objects(plan: Plan) -> list[dict[str, Any]]:
 def test_F3_beside_a_mesh_only_objects_of_our_own_namespaces_are_made(istio: dict[str, str]) -> None:
     """F3: no istioctl, no chart, nothing mesh-wide; what has no namespace is called korthweb's."""
     settings = used(**istio)
-    plan = build(settings, Target("ctx"), settings.tenants, Secrets(), ARTIFACTS)
+    plan = build(settings, Cluster("ctx"), settings.tenants, Secrets(), ARTIFACTS)
     assert {command.argv[0] for command in commands(plan)} == {"kubectl"}
     made = objects(plan)
     assert {"Gateway", "Deployment", "Sidecar", "PeerAuthentication", "Certificate"} <= {obj["kind"] for obj in made}
@@ -72,7 +72,7 @@ def test_F3_beside_a_mesh_only_objects_of_our_own_namespaces_are_made(istio: dic
 def test_F3_nothing_of_theirs_is_removed() -> None:
     """F3: destroy deletes by name, in our own namespaces, what was made there."""
     settings = used()
-    plan = build_removal(settings, Target("ctx"), settings.tenants[:1], Secrets(), ARTIFACTS, volumes=False)
+    plan = build_removal(settings, Cluster("ctx"), settings.tenants[:1], Secrets(), ARTIFACTS, volumes=False)
     for obj in objects(plan):
         assert obj["metadata"].get("namespace", "bhc-orthweb") in OWN
     for command in commands(plan):

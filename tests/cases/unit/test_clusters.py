@@ -194,11 +194,11 @@ def test_settings_are_those_of_the_file_that_is_named(site: Site, tmp_path: Path
 def test_the_bastion_is_gone_through(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     from contextlib import contextmanager
 
-    from korthweb_tasks.core.target import Target
+    from korthweb_tasks.core.cluster import Cluster
 
     @contextmanager
     def through(*_: Any) -> Any:
-        yield Target("admin", "/tunnelled")
+        yield Cluster("admin", "/tunnelled")
 
     put(monkeypatch, "korthweb_tasks.run.bastion.through", through)
     site.settings(SETTINGS.replace("{context: admin}", "{context: admin, bastion: {host: jump}}"))

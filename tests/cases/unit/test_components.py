@@ -17,8 +17,8 @@ from korthweb_tasks.approaches.shared.common import Artifacts
 from korthweb_tasks.approaches.shared.component_checks import Wanted, findings, injection, refuse
 from korthweb_tasks.approaches.shared.components import SIGNS, Survey, questions, survey
 from korthweb_tasks.approaches.shared.selectors import selects
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import GuardRefused
 from korthweb_tasks.paths import artifacts_dir
 from korthweb_tasks.settings.components import Component
@@ -401,7 +401,7 @@ def rendered_without_charts(settings: Settings) -> list[str]:
 
 def test_F26_unknown_is_never_absent() -> None:
     """F26: a cluster that may not be asked is not taken for one without anybody's components."""
-    made = questions(Kubectl(Target("ctx")))
+    made = questions(Kubectl(Cluster("ctx")))
     refused = Result(made[0], 1, "", "Error from server (Forbidden): deployments.apps is forbidden", 0.1)
     assert not refused.answered
     absent = Result(made[2], 1, "", "error: the server doesn't have a resource type", 0.1)
@@ -431,7 +431,7 @@ def test_F3_selectors_are_read_as_kubernetes_reads_them(selector: Object, labels
     assert injection("canary") == {"istio.io/rev": "canary"}
 
 
-class Cluster:
+class PlatformCluster:
     """A cluster of a platform team: answers questions, and fails the test at the first change."""
 
     READS = ("get", "version", "auth", "config", "diff", "api-resources")
@@ -454,7 +454,7 @@ class Cluster:
 
 
 @pytest.fixture
-def hospital(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Cluster]:
+def hospital(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., PlatformCluster]:
     """Give a cluster with these objects, and the settings ``text``."""
     from korthweb_tasks.run.console import Console
     from korthweb_tasks.run.guard import Identity
@@ -472,10 +472,10 @@ def hospital(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., C
     Path(".env").write_text("KORTHWEB_SECRET_GIT_PASSWORD=longenough\n")
     Path(".env").chmod(0o600)
 
-    def made(*objects: Object, text: str = "") -> Cluster:
+    def made(*objects: Object, text: str = "") -> PlatformCluster:
         usual = "tenants: [{name: BHC, domain: bhc.orthweb.com}]\ngitops: {url: 'https://git.hospital/x.git'}\n"
         Path("korthweb.yaml").write_text(usual + text)
-        cluster = Cluster(*objects)
+        cluster = PlatformCluster(*objects)
         identity = Identity("https://198.18.0.9:6443", "1")
         shared = _Shared(cluster, Console(quiet=True), identity=identity)  # type: ignore[arg-type]
         monkeypatch.setattr(Session, "_shared", shared)
@@ -489,7 +489,7 @@ WORDS: dict[str, Any] = {"context": "hospital", "output": "text"}
 
 @pytest.mark.parametrize("text", ["charts: {traefik: {values: {enabled: false}}}", "components: {traefik: use}"])
 def test_U27_without_a_traefik_a_release_that_wants_one_is_refused_at_once(
-    hospital: Callable[..., Cluster], text: str
+    hospital: Callable[..., PlatformCluster], text: str
 ) -> None:
     """U27: nothing is tried, and nothing is tried again, for what will not heal."""
     from korthweb_tasks.collections import helm
@@ -508,7 +508,7 @@ def test_U27_without_a_traefik_a_release_that_wants_one_is_refused_at_once(
     ],
 )
 def test_U27_an_operator_that_a_release_needs_is_asked_for_beforehand(
-    hospital: Callable[..., Cluster], values: str, component: str, title: str
+    hospital: Callable[..., PlatformCluster], values: str, component: str, title: str
 ) -> None:
     """U27: what the chart only makes objects for has to be there, whoever's it is."""
     from korthweb_tasks.collections import helm
@@ -540,7 +540,7 @@ TASKS = [
 
 @pytest.mark.parametrize(("task", "component"), TASKS)
 def test_F3_no_task_changes_anything_over_somebody_elses_component(
-    task: str, component: Component, hospital: Callable[..., Cluster]
+    task: str, component: Component, hospital: Callable[..., PlatformCluster]
 ) -> None:
     """F2, F3, F26: each task that would touch a foreign component is refused before its first change."""
     hospital(next(obj for name, obj, _ in FOREIGN if name == component))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from korthweb_tasks.core.way import Way
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.errors import ClusterUnreachable, KorthwebError, ToolMissing
 from korthweb_tasks.run import guard
 from korthweb_tasks.settings import login
@@ -53,7 +53,7 @@ OTHERS = (
 @pytest.mark.parametrize("said", SAID)
 def test_U8_each_program_says_it_in_its_own_frame(said: str) -> None:
     """U8: a step of a plan that meets the same trouble says the same."""
-    way = Way("admin", "https://x:6443")
+    way = Cluster("admin", "https://x:6443")
     assert name_of(said, way) == SAID[said]
     error = explained(said, way, attempts=3)
     assert isinstance(error, ToolMissing if "program" in SAID[said] else ClusterUnreachable)
@@ -63,7 +63,7 @@ def test_U8_each_program_says_it_in_its_own_frame(said: str) -> None:
 @pytest.mark.parametrize("said", OTHERS)
 def test_U8_what_is_about_something_else_is_left_alone(said: str) -> None:
     """U8: an unknown authority of a webhook's is no reason to blame the kubeconfig."""
-    assert explained(said, Way("admin", "https://x:6443")) is None
+    assert explained(said, Cluster("admin", "https://x:6443")) is None
 
 
 @pytest.mark.parametrize("fault", [*ALWAYS, *FIRST], ids=lambda fault: fault.name)
@@ -75,7 +75,7 @@ def test_U8_each_row_can_be_told(fault: Fault) -> None:
         assert {name for _, name, _, _ in string.Formatter().parse(text) if name} <= known
     assert fault.hint
     assert fault.error.exit_code in (3, 4)
-    assert not fault.needs or hasattr(Way("x"), fault.needs)
+    assert not fault.needs or hasattr(Cluster("x"), fault.needs)
 
 
 def test_U8_an_answer_that_is_no_namespace_is_no_cluster() -> None:

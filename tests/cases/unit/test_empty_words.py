@@ -9,8 +9,8 @@ import pytest
 
 from korthweb_tasks import errors, manual, paths
 from korthweb_tasks.settings.choice import chosen_context
-from korthweb_tasks.settings.contexts import resolve
 from korthweb_tasks.settings.load import load
+from korthweb_tasks.settings.resolve import resolve
 from korthweb_tasks.settings.secrets import read_env
 
 

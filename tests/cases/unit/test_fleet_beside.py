@@ -17,8 +17,8 @@ from korthweb_tasks.approaches.gitops.removal import Remover, releases_of
 from korthweb_tasks.approaches.shared.common import Artifacts
 from korthweb_tasks.approaches.shared.layers import Layers
 from korthweb_tasks.approaches.shared.ownership import Fate
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.flux.objects import ours
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.secrets import Secrets
@@ -143,7 +143,7 @@ def bootstrap(settings: Settings, **more: Any) -> Bootstrap:
     where = repository(settings.gitops, "a", url=url, login={"username": "bot", "password": "topsecret"}, ca_file="")
     words: dict[str, Any] = {"login": {"username": "bot", "password": "topsecret"}, **more}
     return Bootstrap(
-        target=Target("ctx"), secrets=Secrets(), namespaces={}, hub="", version="2.9.5", in_git=True,
+        target=Cluster("ctx"), secrets=Secrets(), namespaces={}, hub="", version="2.9.5", in_git=True,
         repository=replace(where, private_key=more.get("key", "")), home=settings.flux,
         **{key: value for key, value in words.items() if key != "key"},
     )  # fmt: skip
@@ -209,7 +209,7 @@ def test_F2_the_end_of_gitops_leaves_the_other_flux() -> None:
     home = beside().flux
     space = {"kind": "Namespace", "metadata": {"name": home.namespace, "uid": "1", "annotations": {}}}
     layers = [flux_object("Kustomization", name, home.namespace) for name in ("korthweb", "istio")]
-    plan = Remover(Target("ctx"), volumes=True, fates={home.namespace: Fate(space)}, home=home).everything(
+    plan = Remover(Cluster("ctx"), volumes=True, fates={home.namespace: Fate(space)}, home=home).everything(
         layers, [], []
     )
     assert [step.name for step in plan.steps] == ["halt", "layer:istio", "flux", f"shared:{home.namespace}"]

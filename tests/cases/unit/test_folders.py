@@ -13,7 +13,6 @@ from invoke import Context
 from korthweb_tasks import files, gitops, manual, paths
 from korthweb_tasks.collections import config
 from korthweb_tasks.collections.errors_out import exit_for
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import KorthwebError, UntrustedFile
 from korthweb_tasks.lab import pki, store
 from korthweb_tasks.report.files import write as write_report
@@ -22,10 +21,10 @@ from korthweb_tasks.run import guard
 from korthweb_tasks.run.journal import KEPT, Journal
 from korthweb_tasks.services.gitops import sops as gitops_sops
 from korthweb_tasks.settings import choice
-from korthweb_tasks.settings.contexts import ClusterRef, resolve
+from korthweb_tasks.settings.cluster import ClusterSettings
 from korthweb_tasks.settings.edit import save
 from korthweb_tasks.settings.load import load
-from korthweb_tasks.settings.parts import ClusterSettings
+from korthweb_tasks.settings.resolve import ChosenCluster, resolve
 
 STRANGER = 12345
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to somebody else")
@@ -405,7 +404,7 @@ def fault(folder: Path) -> None:
 
 
 def identity(folder: Path) -> None:
-    ref = ClusterRef("hospital", Target("x"), ClusterSettings(context="x"), "--context", "https://x:6443")
+    ref = ChosenCluster("x", name="hospital", settings=ClusterSettings(context="x"), server="https://x:6443")
     assert folder == paths.project_dir()
     guard.record(ref, guard.Identity("https://x:6443", "1"))
 

@@ -11,8 +11,8 @@ import pytest
 
 from korthweb_tasks.approaches.helm.approach import APPROACH
 from korthweb_tasks.approaches.helm.plan import Builder, ChartAt
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import SettingsError
 from korthweb_tasks.services.beforehand import refuse_brought
 from korthweb_tasks.settings.model import Settings
@@ -35,7 +35,7 @@ def test_F26_no_secret_is_made_that_no_release_uses(postgresql: dict[str, Any], 
     """F26: the password of a database that is somebody else's is not generated; helm.deploy made one that lay about."""
     settings = Settings.model_validate({"charts": {"orthanc": {"values": {"postgresql": postgresql}}}})
     tenant = settings.tenants[0]
-    keeper = Builder(settings, Target("x"), Secrets({}), ChartAt("", "")).keeper(tenant)
+    keeper = Builder(settings, Cluster("x"), Secrets({}), ChartAt("", "")).keeper(tenant)
     (fact,) = keeper.facts()
     assert ("secret/orthanc-database" in fact.command.argv) is made
     assert fact.read(_secrets("orthanc-users", ORTHANC_ADMIN_PASSWORD="long-enough")) is not made
@@ -69,7 +69,7 @@ def test_S25_the_secret_that_a_person_brings_is_looked_at_before_the_first_chang
     tenant = settings.tenants[0]
     answer = Answer(_secrets("theirs", **data).stdout) if data else Answer()
     runner = ScriptedRunner({("get", "secret", "theirs"): answer, ("get", "namespace", tenant.namespace): Answer()})
-    session = cast("Any", SimpleNamespace(runner=runner, kubectl=Kubectl(Target("x"))))
+    session = cast("Any", SimpleNamespace(runner=runner, kubectl=Kubectl(Cluster("x"))))
     if not why:
         refuse_brought(session, tenant, APPROACH.brings(settings, tenant))
         return

@@ -21,7 +21,7 @@ from korthweb_tasks.approaches.manual.prerequisites import SIGNS
 from korthweb_tasks.collections import assemble
 from korthweb_tasks.collections.flags import task
 from korthweb_tasks.core import hints
-from korthweb_tasks.core.target import Target
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.services.session import Session
 
 ROOT = Path(__file__).parents[3]
@@ -232,12 +232,12 @@ def test_U5_what_was_typed_goes_along_quoted() -> None:
 def test_U5_kubectl_names_kubeconfig_context_and_namespace() -> None:
     """U5: a suggested look never goes to kubectl's current context."""
     with hints.invocation({}, lambda _: ()):
-        hints.on(Target("hospital a", "/home/me/my config"))
+        hints.on(Cluster("hospital a", "/home/me/my config"))
         assert shlex.split(hints.kubectl("describe", "pod", "orthanc", namespace="bhc")) == [
             "kubectl", "--kubeconfig", "/home/me/my config", "--context", "hospital a",
             "--namespace", "bhc", "describe", "pod", "orthanc",
         ]  # fmt: skip
-        hints.on(Target("x"), behind=True)
+        hints.on(Cluster("x"), behind=True)
         assert hints.kubectl("get", "pods", namespace="bhc") == "korthweb cli.kubectl -- --namespace bhc get pods"
     assert hints.kubectl("get", "pods") == "kubectl get pods"
 

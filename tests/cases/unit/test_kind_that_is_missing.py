@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.tools.kubectl import Kubectl
 from korthweb_tasks.verify.isolation_home import WALLS_BY_HAND, AtHome, Home
 
@@ -29,14 +29,14 @@ def api(command: Command, silent: str = "") -> Result:
 
 def test_S4_a_kind_that_the_cluster_lacks_makes_nothing_else_unclear() -> None:
     """S4: every other attempt is refused, and counts as refused."""
-    found = AtHome(HOMES, api, Kubectl(Target("x")), walls=WALLS_BY_HAND).attempts()
+    found = AtHome(HOMES, api, Kubectl(Cluster("x")), walls=WALLS_BY_HAND).attempts()
     assert {seen.kind for some in found.values() for seen in some} == {"refused"}
 
 
 def test_S4_an_object_of_which_nothing_is_said_is_not_taken_for_refused() -> None:
     """S4: neither made nor refused proves nothing, and a warning is not what is told of it."""
     found = AtHome(
-        HOMES, lambda c: api(c, "korthweb-try-routes-0"), Kubectl(Target("x")), walls=WALLS_BY_HAND
+        HOMES, lambda c: api(c, "korthweb-try-routes-0"), Kubectl(Cluster("x")), walls=WALLS_BY_HAND
     ).attempts()
     unclear = [seen for some in found.values() for seen in some if seen.kind == "unclear"]
     assert unclear

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from korthweb_tasks.settings import fields, quantities
 from korthweb_tasks.settings.fleet import GitOpsSettings
 from korthweb_tasks.settings.model import Settings
-from korthweb_tasks.settings.parts import Tenant
 from korthweb_tasks.settings.secrets import secret_names
+from korthweb_tasks.settings.tenant import Tenant
 from korthweb_tasks.settings.versions import within
 
 PACKAGE = Path(__file__).parents[3] / "korthweb_tasks"

@@ -36,18 +36,18 @@ from korthweb_tasks.approaches.shared.ownership import (
     shared_refusal,
     standing,
 )
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.flux_home import BY_BOOTSTRAP, FluxHome
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.core.tree import Ref
 from korthweb_tasks.errors import GuardRefused
 from korthweb_tasks.settings.model import Settings
-from korthweb_tasks.settings.parts import Tenant
+from korthweb_tasks.settings.tenant import Tenant
 from korthweb_tasks.tools.helm import chart_name
 from korthweb_tasks.tools.kubectl import Kubectl, conflicts
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-KUBECTL = Kubectl(Target("ctx"))
+KUBECTL = Kubectl(Cluster("ctx"))
 RAD = Tenant(name="RAD", domain="rad.example.org", namespace="radiology")
 ADOPTING = RAD.model_copy(update={"adopt_namespace": True})
 APPROACHES = ("manual", "helm", "gitops")

@@ -17,13 +17,13 @@ import pytest
 from korthweb_tasks.approaches.gitops.secrets import FleetCredentials
 from korthweb_tasks.approaches.helm.plan import HelmCredentials
 from korthweb_tasks.approaches.shared.credentials import Credentials, refuse_weak, secret
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Result
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.errors import SettingsError
 from korthweb_tasks.services.gitops import sops as gitops_sops
 from korthweb_tasks.settings.load import load
-from korthweb_tasks.settings.parts import Tenant
 from korthweb_tasks.settings.secrets import Secrets
+from korthweb_tasks.settings.tenant import Tenant
 from korthweb_tasks.tools.kubectl import Kubectl
 from tests.verify_doubles.orthanc import free_port, root
 
@@ -130,7 +130,7 @@ def test_S25_a_secret_that_is_there_with_a_weak_password_is_refused(
     """S25: whoever put it there, by all approaches, before anything is started with it; it is never told."""
     key = "ORTHANC_POSTGRES_PASSWORD" if name == "orthanc-database" else "ORTHANC_ADMIN_PASSWORD"
     there = secret(name, "bhc-orthweb", {key: password}, "BHC")
-    keeper = kind(BHC, Secrets({}), Kubectl(Target("x")))
+    keeper = kind(BHC, Secrets({}), Kubectl(Cluster("x")))
     (fact, *_) = keeper.facts()
     result = Result(fact.command, 0, json.dumps({"items": [there]}), "", 0.1)
     with pytest.raises(SettingsError, match=WEAK[password]) as refused:
@@ -138,12 +138,12 @@ def test_S25_a_secret_that_is_there_with_a_weak_password_is_refused(
     assert f"the Secret {name} in bhc-orthweb: {key}" in refused.value.message
     assert not password or password not in f"{refused.value.message} {refused.value.hint}"
     chosen = Secrets({f"KORTHWEB_SECRET_BHC_{'POSTGRES' if 'POSTGRES' in key else 'ADMIN'}_PASSWORD": "a-better-one"})
-    assert not kind(BHC, chosen, Kubectl(Target("x"))).facts()[0].read(result)  # which replaces it
+    assert not kind(BHC, chosen, Kubectl(Cluster("x"))).facts()[0].read(result)  # which replaces it
 
 
 def test_S25_an_empty_password_that_is_there_is_made_anew() -> None:
     """S25: in a Secret of ours; in one that a person brings it is refused."""
-    keeper = Credentials(BHC, Secrets({}), Kubectl(Target("x")))
+    keeper = Credentials(BHC, Secrets({}), Kubectl(Cluster("x")))
     (fact, *_) = keeper.facts()
     there = secret("orthanc-users", "bhc-orthweb", {"ORTHANC_ADMIN_PASSWORD": ""}, "BHC")
     assert not fact.read(Result(fact.command, 0, json.dumps({"items": [there]}), "", 0.1))

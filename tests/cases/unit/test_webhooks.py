@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.plan import Plan, Serving, Step
-from korthweb_tasks.core.target import Target
 from korthweb_tasks.core.webhooks import unreached
 from korthweb_tasks.errors import CommandFailed, KorthwebError, StepFailed
 from korthweb_tasks.run import retry
@@ -31,7 +31,7 @@ NAMED = (
 
 def asks(stderr: str, **more: Any) -> Command:
     argv = ("sh", "-c", 'echo "$1" >&2; echo x >>tries; exit 1', "sh", stderr)
-    return Command(argv=argv, target=Target("x"), repeatable=True, **more)
+    return Command(argv=argv, target=Cluster("x"), repeatable=True, **more)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from korthweb_tasks.approaches.shared.checks import Finding
 from korthweb_tasks.flux.objects import Objects
 from korthweb_tasks.services import session as sessions
 from korthweb_tasks.services.session import Session
-from korthweb_tasks.settings.contexts import resolve
 from korthweb_tasks.settings.load import load
+from korthweb_tasks.settings.resolve import resolve
 from tests.fakes import EmptyCluster, put
 from tests.unit.test_helm_tasks import NONE as NO_RELEASE
 from tests.unit.test_helm_tasks import used

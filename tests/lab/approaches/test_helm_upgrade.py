@@ -19,13 +19,13 @@ import httpx
 import pytest
 import yaml
 
-from korthweb_tasks.core.target import Target
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.lab import cluster, extras, namespaces, store
 from korthweb_tasks.lab.packages import host_tools
 from korthweb_tasks.provision import builder
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.runner import Runner
-from korthweb_tasks.settings.parts import Replicas, Tenant
+from korthweb_tasks.settings.tenant import Replicas, Tenant
 from korthweb_tasks.tools.helm import pull
 from korthweb_tasks.tools.kubectl import Kubectl
 from korthweb_tasks.verify.endpoints import address_of, find_endpoint
@@ -58,7 +58,7 @@ class Site:
 
     @property
     def kubectl(self) -> Kubectl:
-        return Kubectl(Target(self.context, self.kubeconfig))
+        return Kubectl(Cluster(self.context, self.kubeconfig))
 
     def settings(self, **more: Any) -> None:
         tenants = [tenant.model_dump(mode="json", include={"name", "domain", "replicas"}) for tenant in (BHC, MHR)]

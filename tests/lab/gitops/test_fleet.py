@@ -23,7 +23,7 @@ from korthweb_tasks.lab import cluster, extras, process
 from korthweb_tasks.paths import lab_dir
 from korthweb_tasks.provision.tools import locate
 from korthweb_tasks.run.console import Console
-from korthweb_tasks.settings.parts import Replicas, Tenant
+from korthweb_tasks.settings.tenant import Replicas, Tenant
 from korthweb_tasks.verify.endpoints import find_endpoint
 from korthweb_tasks.verify.model import Endpoint
 from tests.gitops_parts.clone import Clone

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from korthweb_tasks import paths
 from korthweb_tasks.core import hints
-from korthweb_tasks.core.target import Target
-from korthweb_tasks.core.way import Way
+from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.errors import SettingsError
 from korthweb_tasks.files import check_trusted
 from korthweb_tasks.settings.choice import LAB_PREFIX, choose_context, chosen_context, forget_context, lab_of
+from korthweb_tasks.settings.cluster import ClusterSettings
 from korthweb_tasks.settings.kubeconfig import (
     KubeContext,
     complete,
@@ -26,45 +26,34 @@ from korthweb_tasks.settings.kubeconfig import (
 )
 from korthweb_tasks.settings.load import Loaded
 from korthweb_tasks.settings.model import Settings
-from korthweb_tasks.settings.parts import ClusterSettings
 from korthweb_tasks.settings.secrets import Secrets
 from korthweb_tasks.settings.words import nearest
 
-__all__ = ["ClusterRef", "choose_context", "chosen_context", "forget_context", "known_names", "lab_of", "resolve"]
+__all__ = ["ChosenCluster", "choose_context", "chosen_context", "forget_context", "known_names", "lab_of", "resolve"]
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterRef:
-    """The cluster that commands speak to.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenCluster(Cluster):
+    """The cluster that is meant, as the kubeconfig and the settings have it.
 
-    ``name`` is what the user calls it, ``target`` names its context to every command, ``chosen_by`` says how it came
-    to be this one, ``server`` is the URL that the kubeconfig has for it, ``fingerprint`` is of all that it says of it,
-    ``plugin`` the program that logs in and ``proxy`` what the way goes through.
+    ``name`` is what the user calls it, ``chosen_by`` says how it came to be this one, ``fingerprint`` is of all that
+    the kubeconfig says of it.
     """
 
     name: str
-    target: Target
     settings: ClusterSettings
-    chosen_by: str
-    server: str
+    chosen_by: str = "--context"
     fingerprint: str = field(default="", repr=False)
-    plugin: str = ""
-    proxy: str = ""
-
-    @property
-    def way(self) -> Way:
-        """Return how the cluster is reached, for who tells of trouble with it."""
-        return Way(self.target.context, self.server, self.plugin, self.proxy)
 
     @property
     def lab(self) -> str | None:
         """Return the name of the lab that this is, if it is one."""
-        return lab_of(self.target.context)
+        return lab_of(self.context)
 
 
 def resolve(
     loaded: Loaded | Settings, context: str | None = None, *, environ: Mapping[str, str] | None = None
-) -> ClusterRef:
+) -> ChosenCluster:
     """Return the cluster that is meant; with bare Settings, messages know no lines.
 
     The order: ``context`` (the flag), ``context`` of the settings, the choice of ``context.use``, the only cluster of
@@ -78,7 +67,7 @@ def resolve(
     return named(loaded, word, chosen_by, environ=environ)
 
 
-def unreached(loaded: Loaded, context: str | None = None) -> ClusterRef:
+def unreached(loaded: Loaded, context: str | None = None) -> ChosenCluster:
     """Return the cluster that is meant by its name alone, for who never speaks to it; no kubeconfig needs to know it.
 
     Raises SettingsError where there is no choice.
@@ -88,12 +77,12 @@ def unreached(loaded: Loaded, context: str | None = None) -> ClusterRef:
     except SettingsError:
         word, chosen_by = _word(loaded, context)
         cluster = loaded.settings.clusters.get(word, ClusterSettings(context=word))
-        return ClusterRef(word, Target(cluster.context), cluster, chosen_by, "")
+        return ChosenCluster(cluster.context, name=word, settings=cluster, chosen_by=chosen_by)
 
 
 def named(
     loaded: Loaded, word: str, chosen_by: str = "--context", *, environ: Mapping[str, str] | None = None
-) -> ClusterRef:
+) -> ChosenCluster:
     """Return the cluster called ``word``: a name of the settings, a context, or a lab's."""
     if cluster := loaded.settings.clusters.get(word):
         found = _configured(loaded, word, cluster, environ)
@@ -121,33 +110,33 @@ def _verified(loaded: Loaded, context: KubeContext) -> KubeContext:
     return context
 
 
-def server_now(ref: ClusterRef) -> str:
+def server_now(ref: ChosenCluster) -> str:
     """Return the server that ``ref`` leads to by the kubeconfig as it is now; nothing where all of it is as it was.
 
     The kubeconfig is kubectl's file: each program that is started reads it anew.
     """
     if not ref.fingerprint:
         return ""
-    found, file = _found_again(ref), ref.target.kubeconfig
+    found, file = _found_again(ref), ref.kubeconfig
     now = complete(found, alone=bool(file)) if found else None
     if now and now.fingerprint == ref.fingerprint:
         return ""
     return now.server if now else "none"
 
 
-def expired(ref: ClusterRef) -> str:
+def expired(ref: ChosenCluster) -> str:
     """Return when the login that the kubeconfig holds for ``ref`` expired; empty where nobody can tell."""
     found = _found_again(ref)
-    return login_ended(found, alone=bool(ref.target.kubeconfig)) if found else ""
+    return login_ended(found, alone=bool(ref.kubeconfig)) if found else ""
 
 
-def _found_again(ref: ClusterRef) -> KubeContext | None:
-    file = ref.target.kubeconfig
+def _found_again(ref: ChosenCluster) -> KubeContext | None:
+    file = ref.kubeconfig
     contexts = contexts_in(Path(file)) if file else known_contexts()
-    return next((one for one in contexts if one.name == ref.target.context), None)
+    return next((one for one in contexts if one.name == ref.context), None)
 
 
-def require_settings(loaded: Loaded, ref: ClusterRef) -> None:
+def require_settings(loaded: Loaded, ref: ChosenCluster) -> None:
     """Raise SettingsError where no settings file was found for a cluster that is not a lab of this machine.
 
     Without one the built-in tenants would hold, which are examples: they belong on no cluster of a hospital.
@@ -233,11 +222,11 @@ def _configured(loaded: Loaded, name: str, cluster: ClusterSettings, environ: Ma
 
 def _reference(
     name: str, found: KubeContext, cluster: ClusterSettings, chosen_by: str, *, own_file: bool = False
-) -> ClusterRef:
+) -> ChosenCluster:
     # a context of kubectl's own search may have its user in another of those files: let kubectl search
     file = None if found.searched and not own_file else str(found.file)
-    target = Target(found.name, file)
-    return ClusterRef(name, target, cluster, chosen_by, found.server, found.fingerprint, found.plugin, found.proxy)
+    way = {"server": found.server, "plugin": found.plugin, "proxy": found.proxy, "fingerprint": found.fingerprint}
+    return ChosenCluster(found.name, file, name=name, settings=cluster, chosen_by=chosen_by, **way)
 
 
 def _unknown(
