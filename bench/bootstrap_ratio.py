@@ -38,13 +38,13 @@ def ours(project: Path, lab: str) -> float:
 def plain(project: Path, lab: str) -> float:
     """Return the seconds of flux bootstrap and of waiting for all layers, on the repository rendered before."""
     from korthweb_tasks.core.command import around_proxy
-    from korthweb_tasks.lab import extras
+    from korthweb_tasks.lab import addons
     from korthweb_tasks.paths import lab_dir
     from korthweb_tasks.provision.tools import locate
     from tests.gitops_parts.clone import Clone, environment
 
     context = f"korthweb-{lab}"
-    access = extras.git_access(lab)
+    access = addons.git_access(lab)
     assert access is not None
     kube = ("--kubeconfig", str(lab_dir(lab) / "kubeconfig"), "--context", context)
     kubectl = (str(locate("kubectl").path), *kube)

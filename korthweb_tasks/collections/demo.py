@@ -13,7 +13,7 @@ from korthweb_tasks.errors import UsageError
 
 if TYPE_CHECKING:
     from korthweb_tasks.core.record import StepRecord
-    from korthweb_tasks.lab.raising import Options as LabOptions
+    from korthweb_tasks.lab.labs import Options as LabOptions
     from korthweb_tasks.report.model import Report
     from korthweb_tasks.services.session import Session
     from korthweb_tasks.verify.model import Options
@@ -143,10 +143,10 @@ def _deployed(
 
 def _seconds(options: LabOptions) -> float:
     """Return how long it will take: what has to be built, and the rest as on two cores."""
-    from korthweb_tasks.lab.raising import needed
+    from korthweb_tasks.lab import labs
     from korthweb_tasks.provision import builder, estimates
 
-    builds = builder.missing(needed(options, simulated=False))
+    builds = builder.missing(labs.needed(options, simulated=False))
     return estimates.of_all(builds) + (WARM if not builds else COLD)
 
 

@@ -226,9 +226,9 @@ def _artifacts(session: Session) -> Artifacts:
     chart = session.settings.charts["cert-manager"]
     charts = None
     if chart.source == "lab":
-        from korthweb_tasks.lab.charts import folder
+        from korthweb_tasks.lab import labs
 
-        charts = folder(chart.version, keep_caches=session.settings.lab.keep_build_caches)
+        charts = labs.chart_folder(chart.version, keep_caches=session.settings.lab.keep_build_caches)
     return Artifacts.read(artifacts_dir("manual"), charts)
 
 

@@ -10,6 +10,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -21,19 +22,11 @@ from korthweb_tasks.lab.packages import RECIPES, key_of
 from korthweb_tasks.provision import builder
 from korthweb_tasks.provision.recipes import recipe
 from korthweb_tasks.run.runner import Runner
+from korthweb_tasks.settings.versions import PINS
 
 #: chart -> (component that carries it, folder of the chart, folder of its CRD templates, value that switches those on)
 SOURCES = {"cert-manager": ("cert-manager", "share/chart", "share/crds", "installCRDs")}
 
-#: charts of the lab's registry: the component that carries the program and what the chart is made of
-OWN = {
-    "traefik": "traefik",
-    "cert-manager": "cert-manager",
-    "istio-base": "istio",
-    "istiod": "istio",
-    "cloudnative-pg": "cloudnative-pg",
-    "kube-prometheus-stack": "prometheus-operator",
-}
 #: kinds of the Prometheus operator that the lab's chart has; each is large, and none of the others is used
 MONITORING = ("prometheuses", "prometheusrules", "servicemonitors", "podmonitors", "probes")
 #: lines of istiod's values that Istio's release changes
@@ -44,7 +37,28 @@ ISTIO_DEFAULTS = (
 FORMAT = 1  # counts up when the same ingredients give another chart
 
 
-def folder(version: str, *, progress: Callable[[str], None] | None = None, keep_caches: bool = False) -> Path:
+@cache
+def _recipes() -> dict[str, dict[str, str]]:
+    data: dict[str, dict[str, str]] = yaml.safe_load((RECIPES / "charts.yaml").read_text(encoding="utf-8"))
+    return data
+
+
+def component_of(chart: str) -> str:
+    """Return the component that carries the program of a chart and what the chart is made of."""
+    return _recipes()[chart]["component"]
+
+
+def version_of(chart: str, wanted: Mapping[str, str]) -> str:
+    """Return the version under which the lab has a chart: what is wanted, where that is free to choose.
+
+    A chart out of a program's own module has that program's version, whatever is wanted.
+    """
+    if "pin" not in _recipes()[chart]:
+        return recipe(component_of(chart)).version
+    return wanted.get(chart) or PINS[_recipes()[chart]["pin"]].version
+
+
+def chart_folder(version: str, *, progress: Callable[[str], None] | None = None, keep_caches: bool = False) -> Path:
     """Return the folder that holds ``cert-manager-<version>``, made at the first call; ``version`` as ``v1.11.4``.
 
     Where the component has to be built first, the caches of that go afterwards unless ``keep_caches``.
@@ -81,7 +95,7 @@ def packaged(chart: str, version: str, helm: Path, runner: Runner) -> Path:
 
     Raises BuildFailed where the component can't be built, CommandFailed where helm does not take the chart.
     """
-    component = OWN[chart]
+    component = component_of(chart)
     built, source = builder.build(component), RECIPES / "charts" / chart
     files = {str(path.relative_to(source)): path.read_text("utf-8") for path in sorted(source.rglob("*.*"))}
     key = key_of([FORMAT, files, built.name, version, recipe(component).version])
@@ -111,7 +125,7 @@ def _traefik(built: Path, made: Path, _: str) -> None:
 
 
 def _cert_manager(_: Path, made: Path, version: str) -> None:
-    shutil.copytree(folder(version) / f"cert-manager-{version}", made, dirs_exist_ok=True)
+    shutil.copytree(chart_folder(version) / f"cert-manager-{version}", made, dirs_exist_ok=True)
 
 
 def _istio(built: Path, made: Path, version: str) -> None:

@@ -12,10 +12,11 @@ from korthweb_tasks.core.record import StepRecord
 from korthweb_tasks.errors import LabImpossible, NotReady
 from korthweb_tasks.lab import cgroups, gitserver, mirror, namespaces, objects, preflight, process, store, teardown
 from korthweb_tasks.lab.layout import API_PORT, Layout, blocks
-from korthweb_tasks.lab.raising import Options, Raising
+from korthweb_tasks.lab.raising import Options, Raising, needed
 from korthweb_tasks.lab.site import Site
 from korthweb_tasks.lab.store import Lab
 from korthweb_tasks.paths import lab_dir
+from korthweb_tasks.provision import builder
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.runner import Runner
 
@@ -108,9 +109,6 @@ def up(
 
 def preview(name: str, *, simulated: bool = False, options: Options | None = None) -> dict[str, object]:
     """Return what ``up`` would do, changing nothing. Raises LabImpossible and NoSpace as ``up`` would."""
-    from korthweb_tasks.lab.raising import needed
-    from korthweb_tasks.provision import builder
-
     preflight.check(simulated, begun=store.load(name) is not None)
     before = status(name)
     missing = builder.missing(needed(options or Options(), simulated))

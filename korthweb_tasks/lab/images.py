@@ -26,10 +26,12 @@ from korthweb_tasks.lab import commands, oci
 from korthweb_tasks.lab import layers as layering
 from korthweb_tasks.lab.apt import Deb, clear, locked
 from korthweb_tasks.lab.image_parts import Parts, Programs, require_tools
+from korthweb_tasks.lab.image_recipes import ImageRecipes
 from korthweb_tasks.lab.layers import Entry
 from korthweb_tasks.lab.oci import Blob, Stored
-from korthweb_tasks.lab.packages import RECIPES, Debs, Selection, key_of, silent
+from korthweb_tasks.lab.packages import Debs, Selection, key_of, silent
 from korthweb_tasks.paths import cache_dir
+from korthweb_tasks.provision import builder
 
 Progress = Callable[[str], None]
 FORMAT = 1  # counts up when the same recipe gives other bytes, so that old archives are not taken for new ones
@@ -61,27 +63,15 @@ class Images:
     cache: Path = field(default_factory=cache_dir)
     debs: Debs = field(default_factory=Debs)
     programs: Programs | None = None
-    recipes: Path = RECIPES / "images"
+    recipes: ImageRecipes = field(default_factory=ImageRecipes)
     progress: Progress = silent
 
     def __post_init__(self) -> None:
         self.folder = self.cache / "images"
-        self.parts = Parts(self.recipes, self.cache / "downloads", self._program, self.debs.runner)
-        self.sets: dict[str, Any] = yaml.safe_load((self.recipes.parent / "sets.yaml").read_text())
+        self.parts = Parts(self.recipes.folder, self.cache / "downloads", self._program, self.debs.runner)
+        self.sets: dict[str, Any] = yaml.safe_load((self.recipes.folder.parent / "sets.yaml").read_text())
         self._compiling = threading.Lock()
         self._writing: dict[str, threading.Lock] = {}
-
-    def names(self) -> list[str]:
-        """Return the short names of all images that there are recipes for."""
-        return sorted(path.stem for path in self.recipes.glob("*.yaml"))
-
-    def recipe(self, name: str) -> dict[str, Any]:
-        """Return the recipe of one image. Raise BuildFailed for a name that has none."""
-        path = self.recipes / f"{name}.yaml"
-        if not path.is_file():
-            raise BuildFailed(f"there is no image '{name}'", hint=f"known: {', '.join(self.names())}")
-        data: dict[str, Any] = yaml.safe_load(path.read_text())
-        return data
 
     def build(self, names: Sequence[str]) -> dict[str, Path]:
         """Return the archive of each image, building side by side what is not there.
@@ -104,7 +94,7 @@ class Images:
         return dict(zip(names, archives, strict=True))
 
     def _image(self, name: str) -> Path:
-        recipe = self.recipe(name)
+        recipe = self.recipes.read(name)
         layers = [self._layer(layer) for layer in recipe["layers"]]
         key = key_of([recipe["name"], recipe.get("config", {}), [layer.key for layer in layers]])
         target = self.folder / f"{name}-{key}.tar"
@@ -120,7 +110,7 @@ class Images:
 
     def _check(self, name: str, blobs: Sequence[tuple[Blob, Stored]]) -> None:
         """Raise BuildFailed where an image that stands in for a vendor's has a command which the vendor's lacks."""
-        allowed = commands.allowed(name, self.recipes)
+        allowed = commands.allowed(name, self.recipes.folder)
         if allowed is None:
             return
         found = {one for _, stored in blobs for one in commands.in_layer(stored)}
@@ -176,15 +166,13 @@ class Images:
         with self._compiling:
             if self.programs is not None:
                 return self.programs(component)
-            from korthweb_tasks.provision import builder
-
             return builder.build(component, progress=lambda line: self.progress(f"{component}: {line}"))
 
     def _tidy(self) -> None:
         """Remove what is in the archives by now, and archives that a newer one of the same image replaces."""
         for path in (self.folder / "blobs").glob("*"):
             path.unlink(missing_ok=True)
-        for name in self.names():
+        for name in self.recipes.names():
             drop_older(self.folder, name)
 
 
@@ -218,9 +206,9 @@ def image_archives(
     Raise BuildFailed, LabImpossible or NoSpace.
     """
     images = Images(progress=progress)
-    wanted = list(names) if names is not None else images.names()
+    wanted = list(names) if names is not None else images.recipes.names()
     if mode == "pull" or (mode == "auto" and mirror):
-        remotes = {name: remote_name(images.recipe(name), mirror) for name in wanted}
+        remotes = {name: remote_name(images.recipes.read(name), mirror) for name in wanted}
         if pulled := pulled_archives(images, remotes, must=mode == "pull"):
             return pulled
     if before_build:
@@ -249,7 +237,7 @@ def pulled_archives(images: Images, remotes: Mapping[str, str], *, must: bool) -
             clear(images.folder / "pulled", ".pull-*")
 
             def pull(name: str) -> Path:
-                full = str(images.recipe(name)["name"])
+                full = str(images.recipes.read(name)["name"])
                 archive = registry.pull(remotes[name], full, images.folder / "pulled", images.progress)
                 archive.touch()
                 drop_older(archive.parent, archive.stem[:-13])
@@ -265,13 +253,7 @@ def push_images(archives: Mapping[str, Path], mirror: str, progress: Progress = 
     images, sent = Images(), []
     with Registry() as registry:
         for name, archive in archives.items():
-            sent.append(remote_name(images.recipe(name), mirror))
+            sent.append(remote_name(images.recipes.read(name), mirror))
             progress(f"pushing {sent[-1]}")
             registry.push(archive, sent[-1])
     return sent
-
-
-def image_names() -> dict[str, str]:
-    """Return the full name of each image (short name → ``korthweb.lab/...:tag``)."""
-    images = Images()
-    return {name: str(images.recipe(name)["name"]) for name in images.names()}

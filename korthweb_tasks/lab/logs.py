@@ -1,4 +1,4 @@
-"""The components' logs, and how numbers about them are written."""
+"""The components' logs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from korthweb_tasks.run.console import say
 from korthweb_tasks.settings.words import nearest, unknown
 
 
-def find(name: str, component: str) -> Path:
+def log_file(name: str, component: str) -> Path:
     """Return the log of a component; raises UsageError where the lab, or the log, is not there."""
     lab = store.load(name)
     if lab is None:
@@ -30,13 +30,13 @@ def find(name: str, component: str) -> Path:
     return found
 
 
-def last(path: Path, lines: int) -> list[str]:
+def last_lines(path: Path, lines: int) -> list[str]:
     """Return the last lines of a file."""
     with path.open(errors="replace") as stream:
         return [line.rstrip("\n") for line in deque(stream, maxlen=max(0, lines))]
 
 
-def follow(path: Path) -> None:
+def follow_log(path: Path) -> None:
     """Print what is added to a file, until Ctrl-C."""
     with path.open(errors="replace") as stream:
         stream.seek(0, 2)
@@ -48,24 +48,3 @@ def follow(path: Path) -> None:
                     time.sleep(0.2)
         except KeyboardInterrupt:
             return
-
-
-def size(number: float) -> str:
-    """Return bytes as a person reads them: ``430 MiB``."""
-    for unit in ("B", "KiB", "MiB"):
-        if number < 1024:
-            return f"{number:.0f} {unit}"
-        number /= 1024
-    return f"{number:.1f} GiB"
-
-
-def age(seconds: float) -> str:
-    """Return a time as a person reads it: ``45s``, ``12m``, ``3h05m``, ``2d``."""
-    whole = int(max(0, seconds))
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    if whole < 86400:
-        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
-    return f"{whole // 86400}d"

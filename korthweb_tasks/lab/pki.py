@@ -9,8 +9,14 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
 if TYPE_CHECKING:
-    from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 VALIDITY = datetime.timedelta(days=3650)
@@ -30,10 +36,6 @@ class Identity:
 
 def create(folder: Path, names: Iterable[str], addresses: Iterable[str]) -> None:
     """Make ``ca`` and ``admin`` in ``folder``; kwokctl makes its own only where the folder is missing."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-
     key = ec.generate_private_key(ec.SECP256R1())
     identity = Identity("korthweb-lab-ca")
     usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
@@ -45,11 +47,6 @@ def create(folder: Path, names: Iterable[str], addresses: Iterable[str]) -> None
 
 def issue(pki: Path, into: Path, identity: Identity) -> None:
     """Write ``<into>.crt`` and ``<into>.key`` (0600), signed by ``<pki>/ca``, unless that CA signed them already."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import ExtendedKeyUsageOID
-
     ca = x509.load_pem_x509_certificate((pki / "ca.crt").read_bytes())
     if _signed(into, ca):
         return
@@ -67,8 +64,6 @@ def issue(pki: Path, into: Path, identity: Identity) -> None:
 
 
 def _signed(into: Path, ca: x509.Certificate) -> bool:
-    from cryptography import x509
-    from cryptography.exceptions import InvalidSignature
 
     try:
         certificate = x509.load_pem_x509_certificate(into.with_suffix(".crt").read_bytes())
@@ -79,7 +74,6 @@ def _signed(into: Path, ca: x509.Certificate) -> bool:
 
 
 def _builder(identity: Identity, issuer: x509.Name, key: EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-    from cryptography import x509
 
     now = datetime.datetime.now(datetime.timezone.utc)
     return (
@@ -94,8 +88,6 @@ def _builder(identity: Identity, issuer: x509.Name, key: EllipticCurvePrivateKey
 
 
 def _name(identity: Identity) -> x509.Name:
-    from cryptography import x509
-    from cryptography.x509.oid import NameOID
 
     attributes = [x509.NameAttribute(NameOID.COMMON_NAME, identity.user)]
     if identity.group:
@@ -105,8 +97,6 @@ def _name(identity: Identity) -> x509.Name:
 
 def _write(into: Path, certificate: x509.Certificate, key: EllipticCurvePrivateKey) -> None:
     """Write the key first: a pair that is there is whole."""
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
     into.parent.mkdir(parents=True, exist_ok=True)
     path = into.with_suffix(".key")
     path.touch(mode=0o600)

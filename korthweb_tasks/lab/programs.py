@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -12,28 +11,13 @@ from pathlib import Path
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import BuildFailed, Interrupted
 from korthweb_tasks.lab.graph import Note, Work
+from korthweb_tasks.provision import builder
 
 #: what a control plane needs, and what a node needs beside it
 SIMULATED = ("kubernetes", "kwok")
 REAL = (*SIMULATED, "coredns", "kube-router", "metrics-server")
 #: CLIs of the tasks that follow which come with no component above
 CLIS = ("helm",)
-#: images that an extra brings (extras.py), in the order in which its parts are wanted
-ON_REQUEST = {
-    "traefik": ("traefik",),
-    "gitops": (
-        "source-controller",
-        "kustomize-controller",
-        "helm-controller",
-        "cloudnative-pg",
-        "postgresql",
-        "prometheus-operator",
-        "prometheus-config-reloader",
-    ),
-}
-#: images of what the lab runs outside of pods, and of what it brings on request
-NOT_IMPORTED = frozenset({"coredns", "kube-router", "metrics-server"}.union(*ON_REQUEST.values()))
-_PROGRAM = re.compile(r"\bprogram: *([a-z0-9-]+)/")
 
 
 class Programs:
@@ -74,8 +58,6 @@ class Programs:
 
     def folder(self, component: str) -> Path:
         """Return a component's folder once it is there; raises what its build raised."""
-        from korthweb_tasks.provision import builder
-
         while not builder.built(component):
             if self.stopped.is_set():
                 raise Interrupted("interrupted")
@@ -93,8 +75,6 @@ class Programs:
         self._build_all([component for component in more if component not in self.components])
 
     def _build_all(self, components: Sequence[str]) -> None:
-        from korthweb_tasks.provision import builder
-
         builder.build_all(
             components, progress=self._progress, keep_caches=self.keep_caches, stop=self.stopped, begun=self._begin
         )
@@ -112,12 +92,3 @@ class Programs:
         if self.stopped.is_set():
             raise Interrupted("interrupted")
         self.tell(name, line)
-
-
-def of_images(names: Sequence[str], recipes: Path) -> list[str]:
-    """Return the components whose binaries the recipes of these images put into them."""
-    found: dict[str, None] = {}
-    for name in names:
-        for match in _PROGRAM.finditer((recipes / f"{name}.yaml").read_text()):
-            found[match.group(1)] = None
-    return list(found)

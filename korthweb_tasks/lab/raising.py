@@ -12,10 +12,13 @@ from korthweb_tasks.core.record import StepRecord
 from korthweb_tasks.lab import cgroups, control, gitserver, graph, mirror, namespaces, node, objects, teardown
 from korthweb_tasks.lab.config import firewall
 from korthweb_tasks.lab.graph import Note, Work
+from korthweb_tasks.lab.image_recipes import ImageRecipes
+from korthweb_tasks.lab.images import image_archives
 from korthweb_tasks.lab.layout import DEFAULT_SUBNET
-from korthweb_tasks.lab.packages import RECIPES
-from korthweb_tasks.lab.programs import CLIS, NOT_IMPORTED, REAL, SIMULATED, Programs, of_images
+from korthweb_tasks.lab.packages import host_tools
+from korthweb_tasks.lab.programs import CLIS, REAL, SIMULATED, Programs
 from korthweb_tasks.lab.site import Site
+from korthweb_tasks.provision import builder, tools
 from korthweb_tasks.run.console import Console
 
 #: seconds that a part of the node may take until it is ready
@@ -57,8 +60,6 @@ class Raising:
 
     def run(self) -> tuple[StepRecord, ...]:
         """Do it all, and tell how each piece went."""
-        from korthweb_tasks.provision import builder
-
         self.missing = builder.missing(self.components)
         if told := builder.forecast(self.components):
             self.console.line(told)
@@ -87,7 +88,7 @@ class Raising:
         proxy, names = node.kube_proxy, node.coredns
         routers = self._starter(node.kube_router, "kube-router", "kube-router")
         known, built = ("identities",), self._built
-        inside = of_images(list(self.images), RECIPES / "images")
+        inside = ImageRecipes().components(self.images)
         extra = [Work("registry", "registry", self._registry, known)] if mirror.wanted(self.layout) else []
         extra += [Work("git", "Git server", self._git, known)] if gitserver.wanted(self.layout) else []
         return [
@@ -122,8 +123,6 @@ class Raising:
         self.site.runner.stop()
 
     def _host_tools(self, note: Note) -> bool:
-        from korthweb_tasks.lab.packages import host_tools
-
         self.tools = host_tools(note)
         self.site.paths = [self.tools]
         return False
@@ -156,12 +155,10 @@ class Raising:
         return node.containerd(self.site, self.tools, self.images["pause"])
 
     def _images(self, note: Note) -> bool:
-        from korthweb_tasks.lab.images import image_archives
-
         options, names = self.options, list(self.images)
 
         def compiled() -> None:  # in their best order; images would take them in their own
-            self.programs.finish(of_images(names, RECIPES / "images"))
+            self.programs.finish(ImageRecipes().components(names))
 
         archives = image_archives(note, names, mode=options.image_mode, mirror=options.mirror, before_build=compiled)
         return node.import_images(self.site, self.tools, archives, self.images, note)
@@ -197,8 +194,6 @@ class Raising:
         return mirror.up(self.site, self.tools)
 
     def _git(self, note: Note) -> bool:
-        from korthweb_tasks.lab.packages import host_tools
-
         return gitserver.up(self.site, host_tools(note, recipe_of="git"))
 
     def _names(self, _: Note) -> bool:
@@ -216,14 +211,9 @@ class Raising:
 
 def chosen_images(options: Options) -> dict[str, str]:
     """Return the images to import, short name → full name; pods can't start without the pause image."""
-    from korthweb_tasks.lab.images import image_names
-
-    chosen = options.images
-    return {
-        name: full
-        for name, full in image_names().items()
-        if name == "pause" or (name in chosen if chosen is not None else name not in NOT_IMPORTED)
-    }
+    recipes = ImageRecipes()
+    names = recipes.imported() if options.images is None else ["pause", *options.images]
+    return {name: recipes.full_name(name) for name in sorted(set(names))}
 
 
 def needed(options: Options, simulated: bool) -> list[str]:
@@ -233,10 +223,8 @@ def needed(options: Options, simulated: bool) -> list[str]:
     """
     if simulated:
         return list(SIMULATED)
-    from korthweb_tasks.provision import tools
-
     made_here = options.image_mode == "build" or (options.image_mode == "auto" and not options.mirror)
-    inside = of_images(list(chosen_images(options)), RECIPES / "images") if made_here else []
+    inside = ImageRecipes().components(chosen_images(options)) if made_here else []
     # what the next tasks call is built along, while the compiled packages that it shares are still there
     clis = [name for name in CLIS if tools.present(tools.tool_of(name)) is None]
     return list(dict.fromkeys([*REAL, *inside, *clis, *options.more]))

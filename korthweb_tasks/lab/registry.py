@@ -217,6 +217,11 @@ def _plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", name)
 
 
+def missing_images(client: httpx.Client, images: Sequence[str]) -> dict[str, str]:
+    """Return which of ``images`` can not be pulled by ``client``, and why."""
+    return Registry(client).missing(images)
+
+
 @contextmanager
 def _explained(image: str, verb: str) -> Iterator[None]:
     """Turn what goes wrong between here and the registry into one error that names the image."""

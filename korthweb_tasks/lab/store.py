@@ -68,6 +68,12 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in (state_dir() / "labs").glob("*/lab.json"))
 
 
+def is_simulated(name: str) -> bool:
+    """Return True if there is a lab of this name and its pods run no programs."""
+    lab = load(name)
+    return lab is not None and lab.layout.simulated
+
+
 def used_indices() -> set[int]:
     """Return the indices of this user's real labs."""
     labs = (load(name) for name in names())

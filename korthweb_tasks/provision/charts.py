@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from korthweb_tasks import paths
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.render import as_yaml, digest
@@ -54,8 +56,6 @@ def staged(source: Path, dependencies: tuple[Dependency, ...], run: Run, default
     file as it is. The version of the copy ends in ``+<digest>``, so that any change is another version.
     Raises UsageError for a path that is no chart, and what ``run`` raises where a chart can't be had.
     """
-    import yaml
-
     key = digest([_content(source), [[d.name, d.source, d.version] for d in dependencies], defaults], 10)
     about = yaml.safe_load((source / "Chart.yaml").read_text(encoding="utf-8"))
     version = f"{about['version']}+{key}"
@@ -97,7 +97,6 @@ def _listed(about: Mapping[str, Any], one: Dependency) -> dict[str, Any]:
 
 
 def _lay_over(file: Path, defaults: Mapping[str, Any]) -> None:
-    import yaml
 
     values = deep_merge(yaml.safe_load(file.read_text(encoding="utf-8")), defaults)
     head = "# Defaults of a site, laid over those of the chart; README.md describes every value.\n"

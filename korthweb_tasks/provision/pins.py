@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from korthweb_tasks.provision import gotool
 from korthweb_tasks.provision.compiling import escaped
 from korthweb_tasks.provision.patching import COPY
@@ -38,8 +40,6 @@ class Family:
 
 def main() -> int:
     """Write the pins of every family; print what changed."""
-    import yaml
-
     listed = yaml.safe_load((HERE / "modules" / "pins.yaml").read_text(encoding="utf-8"))
     chosen = set(sys.argv[1:])
     families: dict[str, Family] = {}

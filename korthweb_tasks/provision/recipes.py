@@ -9,6 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from korthweb_tasks.errors import BuildFailed
 
 HERE = Path(__file__).parent
@@ -85,7 +87,6 @@ def recipes() -> dict[str, Recipe]:
 
 @lru_cache(maxsize=4)
 def _read(folder: Path) -> dict[str, Recipe]:
-    import yaml
 
     entries = yaml.safe_load((folder / "recipes.yaml").read_text(encoding="utf-8"))
     return {name: _recipe(name, entry, folder) for name, entry in entries.items()}

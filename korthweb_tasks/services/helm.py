@@ -22,12 +22,12 @@ from korthweb_tasks.approaches.shared.status import Row, rows
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import KorthwebError, SettingsError, UsageError
 from korthweb_tasks.files import output
-from korthweb_tasks.lab import extras
+from korthweb_tasks.lab import labs
 from korthweb_tasks.paths import artifacts_dir
 from korthweb_tasks.provision.charts import Dependency, staged
 from korthweb_tasks.services import beforehand
 from korthweb_tasks.services.components import component_findings
-from korthweb_tasks.services.lab import brought
+from korthweb_tasks.services.lab import install_addon
 from korthweb_tasks.services.shared import answers, settings_finding, tool
 from korthweb_tasks.settings.choice import LAB_PREFIX
 from korthweb_tasks.settings.versions import PINS, within
@@ -87,13 +87,13 @@ def _dependency(session: Session, name: str, bring: bool) -> Dependency:
         )
 
     lab = context.removeprefix(LAB_PREFIX)
-    if there := extras.chart_source(lab, name, chart.version):
+    if there := labs.chart_source(lab, name, chart.version):
         return Dependency(name, there[0], chart.version, str(there[1]))
     if not bring:
         text = f"the lab '{lab}' has no chart {name} {chart.version} yet"
         raise NotInLab(text, hint=hints.task("lab.up", name=lab, with_=name))
 
-    found = brought(session, lab, name)
+    found = install_addon(session, lab, name)
     return Dependency(name, found.source, found.version, str(found.ca_file))
 
 

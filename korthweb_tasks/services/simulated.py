@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from korthweb_tasks.approaches.base import approach as approach_of
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import LabImpossible
-from korthweb_tasks.lab import store
+from korthweb_tasks.lab import labs
 from korthweb_tasks.settings.approaches import APPROACHES
 
 if TYPE_CHECKING:
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 def refuse(session: Session, approach: str) -> None:
     """Raise LabImpossible on a simulated lab, before anything is changed; a preview of it is fine."""
     name = session.ref.lab
-    found = store.load(name) if name and not session.dry_run else None
-    if found is None or not found.layout.simulated:
+    if session.dry_run or not name or not labs.is_simulated(name):
         return
     preview = f"; `{approach_of(approach).preview}` shows the plan" if approach in APPROACHES else ""
     raise LabImpossible(

@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from korthweb_tasks.lab.extras import GitAccess
+from korthweb_tasks.lab.gitserver import GitAccess
 
 #: Git's credential helper, with the login from the environment
 HELPER = '!f() { echo "username=$LOGIN_USER"; echo "password=$LOGIN_PASSWORD"; }; f'

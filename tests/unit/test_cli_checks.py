@@ -13,11 +13,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from korthweb_tasks.collections import checks, checks_run
-from korthweb_tasks.collections.checks_run import Check, Checks, Outcome
 from korthweb_tasks.errors import Interrupted, ToolMissing, UsageError
 from korthweb_tasks.run.children import watched
 from korthweb_tasks.run.console import Console
+from korthweb_tasks.services import checks
+from korthweb_tasks.services.checks import Check, Checks, Outcome
 
 TESTS = """
 import pytest
@@ -42,19 +42,19 @@ def runner(tmp_path: Path, *chosen: Check, prepare: Check | None = None, impossi
 
 
 def test_the_real_checks_are_of_the_four_kinds() -> None:
-    assert [check.kind for check in checks_run.all_checks()] == ["static"] * 3 + [
+    assert [check.kind for check in checks.all_checks()] == ["static"] * 3 + [
         "unit",
         *["simulated"] * 2,
         *["lab"] * 4,
     ]
-    assert {check.kind for check in checks_run.all_checks()} == set(checks.KINDS)
+    assert {check.kind for check in checks.all_checks()} == set(checks.KINDS)
 
 
 def test_only_takes_several_kinds_and_refuses_others() -> None:
-    assert checks._kinds("") == list(checks.KINDS)
-    assert checks._kinds("unit, static") == ["unit", "static"]
+    assert checks.kinds_in("") == list(checks.KINDS)
+    assert checks.kinds_in("unit, static") == ["unit", "static"]
     with pytest.raises(UsageError, match="no kind of checks 'bogus'"):
-        checks._kinds("unit,bogus")
+        checks.kinds_in("unit,bogus")
 
 
 def test_a_program_counts_as_one(tmp_path: Path) -> None:
@@ -71,18 +71,18 @@ def test_pytest_counts_its_tests(tmp_path: Path) -> None:
     assert (outcome.passed, outcome.failed, outcome.skipped) == (2, 1, 1)
     assert outcome.reasons == ["test_some::test_d: no such thing here"]
     assert "as it should" in outcome.excerpt
-    said = checks_run.text([outcome]).splitlines()
+    said = checks.text([outcome]).splitlines()
     assert said[-1] == "2 passed, 1 failed, 1 skipped"
     assert "  test_some::test_d: no such thing here" in said
 
 
 def test_the_slowest_tests_are_told() -> None:
     times = [(seconds, f"test_some::test_{seconds}") for seconds in (0.5, *range(1, 40))]
-    said = checks_run.text([Outcome(python("", "x"), passed=40, times=times)]).splitlines()
+    said = checks.text([Outcome(python("", "x"), passed=40, times=times)]).splitlines()
     told = said[said.index("slowest:") + 1 : -1]
-    assert len(told) == checks_run.SLOWEST
+    assert len(told) == checks.SLOWEST
     assert told[0].split() == ["39", "s", "test_some::test_39"]
-    assert "slowest:" not in checks_run.text([Outcome(python("", "x"), passed=1, times=times[:1])])
+    assert "slowest:" not in checks.text([Outcome(python("", "x"), passed=1, times=times[:1])])
 
 
 def test_no_tests_at_all_is_a_failure(tmp_path: Path) -> None:
@@ -104,14 +104,14 @@ def test_what_can_not_run_here_is_said_and_nothing_is_prepared_for_it(tmp_path: 
     prepare = python("open('prepared', 'w')", "prepare")
     outcomes = runner(tmp_path, lab, prepare=prepare, impossible="no root").run()
     assert sorted(path.name for path in tmp_path.iterdir()) == []
-    assert "lab tests could not run here: no root" in checks_run.text(outcomes)
-    assert checks_run.totals(outcomes) == (0, 0, 1)
+    assert "lab tests could not run here: no root" in checks.text(outcomes)
+    assert checks.totals(outcomes) == (0, 0, 1)
 
 
 def test_a_check_of_the_lab_waits_for_what_it_needs(tmp_path: Path) -> None:
     lab = python("assert open('prepared').read()", "lab tests", kind="lab")
     prepare = python("import time; time.sleep(0.3); open('prepared', 'w').write('yes')", "prepare")
-    assert checks_run.totals(runner(tmp_path, python(""), lab, prepare=prepare).run()) == (2, 0, 0)
+    assert checks.totals(runner(tmp_path, python(""), lab, prepare=prepare).run()) == (2, 0, 0)
     (outcome,) = runner(tmp_path, lab, prepare=python("exit(11)", "builds")).run()
     assert outcome.failed == 1
     assert "builds failed" in outcome.excerpt
@@ -122,14 +122,14 @@ def test_all_suites_end_in_one_file(tmp_path: Path) -> None:
     suite = Check("some tests", "unit", (sys.executable, "-m", "pytest", "test_some.py"), tests=True)
     lab = python("", "lab tests", kind="lab")
     outcomes = runner(tmp_path, suite, python("exit(1)", "bad"), lab, impossible="no root").run()
-    root = ElementTree.parse(checks_run.merged(outcomes, tmp_path / "out")).getroot()
+    root = ElementTree.parse(checks.merged(outcomes, tmp_path / "out")).getroot()
     assert len(list(root.iter("testcase"))) == 6
     assert len(list(root.iter("failure"))) == 2
     assert len(list(root.iter("skipped"))) == 2
 
 
 def test_data_has_the_same_counts() -> None:
-    found = checks_run.data([Outcome(python("", "x"), passed=3, skipped=1, reasons=["why"])])
+    found = checks.data([Outcome(python("", "x"), passed=3, skipped=1, reasons=["why"])])
     assert (found["passed"], found["failed"], found["skipped"]) == (3, 0, 1)
 
 

@@ -14,7 +14,7 @@ from korthweb_tasks.approaches.shared.checks import Finding
 from korthweb_tasks.collections import gitops
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.errors import KorthwebError
-from korthweb_tasks.lab import extras, registry
+from korthweb_tasks.lab import addons, registry
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.guard import Identity
 from korthweb_tasks.run.runner import Runner
@@ -103,7 +103,7 @@ def test_charts_that_flux_can_not_read_are_refused() -> None:
 def test_a_lab_is_brought_what_it_lacks_only_where_something_may_change(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     there: dict[str, tuple[str, Path]] = {}
-    monkeypatch.setattr(extras, "chart_source", lambda _lab, name, _version: there.get(name))
+    monkeypatch.setattr(addons, "chart_source", lambda _lab, name, _version: there.get(name))
     monkeypatch.setattr(gitops_fleet, "lab_of", lambda *_: "x")
 
     def brought(_session: Session, lab: str, extra: str) -> None:
@@ -112,7 +112,7 @@ def test_a_lab_is_brought_what_it_lacks_only_where_something_may_change(monkeypa
         authority.write_text("PEM")
         there.update({name: (f"oci://r/{name}", authority) for name in gitops_fleet.INFRASTRUCTURE})
 
-    monkeypatch.setattr("korthweb_tasks.services.gitops.repository.brought", brought)
+    monkeypatch.setattr("korthweb_tasks.services.gitops.repository.install_addon", brought)
     charts = ", ".join(f"{name}: {{source: lab}}" for name in gitops_fleet.INFRASTRUCTURE)
     session = settings(f"charts: {{{charts}}}\nobservability: {{kiali: false, prometheus: false}}")
     with pytest.raises(repository.NotInLab) as raised:

@@ -14,8 +14,8 @@ from korthweb_tasks.approaches.helm.plan import ChartAt
 from korthweb_tasks.collections import helm
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.errors import KorthwebError
-from korthweb_tasks.lab import extras
-from korthweb_tasks.lab.extras import Brought
+from korthweb_tasks.lab import addons
+from korthweb_tasks.lab.addons import InstalledAddon
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.guard import Identity
 from korthweb_tasks.services import helm as helm_parts
@@ -138,7 +138,7 @@ def test_who_looks_only_does_not_build_for_a_lab(monkeypatch: pytest.MonkeyPatch
         ("get", name): Answer() for name in ("namespace/bhc-orthweb", "secret/orthanc-users")
     }
     scripted(monkeypatch, {**NO_COMPONENTS, **nothing})
-    monkeypatch.setattr(extras, "bring", lambda *_, **__: pytest.fail("brought"))
+    monkeypatch.setattr(addons, "install", lambda *_, **__: pytest.fail("brought"))
     dry = {**LAB, "dry_run": True, "yes": False}
     for task, words in ((helm.lint, LAB), (helm.template, LAB), (helm.diff, LAB), (helm.deploy, dry)):
         with pytest.raises(KorthwebError) as raised:
@@ -162,16 +162,16 @@ def test_a_lab_is_given_the_chart_of_the_settings(monkeypatch: pytest.MonkeyPatc
     def there(lab: str, chart: str, version: str) -> None:
         asked.append((lab, chart, version))
 
-    def bring(lab: str, extra: str, console: Console, **words: Any) -> Brought:
+    def bring(lab: str, extra: str, console: Console, **words: Any) -> InstalledAddon:
         asked.append((lab, extra, words))
-        return Brought(extra, "oci://198.18.0.9:5000/charts/traefik", words["versions"]["traefik"], "/ca", True)
+        return InstalledAddon(extra, "oci://198.18.0.9:5000/charts/traefik", words["versions"]["traefik"], "/ca", True)
 
     def run(self: ScriptedRunner, command: Command) -> Result:
         assert "41.9.9" in command.argv
         return Result(command, 0, "", "", 0.0)
 
-    monkeypatch.setattr(extras, "chart_source", there)
-    monkeypatch.setattr(extras, "bring", bring)
+    monkeypatch.setattr(addons, "chart_source", there)
+    monkeypatch.setattr(addons, "install", bring)
     monkeypatch.setattr(ScriptedRunner, "run", run)
     helm.dependencies(context(), dry_run=False, **LAB)
     assert asked[0] == ("x", "traefik", "41.9.9")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +38,12 @@ MAY: dict[str, set[str]] = {
     },
     "main": {"collections", "run", "core", "errors"},
 }  # fmt: skip
+
+#: room -> the modules of it that other rooms import; the rest is its inside
+DOORS: dict[str, set[str]] = {
+    "lab": {"labs"},
+    "provision": {"builder", "charts", "estimates", "prune", "recipes", "tools"},
+}
 
 #: library -> the only places that may import it
 ONLY: dict[str, tuple[str, ...]] = {
@@ -122,6 +128,28 @@ def test_imports_go_one_way(path: Path) -> None:
             continue
         there = name.split(".")[1]
         assert there == here or there in MAY[here], f"{path}:{line}: {here} may not import {name}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_inside_of_a_room_is_its_own(path: Path) -> None:
+    assert list(forbidden(imports(path), path)) == []
+
+
+def test_an_import_of_the_inside_is_found() -> None:
+    inside = "def f():\n    from korthweb_tasks.lab.labs import up\n    from korthweb_tasks.lab import store, labs\n"
+    path = PACKAGE / "services" / "toy.py"
+    assert [name for _, name in forbidden(_imports(ast.parse(inside).body, path, False), path)] == [
+        "korthweb_tasks.lab.store"
+    ]
+
+
+def forbidden(imported: Iterable[tuple[int, str]], path: Path) -> Iterator[tuple[int, str]]:
+    for line, name in imported:
+        parts = name.split(".")
+        if parts[0] != "korthweb_tasks" or len(parts) < 3 or parts[1] not in DOORS or room(path) == parts[1]:
+            continue
+        if parts[2] not in DOORS[parts[1]]:
+            yield line, name
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))

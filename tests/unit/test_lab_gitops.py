@@ -15,12 +15,14 @@ import yaml
 
 from korthweb_tasks.collections import lab as tasks
 from korthweb_tasks.errors import BuildFailed, LabImpossible, UsageError
-from korthweb_tasks.lab import charts, cluster, extras, gitserver, image_parts, process, store
-from korthweb_tasks.lab.bringing import EXTRAS, Bringing, version_of
+from korthweb_tasks.lab import addons, charts, cluster, gitserver, image_parts, process, store
+from korthweb_tasks.lab.addon_install import AddonInstall
+from korthweb_tasks.lab.addon_install import addons as known
+from korthweb_tasks.lab.charts import version_of
 from korthweb_tasks.lab.graph import Work
+from korthweb_tasks.lab.image_recipes import ImageRecipes
 from korthweb_tasks.lab.layout import Layout
 from korthweb_tasks.lab.packages import RECIPES
-from korthweb_tasks.lab.programs import ON_REQUEST, of_images
 from korthweb_tasks.lab.raising import Options, chosen_images, needed
 from korthweb_tasks.provision import builder, tools
 from korthweb_tasks.provision.recipes import recipe
@@ -29,9 +31,9 @@ from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.settings.charts import CHARTS
 from korthweb_tasks.settings.versions import PINS
 
-GITOPS = EXTRAS["gitops"]
+GITOPS = known()["gitops"]
 LAYOUT = Layout("g1", Path("/state/labs/g1"), index=3)
-PROFILE = yaml.safe_load((Path(extras.__file__).parents[1] / "settings" / "profiles" / "lab.yaml").read_text())
+PROFILE = yaml.safe_load((Path(addons.__file__).parents[1] / "settings" / "profiles" / "lab.yaml").read_text())
 
 
 def image(name: str) -> str:
@@ -40,7 +42,7 @@ def image(name: str) -> str:
 
 @pytest.mark.parametrize("name", [name for name in GITOPS.images if name != "postgresql"])
 def test_an_image_is_named_by_the_version_of_what_is_in_it(name: str) -> None:
-    (component,) = of_images([name], RECIPES / "images")
+    (component,) = ImageRecipes().components([name])
     assert image(name) == f"korthweb.lab/{name}:{recipe(component).version}"
 
 
@@ -48,7 +50,7 @@ def test_the_profile_of_the_lab_names_the_images_and_the_charts_that_it_brings()
     assert PROFILE["images"]["cloudnative_pg"] == image("cloudnative-pg")
     assert PROFILE["images"]["cnpg_postgres"] == image("postgresql")
     assert {name for name in GITOPS.charts if PROFILE["charts"][name]["source"] != "lab"} == set()
-    assert set(GITOPS.charts) <= CHARTS.keys() & charts.FILL.keys() & charts.OWN.keys()
+    assert set(GITOPS.charts) <= CHARTS.keys() & charts.FILL.keys()
 
 
 def test_charts_have_the_versions_that_the_profile_asks_for() -> None:
@@ -66,7 +68,7 @@ def test_a_chart_out_of_a_module_has_its_version_and_a_chart_of_the_labs_own_the
 def test_the_labs_chart_of_the_stack_names_the_labs_images() -> None:
     values = yaml.safe_load((RECIPES / "charts" / "kube-prometheus-stack" / "values.yaml").read_text())
     operator, spec = values["prometheusOperator"], values["prometheus"]["prometheusSpec"]
-    version = recipe(charts.OWN["kube-prometheus-stack"]).version
+    version = recipe(charts.component_of("kube-prometheus-stack")).version
     for one in (operator["image"], operator["prometheusConfigReloader"]["image"]):
         assert f"{one['registry']}/{one['repository']}:{one['tag'] or version}" == image(one["repository"])
     assert "{registry}/{repository}:{tag}".format(**spec["image"]) == image("prometheus")
@@ -78,10 +80,10 @@ def test_what_is_brought_on_request_is_no_part_of_a_lab_but_may_be_built_along()
     assert needed(Options(more=("flux",)), simulated=False)[-1] == "flux"
 
 
-def test_everything_of_the_approach_is_built_controllers_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everything_of_the_approach_is_built_in_the_order_of_the_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tools, "present", lambda tool: Path("/bin/helm") if tool.name == "helm" else None)
     controllers = ["source-controller", "kustomize-controller", "helm-controller", "cloudnative-pg"]
-    assert GITOPS.components() == [*controllers, "prometheus-operator", "cert-manager", "istio", "flux", "sops"]
+    assert GITOPS.components() == ["cert-manager", "istio", "flux", *controllers, "prometheus-operator", "sops"]
 
 
 def works(monkeypatch: pytest.MonkeyPatch, missing: list[str]) -> dict[str, Work]:
@@ -89,7 +91,7 @@ def works(monkeypatch: pytest.MonkeyPatch, missing: list[str]) -> dict[str, Work
     monkeypatch.setattr(builder, "missing", lambda names: [name for name in names if name in missing])
     site: Any = SimpleNamespace(runner=Runner())
     versions = {chart: version_of(chart, {}) for chart in GITOPS.charts}
-    return {work.name: work for work in Bringing(site, Console(), GITOPS, versions).works()}
+    return {work.name: work for work in AddonInstall(site, Console(), GITOPS, versions).works()}
 
 
 def test_with_everything_built_images_charts_and_servers_go_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,11 +154,11 @@ def test_a_recipe_names_this_machines_architecture(monkeypatch: pytest.MonkeyPat
 
 def test_an_unknown_extra_and_a_simulated_lab_are_refused_before_anything_is_done() -> None:
     with pytest.raises(UsageError, match="no extra 'gitop'") as raised:
-        extras.known("gitop")
+        addons.addon("gitop")
     assert "gitops" in raised.value.hint
     with pytest.raises(LabImpossible, match="simulated"):
-        extras.known("gitops", simulated=True)
-    assert extras.git_access("g1") is None
+        addons.addon("gitops", simulated=True)
+    assert addons.git_access("g1") is None
 
 
 def test_a_simulated_lab_is_not_begun_when_more_is_asked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,6 +243,6 @@ def test_it_is_a_component_of_the_lab_from_then_on(monkeypatch: pytest.MonkeyPat
     assert {one.name: one.state for one in cluster.status("g1").components}["git"] == "stopped"
 
 
-def test_each_image_of_an_extra_has_a_recipe() -> None:
-    names = {path.stem for path in (RECIPES / "images").glob("*.yaml")}
-    assert {image for images in ON_REQUEST.values() for image in images} <= names
+def test_each_image_is_of_an_add_on_that_there_is() -> None:
+    named = {recipe.get("addon") for recipe in map(ImageRecipes().read, ImageRecipes().names())}
+    assert named - {None} == known().keys()

@@ -21,7 +21,8 @@ from korthweb_tasks.errors import BuildFailed
 from korthweb_tasks.lab import layers as layering
 from korthweb_tasks.lab import oci
 from korthweb_tasks.lab.image_parts import Parts, WheelSource, accounts
-from korthweb_tasks.lab.images import Images, drop_older, image_names, remote_name
+from korthweb_tasks.lab.image_recipes import ImageRecipes
+from korthweb_tasks.lab.images import Images, drop_older, remote_name
 from korthweb_tasks.lab.layers import Entry
 from korthweb_tasks.lab.oci import Blob, Stored
 from korthweb_tasks.lab.packages import RECIPES, Debs, sha256_of
@@ -183,7 +184,7 @@ class Kitchen:
     def build(self, *names: str) -> dict[str, Path]:
         runner = cast(Runner, ScriptedRunner({}))
         debs = Debs(self.cache, runner)
-        return Images(self.cache, debs, lambda component: self.program.parent, self.recipes).build(names)
+        return Images(self.cache, debs, lambda component: self.program.parent, ImageRecipes(self.recipes)).build(names)
 
     def left(self) -> list[str]:
         folder = self.cache / "images"
@@ -387,7 +388,7 @@ def test_programs_of_recipes_can_be_built() -> None:
 
 
 def test_image_names_are_the_labs_own_and_differ() -> None:
-    names = image_names()
+    names = {name: ImageRecipes().full_name(name) for name in ImageRecipes().names()}
     assert set(names) == set(SHIPPED)
     assert len(set(names.values())) == len(names)
     for short, full in names.items():

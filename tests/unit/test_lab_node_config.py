@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
+from korthweb_tasks.errors import BuildFailed
 from korthweb_tasks.lab import config, control, objects, programs, raising
 from korthweb_tasks.lab.api import location
+from korthweb_tasks.lab.image_recipes import ImageRecipes
 from korthweb_tasks.lab.layout import Layout
 
 REAL = Layout("lab", Path("/state/labs/lab"))
@@ -110,7 +112,19 @@ def test_volumes_of_a_simulated_lab_are_bound_to_no_node() -> None:
 def test_components_inside_images_are_found_in_their_recipes(tmp_path: Path) -> None:
     (tmp_path / "one.yaml").write_text("files: {usr/bin/x: {program: istio/pilot-agent}, y: {program: istio/share/z}}")
     (tmp_path / "two.yaml").write_text("layers: [{packages: [x]}]")
-    assert programs.of_images(["one", "two"], tmp_path) == ["istio"]
+    assert ImageRecipes(tmp_path).components(["one", "two"]) == ["istio"]
+
+
+def test_an_image_is_one_recipe_which_says_where_it_belongs(tmp_path: Path) -> None:
+    recipes = ImageRecipes(tmp_path)
+    for name, more in (("usual", ""), ("process", "imported: false"), ("asked", "addon: toys")):
+        (tmp_path / f"{name}.yaml").write_text(f"name: korthweb.lab/{name}:1\n{more}\n")
+    assert recipes.names() == ["asked", "process", "usual"]
+    assert recipes.imported() == ["usual"]
+    assert recipes.of_addon("toys") == ["asked"]
+    assert recipes.full_name("usual") == "korthweb.lab/usual:1"
+    with pytest.raises(BuildFailed, match="no image 'other'"):
+        recipes.read("other")
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from korthweb_tasks.lab.graph import Work
 from korthweb_tasks.paths import lab_dir, state_dir
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.runner import Runner
+from korthweb_tasks.services import lab as lab_service
 
 QUIET = Console(quiet=True)
 
@@ -208,7 +209,7 @@ def test_there_is_nothing_to_say_of_a_lab_that_is_not_there() -> None:
     assert cluster.status("none").state == "absent"
     assert cluster.down("none", console=QUIET) is False
     with pytest.raises(UsageError, match="no lab 'none'"):
-        logs.find("none", "etcd")
+        logs.log_file("none", "etcd")
 
 
 def test_a_stopped_lab_is_said_to_be_stopped() -> None:
@@ -236,17 +237,17 @@ def test_logs_are_found_by_name_and_by_nickname() -> None:
     lab = store.create("one", 0)
     (lab.layout.kwok / "logs").mkdir(parents=True)
     (lab.layout.kwok / "logs" / "kube-apiserver.log").write_text("a\nb\nc\n")
-    assert logs.last(logs.find("one", "apiserver"), 2) == ["b", "c"]
+    assert logs.last_lines(logs.log_file("one", "apiserver"), 2) == ["b", "c"]
     with pytest.raises(UsageError) as refused:
-        logs.find("one", "kubelet")
+        logs.log_file("one", "kubelet")
     assert "kube-apiserver" in refused.value.hint
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(3, "3s"), (75, "1m15s"), (7384, "2h03m"), (200000, "2d"), (-1, "0s")])
 def test_ages_are_written_for_people(seconds: float, text: str) -> None:
-    assert logs.age(seconds) == text
+    assert lab_service.age(seconds) == text
 
 
 @pytest.mark.parametrize(("number", "text"), [(12, "12 B"), (450 << 20, "450 MiB"), (3 << 29, "1.5 GiB")])
 def test_sizes_are_written_for_people(number: int, text: str) -> None:
-    assert logs.size(number) == text
+    assert lab_service.size(number) == text

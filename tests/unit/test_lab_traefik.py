@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from korthweb_tasks.errors import UsageError
-from korthweb_tasks.lab import charts, extras, mirror
-from korthweb_tasks.lab.bringing import EXTRAS
+from korthweb_tasks.lab import addons, charts, mirror
+from korthweb_tasks.lab.addon_install import addons as known
+from korthweb_tasks.lab.image_recipes import ImageRecipes
 from korthweb_tasks.lab.layout import Layout
 from korthweb_tasks.lab.packages import RECIPES
-from korthweb_tasks.lab.programs import of_images
 from korthweb_tasks.lab.raising import Options, chosen_images, needed
 from korthweb_tasks.provision.recipes import recipe
 from korthweb_tasks.settings.charts import CHARTS
@@ -26,13 +26,13 @@ LAYOUT = Layout("tr1", Path("/state/labs/tr1"), index=3)
 def test_image_chart_and_component_of_an_extra_agree() -> None:
     image = yaml.safe_load((RECIPES / "images" / "traefik.yaml").read_text())
     assert image["name"] == f"korthweb.lab/traefik:{recipe('traefik').version}"
-    assert of_images(["traefik"], RECIPES / "images") == ["traefik"]
-    assert recipe(charts.OWN["traefik"]).extras[0].to == "crds.yaml"
+    assert ImageRecipes().components(["traefik"]) == ["traefik"]
+    assert recipe(charts.component_of("traefik")).extras[0].to == "crds.yaml"
     assert {"traefik"} <= PINS.keys() & CHARTS.keys()
 
 
 def test_what_is_brought_on_request_is_no_part_of_a_lab() -> None:
-    assert not {image for extra in EXTRAS.values() for image in extra.images} & set(chosen_images(Options()))
+    assert not {image for addon in known().values() for image in addon.images} & set(chosen_images(Options()))
     assert "traefik" not in needed(Options(), simulated=False)
 
 
@@ -63,15 +63,15 @@ def test_a_proxy_of_the_users_is_not_asked_for_the_registry() -> None:
     assert set(mirror.direct(LAYOUT).values()) == {LAYOUT.address}
 
 
-def test_bringing_says_what_is_wrong_before_anything_is_built() -> None:
+def test_an_install_says_what_is_wrong_before_anything_is_built() -> None:
     with pytest.raises(UsageError, match="no extra 'trefik'") as raised:
-        extras.bring("tr1", "trefik")
+        addons.install("tr1", "trefik")
     assert "traefik" in raised.value.hint
     with pytest.raises(UsageError, match="'tr1' is absent"):
-        extras.bring("tr1", "traefik")
-    assert extras.chart_source("tr1", "traefik") is None
+        addons.install("tr1", "traefik")
+    assert addons.chart_source("tr1", "traefik") is None
 
 
 def test_the_lab_takes_the_chart_from_its_own_registry() -> None:
-    profile = Path(extras.__file__).parents[1] / "settings" / "profiles" / "lab.yaml"
+    profile = Path(addons.__file__).parents[1] / "settings" / "profiles" / "lab.yaml"
     assert yaml.safe_load(profile.read_text())["charts"]["traefik"]["source"] == "lab"

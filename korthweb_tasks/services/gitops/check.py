@@ -15,7 +15,7 @@ from korthweb_tasks.approaches.shared.checks import Finding, from_settings
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.errors import KorthwebError, last_line
-from korthweb_tasks.lab.registry import Registry
+from korthweb_tasks.lab import labs
 from korthweb_tasks.services import beforehand
 from korthweb_tasks.services.components import component_findings
 from korthweb_tasks.services.gitops.fleet import sources
@@ -119,7 +119,7 @@ def _images(session: Session) -> list[Finding]:
         return [Finding("Images", "ok", "the lab has its own")]
     wanted = images(session.settings)
     with _client(session) as client:
-        reasons = Registry(client).missing(wanted)
+        reasons = labs.missing_images(client, wanted)
     found = [Finding(f"Image {image}", "ok", "there") for image in wanted if image not in reasons]
     for image, reason in reasons.items():
         if reason == "not there":

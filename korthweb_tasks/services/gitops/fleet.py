@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from korthweb_tasks.approaches.gitops.fleet import ChartAt, Fleet, stale
 from korthweb_tasks.approaches.shared.common import Artifacts
 from korthweb_tasks.core import hints
-from korthweb_tasks.lab import extras
+from korthweb_tasks.lab import labs
 from korthweb_tasks.paths import artifacts_dir
 from korthweb_tasks.run.checkout import Checkout
 from korthweb_tasks.services.gitops.repository import (
@@ -136,9 +136,9 @@ def rendering(made: Fleet) -> Render:
 def _of_lab(session: Session, name: str, bring: bool) -> tuple[str, str]:
 
     lab, version = lab_of(session, f"charts.{name}.source"), session.settings.charts[name].version
-    if (there := extras.chart_source(lab, name, version)) is None:
+    if (there := labs.chart_source(lab, name, version)) is None:
         bring_to(session, lab, bring, f"chart {name} {version}")
-        there = extras.chart_source(lab, name, version)
+        there = labs.chart_source(lab, name, version)
     if there is None:
         text = f"the lab '{lab}' has no chart {name} {version}"
         raise NotInLab(text, hint=hints.task("lab.up", name=lab, with_=EXTRA))

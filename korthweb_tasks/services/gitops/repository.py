@@ -10,9 +10,9 @@ from korthweb_tasks import paths
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import SettingsError, UsageError
 from korthweb_tasks.files import check_trusted
-from korthweb_tasks.lab import extras
+from korthweb_tasks.lab import labs
 from korthweb_tasks.run.checkout import Checkout
-from korthweb_tasks.services.lab import brought
+from korthweb_tasks.services.lab import install_addon
 from korthweb_tasks.services.shared import refuse
 from korthweb_tasks.settings.soundness import reachable
 from korthweb_tasks.tools.git import Remote
@@ -67,9 +67,9 @@ def remote(session: Session, *, bring: bool = False) -> Remote:
     refuse(session, reachable)
     if given.url == LAB:
         lab = lab_of(session, "gitops.url")
-        if (access := extras.git_access(lab)) is None:
+        if (access := labs.git_access(lab)) is None:
             bring_to(session, lab, bring, "Git server")
-            access = extras.git_access(lab)
+            access = labs.git_access(lab)
         if access is None:
             raise NotInLab(f"the lab '{lab}' has no Git server", hint=hints.task("lab.up", name=lab, with_=EXTRA))
         return Remote(access.url, given.branch, access.username, access.password, str(access.ca_file))
@@ -95,7 +95,7 @@ def bring_to(session: Session, lab: str, bring: bool, what: str) -> None:
     if not bring:
         raise NotInLab(f"the lab '{lab}' has no {what} yet", hint=hints.task("lab.up", name=lab, with_=EXTRA))
 
-    brought(session, lab, EXTRA)
+    install_addon(session, lab, EXTRA)
 
 
 def lab_of(session: Session, key: str) -> str:

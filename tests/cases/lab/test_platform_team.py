@@ -25,7 +25,7 @@ import pytest
 import yaml
 
 from korthweb_tasks.core.cluster import Cluster
-from korthweb_tasks.lab import charts, cluster, extras
+from korthweb_tasks.lab import addons, charts, cluster
 from korthweb_tasks.paths import lab_dir
 from korthweb_tasks.provision.tools import locate
 from korthweb_tasks.run.console import Console
@@ -202,7 +202,7 @@ def team(site: Site, port: int, tmp_path_factory: pytest.TempPathFactory) -> Ite
             json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
         )
     site.program("istioctl", "install", "--filename", "-", "--skip-confirmation", *where, stdin=OPERATOR)
-    chart = charts.folder("v1.11.4") / "cert-manager-v1.11.4"
+    chart = charts.chart_folder("v1.11.4") / "cert-manager-v1.11.4"
     hub = [
         f"--set={part}image.repository=korthweb.lab/cert-manager-{name}"
         for part, name in (("", "controller"), ("webhook.", "webhook"), ("cainjector.", "cainjector"))
@@ -268,7 +268,7 @@ def platform(site: Site, team: Asking, tmp_path_factory: pytest.TempPathFactory)
 
 def _follow(site: Site, folder: Path) -> None:
     """Let the team's Flux follow a branch of its own, with prune."""
-    access = extras.git_access(LAB)
+    access = addons.git_access(LAB)
     assert access is not None
     clone = Clone.of(access, folder / "clone")
     clone.git("checkout", "--quiet", "-B", "main")

@@ -220,7 +220,7 @@ def test_S31_what_a_server_said_is_told_without_what_a_terminal_obeys(
     proof.publish_report(session, report, None, output, isolation.lines_of(report))
     session.emit({"state": text}, text)
     (tmp_path / "log").write_text(text)
-    for line in logs.last(tmp_path / "log", 3):
+    for line in logs.last_lines(tmp_path / "log", 3):
         say(line)
     said = capsys.readouterr().out
     assert "before " in said

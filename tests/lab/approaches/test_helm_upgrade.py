@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from korthweb_tasks.core.cluster import Cluster
-from korthweb_tasks.lab import cluster, extras, namespaces, store
+from korthweb_tasks.lab import addons, cluster, namespaces, store
 from korthweb_tasks.lab.packages import host_tools
 from korthweb_tasks.provision import builder
 from korthweb_tasks.run.console import Console
@@ -301,7 +301,7 @@ def test_another_approachs_objects_are_not_taken_over(site: Site) -> None:
 
 def test_the_labs_registry_serves_our_chart_too(site: Site, tmp_path: Path) -> None:
     site.inv("helm.dependencies")
-    there = extras.chart_source("kwhelm", "traefik")
+    there = addons.chart_source("kwhelm", "traefik")
     assert there is not None
     registry, authority = there[0].rpartition("/")[0], str(there[1])
     words = ("--push", registry, "--ca", authority, "--output", "json")

@@ -19,7 +19,7 @@ import pytest
 from korthweb_tasks.approaches.shared.policies import policy_objects
 from korthweb_tasks.core import kstatus
 from korthweb_tasks.core.command import Command
-from korthweb_tasks.lab import cluster, extras, process
+from korthweb_tasks.lab import addons, cluster, process
 from korthweb_tasks.paths import lab_dir
 from korthweb_tasks.provision.tools import locate
 from korthweb_tasks.run.console import Console
@@ -53,7 +53,7 @@ class Fleet(Project):
         return find_endpoint(self.runner.run, self.kubectl, tenant, "gitops")
 
     def clone(self, folder: Path) -> Clone:
-        access = extras.git_access(self.lab)
+        access = addons.git_access(self.lab)
         assert access is not None
         return Clone.of(access, folder)
 
@@ -156,7 +156,7 @@ def test_a_second_bootstrap_changes_nothing(fleet: Fleet, tmp_path: Path) -> Non
 
 def test_no_password_is_in_git_or_on_disk(fleet: Fleet, tmp_path: Path) -> None:
     shown = json.loads(fleet.inv("gitops.credentials", "--show", "--output", "json"))
-    access = extras.git_access(fleet.lab)
+    access = addons.git_access(fleet.lab)
     assert access is not None
     passwords = [row["password"] for row in shown] + [access.password]
     assert len(passwords) >= 3

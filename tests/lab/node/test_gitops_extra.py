@@ -19,10 +19,11 @@ from typing import Any
 import pytest
 import yaml
 
-from korthweb_tasks.lab import charts, cluster, extras, process, store
-from korthweb_tasks.lab.bringing import EXTRAS, version_of
+from korthweb_tasks.lab import addons, charts, cluster, process, store
+from korthweb_tasks.lab.addon_install import addons as known
+from korthweb_tasks.lab.addons import InstalledAddon
+from korthweb_tasks.lab.charts import version_of
 from korthweb_tasks.lab.cluster import LabInfo
-from korthweb_tasks.lab.extras import Brought
 from korthweb_tasks.lab.gitserver import GitAccess
 from korthweb_tasks.lab.layout import Layout
 from korthweb_tasks.lab.raising import Options
@@ -36,7 +37,7 @@ from tests.own_state import state_in
 NAME = "go1"
 OPTIONS = Options(images=(), volumes=2)
 QUIET = Console(io.StringIO())
-CHARTS = EXTRAS["gitops"].charts
+CHARTS = known()["gitops"].charts
 FLUX = ("source-controller", "kustomize-controller", "helm-controller")
 #: minutes that Flux would wait for its next look; what is tested does not wait for it
 INTERVAL = "10m"
@@ -99,15 +100,15 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabInfo]:
 
 
 @pytest.fixture(scope="module")
-def brought(lab: LabInfo) -> Brought:
+def brought(lab: LabInfo) -> InstalledAddon:
     """Give what the lab got."""
-    return extras.bring(lab.name, "gitops", QUIET)
+    return addons.install(lab.name, "gitops", QUIET)
 
 
 @pytest.fixture(scope="module")
-def access(lab: LabInfo, brought: Brought) -> GitAccess:
+def access(lab: LabInfo, brought: InstalledAddon) -> GitAccess:
     """Give the way to the repository."""
-    found = extras.git_access(lab.name)
+    found = addons.git_access(lab.name)
     assert found is not None
     assert found.url == brought.git
     return found
@@ -120,10 +121,10 @@ def clone(access: GitAccess, tmp_path: Path) -> Path:
     return tmp_path / "clone"
 
 
-def test_a_second_time_changes_nothing_and_is_fast(lab: LabInfo, brought: Brought) -> None:
+def test_a_second_time_changes_nothing_and_is_fast(lab: LabInfo, brought: InstalledAddon) -> None:
     before = {name: one.pid for name, one in process.components(layout().root).items()}
     began = time.monotonic()
-    again = extras.bring(lab.name, "gitops", QUIET)
+    again = addons.install(lab.name, "gitops", QUIET)
     assert time.monotonic() - began < 10
     assert (brought.changed, again.changed) == (True, False)
     assert again.charts == brought.charts
@@ -170,20 +171,20 @@ def test_several_clients_push_and_fetch_at_once(access: GitAccess, tmp_path: Pat
     assert {f"refs/heads/branch{number}" for number in range(6)} <= set(listed.split())
 
 
-def test_helm_pulls_every_chart_from_the_registry(brought: Brought, tmp_path: Path) -> None:
+def test_helm_pulls_every_chart_from_the_registry(brought: InstalledAddon, tmp_path: Path) -> None:
     helm = str(locate("helm").path)
     for chart, (source, version) in brought.charts.items():
         words = ("pull", source, "--version", version, "--ca-file", brought.ca_file, "--destination", str(tmp_path))
         call(helm, *words, stdin="")
         assert (tmp_path / f"{chart}-{version}.tgz").is_file()
-    found = extras.chart_source(NAME, "istiod", version_of("istiod", {}))
+    found = addons.chart_source(NAME, "istiod", version_of("istiod", {}))
     assert found is not None
     assert found[0] == brought.charts["istiod"][0]
-    assert extras.chart_source(NAME, "istiod", "1.30.0") is None
+    assert addons.chart_source(NAME, "istiod", "1.30.0") is None
 
 
 def test_flux_runs_here_and_takes_git_and_charts_from_the_lab(
-    lab: LabInfo, brought: Brought, access: GitAccess, clone: Path
+    lab: LabInfo, brought: InstalledAddon, access: GitAccess, clone: Path
 ) -> None:
     flux = str(locate("flux").path)
     words = ("install", f"--components={','.join(FLUX)}", "--registry=korthweb.lab", "--timeout=2m")
@@ -204,12 +205,12 @@ def test_flux_runs_here_and_takes_git_and_charts_from_the_lab(
     await_ready(lab, "cluster.postgresql.cnpg.io", ["db"], namespace="default", seconds=150)
 
 
-def test_nothing_is_left_when_the_lab_goes(lab: LabInfo, brought: Brought) -> None:
+def test_nothing_is_left_when_the_lab_goes(lab: LabInfo, brought: InstalledAddon) -> None:
     root = layout().root
     assert cluster.down(lab.name, console=QUIET)
     assert list(process.of_lab(root)) == []
     assert not root.exists()
-    assert extras.git_access(lab.name) is None
+    assert addons.git_access(lab.name) is None
 
 
 # ------------------------------------------------------------------------------------------------------ what Flux gets
@@ -228,7 +229,7 @@ DATABASE = {
 }
 
 
-def items(brought: Brought, access: GitAccess) -> list[dict[str, Any]]:
+def items(brought: InstalledAddon, access: GitAccess) -> list[dict[str, Any]]:
     """Return the sources, and what is made of them."""
     ca = base64.b64encode(access.ca_file.read_bytes()).decode()
     pair = {"username": access.username, "password": access.password}

@@ -13,6 +13,7 @@ import yaml
 
 from korthweb_tasks.errors import BuildFailed
 from korthweb_tasks.lab import oci
+from korthweb_tasks.lab.image_recipes import ImageRecipes
 from korthweb_tasks.lab.images import Images, image_archives, pulled_archives, push_images, remote_name
 from korthweb_tasks.lab.packages import Debs, host_tools
 from korthweb_tasks.lab.registry import Registry
@@ -90,8 +91,8 @@ def test_pull_without_a_mirror_takes_the_upstream_image(registry: str, tmp_path:
     (recipes.parent / "sets.yaml").write_text("{}")
     recipe = {"name": "korthweb.lab/pause:1", "upstream": f"{registry}/pause:1", "layers": []}
     (recipes / "pause.yaml").write_text(yaml.safe_dump(recipe))
-    images = Images(cache=tmp_path / "cache", recipes=recipes)
-    pulled = pulled_archives(images, {"pause": remote_name(images.recipe("pause"), None)}, must=True)
+    images = Images(cache=tmp_path / "cache", recipes=ImageRecipes(recipes))
+    pulled = pulled_archives(images, {"pause": remote_name(images.recipes.read("pause"), None)}, must=True)
     assert pulled is not None
     _, descriptor, _ = oci.read_image(pulled["pause"])
     assert descriptor["annotations"]["io.containerd.image.name"] == "korthweb.lab/pause:1"

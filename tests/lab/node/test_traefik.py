@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
-from korthweb_tasks.lab import cluster, extras, mirror, process, store
+from korthweb_tasks.lab import addons, cluster, mirror, process, store
+from korthweb_tasks.lab.addons import InstalledAddon
 from korthweb_tasks.lab.cluster import LabInfo
-from korthweb_tasks.lab.extras import Brought
 from korthweb_tasks.lab.layout import Layout
 from korthweb_tasks.lab.packages import RECIPES
 from korthweb_tasks.lab.raising import Options
@@ -105,13 +105,13 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabInfo]:
 
 
 @pytest.fixture(scope="module")
-def brought(lab: LabInfo) -> Brought:
+def brought(lab: LabInfo) -> InstalledAddon:
     """Give what the lab got."""
-    return extras.bring(lab.name, "traefik", QUIET)
+    return addons.install(lab.name, "traefik", QUIET)
 
 
 @pytest.fixture(scope="module")
-def address(lab: LabInfo, brought: Brought) -> str:
+def address(lab: LabInfo, brought: InstalledAddon) -> str:
     """Give the address of a release made by plain helm from the registry."""
     chart = (brought.source, "--version", brought.version, "--ca-file", brought.ca_file)
     words = ("install", "edge", *chart, "--namespace", "edge", "--create-namespace", "--values", "-")
@@ -119,35 +119,35 @@ def address(lab: LabInfo, brought: Brought) -> str:
     return kubectl(lab, "get", "svc", "edge-traefik", "-n", "edge", "-o=jsonpath={.status.loadBalancer.ingress[0].ip}")
 
 
-def test_a_second_time_changes_nothing_and_is_fast(lab: LabInfo, brought: Brought) -> None:
+def test_a_second_time_changes_nothing_and_is_fast(lab: LabInfo, brought: InstalledAddon) -> None:
     before = {name: one.pid for name, one in process.components(layout().root).items()}
     began = time.monotonic()
-    again = extras.bring(lab.name, "traefik", QUIET)
+    again = addons.install(lab.name, "traefik", QUIET)
     assert time.monotonic() - began < 10
     assert brought.changed
     assert not again.changed
-    assert extras.chart_source(lab.name, "traefik", "41.0.0") is None
-    assert again.source == brought.source == extras.chart_source(lab.name, "traefik")[0]  # type: ignore[index]
+    assert addons.chart_source(lab.name, "traefik", "41.0.0") is None
+    assert again.source == brought.source == addons.chart_source(lab.name, "traefik")[0]  # type: ignore[index]
     assert {name: one.pid for name, one in process.components(layout().root).items()} == before
 
 
-def test_the_registry_is_a_part_of_the_lab(lab: LabInfo, brought: Brought) -> None:
+def test_the_registry_is_a_part_of_the_lab(lab: LabInfo, brought: InstalledAddon) -> None:
     found = {one.name: one for one in cluster.status(lab.name).components}["registry"]
     assert found.state == "running"
     assert found.address == f"{layout().address}:5000"
     assert Path(f"/proc/{found.pid}/ns/net").readlink() != Path("/proc/self/ns/net").readlink()
 
 
-def test_the_registry_comes_again_with_the_lab(lab: LabInfo, brought: Brought) -> None:
+def test_the_registry_comes_again_with_the_lab(lab: LabInfo, brought: InstalledAddon) -> None:
     one = process.components(layout().root)["registry"]
     assert process.end([one], layout().root) == []
     assert cluster.status(lab.name).state == "degraded"
     assert cluster.up(lab.name, console=QUIET, options=OPTIONS).changed
     assert mirror.answers(layout())
-    assert not extras.bring(lab.name, "traefik", QUIET).changed, "the chart is still there"
+    assert not addons.install(lab.name, "traefik", QUIET).changed, "the chart is still there"
 
 
-def test_strangers_are_not_taken_for_the_registry(lab: LabInfo, brought: Brought) -> None:
+def test_strangers_are_not_taken_for_the_registry(lab: LabInfo, brought: InstalledAddon) -> None:
     with pytest.raises(ssl.SSLCertVerificationError):
         http.client.HTTPSConnection(layout().address, 5000, timeout=5).request("GET", "/v2/")
 
@@ -180,7 +180,7 @@ def test_a_route_through_the_crds_is_served(lab: LabInfo, address: str) -> None:
         time.sleep(0.3)
 
 
-def test_nothing_is_left_when_the_lab_goes(lab: LabInfo, brought: Brought) -> None:
+def test_nothing_is_left_when_the_lab_goes(lab: LabInfo, brought: InstalledAddon) -> None:
     root = layout().root
     assert cluster.down(lab.name, console=QUIET)
     assert list(process.of_lab(root)) == []

@@ -14,12 +14,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+import invoke
+
 from korthweb_tasks.core.durations import duration
-from korthweb_tasks.errors import tail
+from korthweb_tasks.errors import UsageError, tail
+from korthweb_tasks.lab import labs
 from korthweb_tasks.run.children import watched
+from korthweb_tasks.run.console import Console
+from korthweb_tasks.settings.words import unknown
 
 if TYPE_CHECKING:
-    from korthweb_tasks.run.console import Console
+    from korthweb_tasks.services.session import Session
+
+KINDS = ("static", "unit", "simulated", "lab")
+LABS = ("simulated", "lab")
+#: tells the tests that their long forms are wanted (tests/conftest.py)
+LONG = "KORTHWEB_LONG"
 
 #: the checkout
 ROOT = Path(__file__).parents[2]
@@ -58,6 +68,51 @@ class Outcome:
     def word(self) -> str:
         """Return the counts, in words."""
         return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+
+
+def run(session: Session, only: str, *, long: bool) -> None:
+    """Run the checks of the kinds in ``only``, a list with commas (all for an empty one), and show the counts.
+
+    Raises UsageError, and Exit with code 1 where a check failed.
+    """
+    kinds = kinds_in(only)
+    if long:
+        os.environ[LONG] = "1"
+    if not (ROOT / "tests" / "conftest.py").is_file():
+        raise UsageError("the tests are not in an installed package", hint="`./korthweb test` in a checkout")
+    chosen = [check for check in all_checks() if check.kind in kinds]
+    folder = ROOT / ".korthweb" / "tests"
+    needs = {kind: prepare(kind, more="lab" in kinds and kind != "lab") for kind in LABS}
+    checks = Checks(chosen, session.console, folder, impossible, needs)
+    with session.console.table("Checks"):
+        outcomes = checks.run()
+    session.console.line(f"logs and JUnit files: {merged(outcomes, folder).parent}")
+    session.emit(data(outcomes), text(outcomes))
+    if totals(outcomes)[1]:
+        raise invoke.Exit(code=1)  # the last line of the text is the last word
+
+
+def kinds_in(only: str) -> list[str]:
+    """Return the kinds of checks in a list with commas, all of them for an empty one; raises UsageError."""
+    kinds = [word.strip() for word in only.split(",") if word.strip()] or list(KINDS)
+    for kind in kinds:
+        if kind not in KINDS:
+            raise unknown("kind of checks", kind, KINDS, "--only takes")
+    return kinds
+
+
+def prepare(kind: str, *, more: bool) -> Check:
+    """Return what makes binaries and images for the checks of ``kind``; it yields to whatever else runs.
+
+    ``more`` will be built after it, so that the build caches are kept.
+    """
+    command = ("nice", "-n", "15", sys.executable, "-u", "-m", "korthweb_tasks.services.checks_prepare", kind)
+    return Check(f"what the {kind} tests need", kind, (*command, *(["keep-caches"] if more else [])))
+
+
+def impossible(check: Check) -> str:
+    """Return why this machine can't run ``check``; nothing where it can."""
+    return labs.impossible(simulated=check.kind == "simulated") if check.kind in LABS else ""
 
 
 def all_checks() -> tuple[Check, ...]:

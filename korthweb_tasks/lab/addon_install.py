@@ -1,27 +1,31 @@
-"""What an extra is made of, and the work of giving it to a running lab: what can go side by side does."""
+"""What an add-on is made of, and its install in a running lab: what can go side by side does."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
+import yaml
+
 from korthweb_tasks.lab import charts, gitserver, graph, mirror, node
+from korthweb_tasks.lab.charts import component_of
 from korthweb_tasks.lab.graph import Note, Work
+from korthweb_tasks.lab.image_recipes import ImageRecipes
+from korthweb_tasks.lab.images import image_archives
 from korthweb_tasks.lab.packages import RECIPES, host_tools
-from korthweb_tasks.lab.programs import ON_REQUEST, Programs, of_images
+from korthweb_tasks.lab.programs import Programs
 from korthweb_tasks.lab.site import Site
 from korthweb_tasks.provision import builder, tools
-from korthweb_tasks.provision.recipes import recipe
+from korthweb_tasks.provision.recipes import recipes
 from korthweb_tasks.run.console import Console
-from korthweb_tasks.settings.versions import PINS
 
 
 @dataclass(frozen=True, slots=True)
-class Extra:
-    """One thing that can be asked for: its charts, the component that each chart's version is of, and what else."""
+class Addon:
+    """What can be asked for beside a lab: charts with the images that they run, CLIs, a Git server."""
 
     name: str
     charts: tuple[str, ...]
@@ -29,48 +33,35 @@ class Extra:
     git: bool = False
 
     @property
-    def images(self) -> tuple[str, ...]:
+    def images(self) -> list[str]:
         """Return the short names of the images."""
-        return ON_REQUEST[self.name]
+        return ImageRecipes().of_addon(self.name)
 
     def components(self) -> list[str]:
-        """Return what has to be built, in the order in which that goes best."""
-        found = [*of_images(self.images, RECIPES / "images"), *(charts.OWN[chart] for chart in self.charts)]
+        """Return what has to be built, in the order of the recipes, which goes best."""
         clis = [name for name in self.clis if tools.present(tools.tool_of(name)) is None]
-        return list(dict.fromkeys([*found, *clis]))
+        images, charts = ImageRecipes().components(self.images), map(component_of, self.charts)
+        needed = {*images, *charts, *clis}
+        return [name for name in recipes() if name in needed]
 
 
-EXTRAS = {
-    "traefik": Extra("traefik", ("traefik",)),
-    "gitops": Extra(
-        "gitops",
-        ("cert-manager", "istio-base", "istiod", "cloudnative-pg", "kube-prometheus-stack"),
-        clis=("helm", "flux", "sops"),
-        git=True,
-    ),
-}
-#: charts whose version is that of the program they carry; the version of others is that of an upstream chart
-MADE_OF = {"cert-manager": "cert-manager", "istio-base": "istio", "istiod": "istio"}
-PIN_OF = {"cloudnative-pg": "cnpg-chart"}
-
-
-def version_of(chart: str, wanted: Mapping[str, str]) -> str:
-    """Return the version under which the lab has a chart: what is wanted, where that is free to choose.
-
-    A chart out of a program's own module has that program's version, whatever is wanted.
-    """
-    if chart in MADE_OF:
-        return recipe(MADE_OF[chart]).version
-    return wanted.get(chart) or PINS[PIN_OF.get(chart, chart)].version
+@cache
+def addons() -> dict[str, Addon]:
+    """Return every add-on by its name, as recipes/addons.yaml lists them."""
+    listed = yaml.safe_load((RECIPES / "addons.yaml").read_text(encoding="utf-8"))
+    return {
+        name: Addon(name, tuple(about["charts"]), tuple(about.get("clis", ())), bool(about.get("git")))
+        for name, about in listed.items()
+    }
 
 
 @dataclass
-class Bringing:
-    """One run for one extra and one lab. ``versions`` are those of the charts, as ``version_of`` gives them."""
+class AddonInstall:
+    """One add-on, installed in one lab. ``versions`` are those of the charts, as ``charts.version_of`` gives them."""
 
     site: Site
     console: Console
-    extra: Extra
+    addon: Addon
     versions: Mapping[str, str]
     keep_build_caches: bool = False
     helm: Path | None = None
@@ -79,13 +70,13 @@ class Bringing:
     def __post_init__(self) -> None:
         self.tools = self.git_tools = Path()
         self._importing = threading.Lock()
-        components = self.extra.components()
+        components = self.addon.components()
         self.missing = builder.missing(components)
         stop, keep = self.site.runner.stopping, self.keep_build_caches
         self.programs = Programs(components, self._tell, keep_caches=keep, stop=stop)
 
     def run(self) -> bool:
-        """Do it all; say whether anything had to be started, imported or put into the registry."""
+        """Do it all; return True if anything had to be started, imported or put into the registry."""
         if told := builder.forecast(self.missing):
             self.console.line(told)
         self.programs.start()
@@ -96,7 +87,7 @@ class Bringing:
         """Return the pieces: an image or a chart waits for its own program alone."""
         works = self.programs.works(self.missing)
         works += [Work("tools", "host programs", self._tools), Work("registry", "registry", self._registry, ("tools",))]
-        works += [Work("git", "Git server", self._git, ("tools",))] if self.extra.git else []
+        works += [Work("git", "Git server", self._git, ("tools",))] if self.addon.git else []
         for component, names in self._images().items():
             title = f"images of {component}" if component else "images"
             action = partial(self._import, names)
@@ -114,10 +105,10 @@ class Bringing:
 
     def _images(self) -> dict[str, list[str]]:
         """Return the images by the component that they wait for; "": those whose programs are there."""
-        return self._by_component({name: of_images([name], RECIPES / "images") for name in self.extra.images})
+        return self._by_component({name: ImageRecipes().components([name]) for name in self.addon.images})
 
     def _charts(self) -> dict[str, list[str]]:
-        return self._by_component({chart: [charts.OWN[chart]] for chart in self.extra.charts})
+        return self._by_component({chart: [component_of(chart)] for chart in self.addon.charts})
 
     def _by_component(self, parts: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         groups: dict[str, list[str]] = {}
@@ -132,7 +123,7 @@ class Bringing:
     def _tools(self, note: Note) -> bool:
         self.tools = host_tools(note)
         self.site.paths = [self.tools]
-        if self.extra.git:
+        if self.addon.git:
             self.git_tools = host_tools(note, recipe_of="git")
         return False
 
@@ -143,12 +134,11 @@ class Bringing:
         return gitserver.up(self.site, self.git_tools)
 
     def _import(self, names: Sequence[str], note: Note) -> bool:
-        from korthweb_tasks.lab.images import image_archives, image_names
-
-        full = image_names()
         with self._importing:  # what is imported is written into one file
             archives = image_archives(note, names)
-            return node.import_images(self.site, self.tools, archives, {name: full[name] for name in names}, note)
+            return node.import_images(
+                self.site, self.tools, archives, {name: ImageRecipes().full_name(name) for name in names}, note
+            )
 
     def _push(self, listed: Sequence[str], note: Note) -> bool:
         helm, changed = self._helm(note), False

@@ -1,4 +1,4 @@
-"""What a running lab gets on request: a program that one approach needs, its image and its chart from a registry."""
+"""Add-ons of a running lab: a program that one approach needs, its image, and its chart in the lab's registry."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import LabImpossible, UsageError
 from korthweb_tasks.lab import cluster, gitserver, mirror, store
+from korthweb_tasks.lab.addon_install import Addon, AddonInstall, addons
 from korthweb_tasks.lab.api import write_private
-from korthweb_tasks.lab.bringing import EXTRAS, Bringing, Extra, version_of
+from korthweb_tasks.lab.charts import version_of
 from korthweb_tasks.lab.gitserver import GitAccess
 from korthweb_tasks.lab.layout import Layout
 from korthweb_tasks.lab.site import Site
@@ -19,14 +20,12 @@ from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.settings.words import unknown
 
-__all__ = ["Brought", "GitAccess", "bring", "chart_source", "checked", "git_access", "known"]
-
 LOCK_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
-    """What ``bring`` did. ``source`` and ``version`` are the (first) chart's; ``ca_file`` vouches for its registry.
+class InstalledAddon:
+    """An add-on of a lab. ``source`` and ``version`` are the (first) chart's; ``ca_file`` vouches for its registry.
 
     ``charts`` maps each chart to its source and version; ``git`` is the address of the repository, if there is one.
     """
@@ -45,7 +44,7 @@ class Brought:
         return {**asdict(self), "charts": charts}
 
 
-def bring(
+def install(
     lab: str,
     extra: str,
     console: Console | None = None,
@@ -54,28 +53,28 @@ def bring(
     runner: Runner | None = None,
     helm: Path | None = None,
     keep_build_caches: bool = False,
-) -> Brought:
-    """Give a running lab an extra: build and import its images, start the registry, put its charts there.
+) -> InstalledAddon:
+    """Install an add-on in a running lab: build and import its images, start the registry, put its charts there.
 
-    ``versions`` are those wanted of charts that are the lab's own (none: the pins). ``gitops`` brings the Git server
-    too. What is there already is left as it is. After a build the caches of builds are removed unless
+    ``versions`` are those wanted of charts that are the lab's own (none: the pins). With ``gitops`` comes the Git
+    server. What is there already is left as it is. After a build the caches of builds are removed unless
     ``keep_build_caches``. Raises UsageError, LabImpossible, BuildFailed, NoSpace, NotReady, LockHeld and Interrupted.
     """
     console, runner = console or Console(), runner or Runner()
     layout = checked(lab, extra)
-    parts = EXTRAS[extra]
+    parts = addons()[extra]
     wanted = {chart: version_of(chart, versions or {}) for chart in parts.charts}
     with store.locked(lab, wait=LOCK_SECONDS):
         found = store.load(lab)
         assert found is not None
-        work = Bringing(Site(found, runner), console, parts, wanted, keep_build_caches, helm)
+        work = AddonInstall(Site(found, runner), console, parts, wanted, keep_build_caches, helm)
         with console.table(f"{extra} for the lab '{lab}'"):
             changed = work.run()
         write_private(_record(layout), json.dumps({**_versions(layout), **wanted}) + "\n")
     charts = {chart: (mirror.chart_source(layout, chart), version) for chart, version in wanted.items()}
     source, version = charts[parts.charts[0]]
     git = git_access(lab) if parts.git else None
-    return Brought(extra, source, version, str(mirror.ca_file(layout)), changed, charts, git.url if git else "")
+    return InstalledAddon(extra, source, version, str(mirror.ca_file(layout)), changed, charts, git.url if git else "")
 
 
 def git_access(lab: str) -> GitAccess | None:
@@ -84,30 +83,30 @@ def git_access(lab: str) -> GitAccess | None:
     return gitserver.access(found.layout) if found else None
 
 
-def known(extra: str, *, simulated: bool = False) -> Extra:
-    """Return what an extra is made of, before anything is done. Raises UsageError and LabImpossible."""
-    if extra not in EXTRAS:
-        raise unknown("extra", extra, EXTRAS, "--with takes")
+def addon(extra: str, *, simulated: bool = False) -> Addon:
+    """Return what an add-on is made of, before anything is done. Raises UsageError and LabImpossible."""
+    if extra not in addons():
+        raise unknown("extra", extra, addons(), "--with takes")
     if simulated:
         raise LabImpossible(
             f"a simulated lab can't be given {extra}: its pods run no programs", hint=hints.task("lab.up")
         )
-    return EXTRAS[extra]
+    return addons()[extra]
 
 
 def checked(lab: str, extra: str) -> Layout:
-    """Return the layout of a lab that can be given an extra. Raises UsageError and LabImpossible."""
-    known(extra)
+    """Return the layout of a lab that can be given an add-on. Raises UsageError and LabImpossible."""
+    addon(extra)
     state = cluster.status(lab)
     found = store.load(lab)
     if found is None or state.state not in ("running", "degraded"):
         raise UsageError(f"the lab '{lab}' is {state.state}", hint=hints.task("lab.up", name=lab))
-    known(extra, simulated=found.layout.simulated)
+    addon(extra, simulated=found.layout.simulated)
     return found.layout
 
 
 def chart_source(lab: str, chart: str, version: str = "") -> tuple[str, Path] | None:
-    """Return where a lab's registry has a chart, and the CA for it; None where it was not brought (in that version).
+    """Return where a lab's registry has a chart, and the CA for it; None where it is not there (in that version).
 
     Only looks.
     """
@@ -119,7 +118,7 @@ def chart_source(lab: str, chart: str, version: str = "") -> tuple[str, Path] | 
 
 
 def _record(layout: Layout) -> Path:
-    """Return the file that says which extras a lab was given, whole, and in which version."""
+    """Return the file that says which charts of add-ons a lab was given, whole, and in which version."""
     return layout.config / "extras.json"
 
 
