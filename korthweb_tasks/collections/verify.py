@@ -82,7 +82,7 @@ def everything(
     restart: bool = True,
     yes: bool = False,
 ) -> Report | None:
-    """Climb the whole ladder, from the address to real images that outlive every pod; exit code 8 if a rung breaks."""
+    """Check the whole ladder, from the address to real images that outlive every pod; exit code 8 if a rung breaks."""
     from korthweb_tasks.services.verify import whole_ladder
 
     return whole_ladder(session, flags, approach, study, report, output, restart=restart, yes=yes)

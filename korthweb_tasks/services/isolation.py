@@ -12,15 +12,16 @@ from korthweb_tasks.core.record import StepRecord
 from korthweb_tasks.errors import UsageError, VerifyFailed
 from korthweb_tasks.report.matrix import MARKS, as_text, matrix
 from korthweb_tasks.services import proof
-from korthweb_tasks.verify import isolation
 from korthweb_tasks.verify.endpoints import find_endpoint
-from korthweb_tasks.verify.isolation import DONE, LAME, ROWS_OF
-from korthweb_tasks.verify.isolation_home import AsGuest, AtHome, Home
-from korthweb_tasks.verify.isolation_inside import Inside, Place
-from korthweb_tasks.verify.isolation_outside import Outside
-from korthweb_tasks.verify.isolation_probes import KubectlProbes
-from korthweb_tasks.verify.isolation_records import cell_records
-from korthweb_tasks.verify.isolation_rights import Rights
+from korthweb_tasks.verify.isolation.cells import DONE, LAME, ROWS_OF
+from korthweb_tasks.verify.isolation.cells import prove as fill
+from korthweb_tasks.verify.isolation.home import AsGuest, AtHome
+from korthweb_tasks.verify.isolation.inside import Inside, Place
+from korthweb_tasks.verify.isolation.manifests import Home
+from korthweb_tasks.verify.isolation.outside import Outside
+from korthweb_tasks.verify.isolation.probes import KubectlProbes
+from korthweb_tasks.verify.isolation.records import cell_records
+from korthweb_tasks.verify.isolation.rights import Rights
 from korthweb_tasks.verify.records import tenant_summary
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from korthweb_tasks.report.model import CellRecord, Report, TenantSummary
     from korthweb_tasks.services.session import Session
     from korthweb_tasks.settings.tenant import Tenant
-    from korthweb_tasks.verify.isolation import Way
+    from korthweb_tasks.verify.isolation.cells import Way
     from korthweb_tasks.verify.model import Endpoint
 
 TITLES = {
@@ -60,7 +61,7 @@ def prove(session: Session, approach: str | None, folder: str | None, output: st
 
 
 def proved(session: Session, tenants: tuple[Tenant, ...], approach: str) -> tuple[Report, tuple[str, ...]]:
-    """Fill the matrix and return it as a report, with notes of what is left; a red cell is no exception."""
+    """Fill the matrix and return it as a report, with notes of what is left; a red cell is not an exception."""
     began = datetime.now(timezone.utc)
     run, names = session.runner.run, " and ".join(tenant.name for tenant in tenants)
     endpoints = {tenant.name: find_endpoint(run, session.kubectl, tenant, approach) for tenant in tenants}
@@ -69,7 +70,7 @@ def proved(session: Session, tenants: tuple[Tenant, ...], approach: str) -> tupl
         ways = _ways(session, tenants, endpoints, approach)
         view.begin(ways)
         namespaces = {tenant.name: tenant.namespace for tenant in tenants}
-        result = isolation.prove(ways, namespaces, view.say, session.runner.stop, ROWS_OF[approach])
+        result = fill(ways, namespaces, view.say, session.runner.stop, ROWS_OF[approach])
     summaries: tuple[TenantSummary, ...] = tuple(
         tenant_summary(endpoint, hints.task(f"{approach}.credentials", tenant=name, show=True))
         for name, endpoint in endpoints.items()

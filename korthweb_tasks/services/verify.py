@@ -170,7 +170,7 @@ def _took(result: RungResult) -> str:
 
 
 def _planned(options: Options) -> Iterator[str]:
-    yield "Nothing is contacted, sent or deleted. These rungs would be climbed:"
+    yield "Nothing is contacted, sent or deleted. These rungs would be checked:"
     for rung in in_order(chosen(options.only), options):
         left_out = rung.name == "survive" and not options.restart
         yield f"  {rung.title}{' (left out)' if left_out else ''}"

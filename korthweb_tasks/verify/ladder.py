@@ -9,9 +9,15 @@ from dataclasses import dataclass, replace
 import httpx
 
 from korthweb_tasks.errors import Interrupted, KorthwebError, UsageError
-from korthweb_tasks.verify import certificates, dicom, dicomweb, query, replicas, stow, tls, web
-from korthweb_tasks.verify.climb import Climb, ClusterAccess
+from korthweb_tasks.verify import replicas
+from korthweb_tasks.verify.check_context import CheckContext, ClusterAccess
+from korthweb_tasks.verify.dicom import echo as dicom
+from korthweb_tasks.verify.dicom import query
 from korthweb_tasks.verify.model import Broken, Endpoint, Finding, LadderResult, LeftOut, Options, RungResult
+from korthweb_tasks.verify.tls import certificates
+from korthweb_tasks.verify.tls import connection as tls
+from korthweb_tasks.verify.web import client as web
+from korthweb_tasks.verify.web import dicomweb, stow
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +31,7 @@ class Rung:
     name: str
     title: str
     needs: tuple[str, ...]
-    run: Callable[[Climb], Finding]
+    run: Callable[[CheckContext], Finding]
     refusal: bool = False
     aside: bool = False
 
@@ -48,9 +54,9 @@ RUNGS: tuple[Rung, ...] = (
     Rung("suites-dicom", "the cipher suites of the settings, DICOM", ("tls-dicom",),
          certificates.suites_as_set, refusal=True),
     Rung("other-ca-https", "an untrusted CA refused, HTTPS", ("tls-https",),
-         lambda c: certificates.stranger_refused(c, c.https), refusal=True),
+         lambda c: certificates.other_ca_refused(c, c.https), refusal=True),
     Rung("other-ca-dicom", "an untrusted CA refused, DICOM", ("tls-dicom",),
-         lambda c: certificates.stranger_refused(c, c.dicom), refusal=True),
+         lambda c: certificates.other_ca_refused(c, c.dicom), refusal=True),
     Rung("no-password", "401 without a password", ("tls-https",), web.no_password),
     Rung("login", "login", ("no-password",), web.login),
     Rung("wrong-password", "a wrong password refused", ("login",), web.wrong_password_refused, refusal=True),
@@ -108,26 +114,26 @@ def verify(
     on_rung: OnRung = lambda _: None,
     on_start: OnStart = lambda _: None,
 ) -> LadderResult:
-    """Climb the ladder; ``on_rung`` is told each result, ``on_start`` each rung that begins.
+    """Check the rungs in order; ``on_rung`` is told each result, ``on_start`` each rung that begins.
 
     Whatever happens, Ctrl-C included, the images that were sent are deleted again. Raises Interrupted and UsageError.
     """
     options = options or Options()
-    climb = Climb(endpoint, access, options)
-    climb.be_patient()
+    check = CheckContext(endpoint, access, options)
+    check.be_patient()
     began = time.monotonic()
     results: list[RungResult] = []
     try:
         for rung in in_order(chosen(options.only), options):
-            result = _result(climb, rung, results, on_start)
+            result = _result(check, rung, results, on_start)
             results.append(result)
             on_rung(result)
     except KeyboardInterrupt as error:
-        raise Interrupted(f"interrupted; {_leave(climb, results) or 'nothing is left behind'}") from error
+        raise Interrupted(f"interrupted; {_leave(check, results) or 'nothing is left behind'}") from error
     except BaseException:
-        _leave(climb, results)
+        _leave(check, results)
         raise
-    if note := _leave(climb, results):
+    if note := _leave(check, results):
         results = [replace(r, detail=note) if r.name == "clean" else r for r in results]
     return LadderResult(
         tenant=endpoint.tenant,
@@ -155,24 +161,24 @@ def chosen(only: tuple[str, ...]) -> list[Rung]:
 
 
 def in_order(rungs: list[Rung], options: Options) -> list[Rung]:
-    """Return the rungs as they are climbed: at a typed address what must be refused comes last.
+    """Return the rungs in the order in which they are checked: at a typed address what must be refused comes last.
 
     A kubectl port-forward may end at the first refusal, and all else is known by then.
     """
     return sorted(rungs, key=lambda rung: rung.refusal) if options.address else rungs
 
 
-def _result(climb: Climb, rung: Rung, before: list[RungResult], on_start: OnStart) -> RungResult:
-    if rung.run is replicas.survive and not climb.options.restart:
+def _result(check: CheckContext, rung: Rung, before: list[RungResult], on_start: OnStart) -> RungResult:
+    if rung.run is replicas.survive and not check.options.restart:
         return RungResult(name=rung.name, title=rung.title, status="left out", detail="--no-restart")
     if blocker := _blocker(before):
         return RungResult(name=rung.name, title=rung.title, status="not reached", detail=f"{blocker} is broken")
     on_start(rung)
-    began, closed = time.perf_counter(), len(climb.closed)
+    began, closed = time.perf_counter(), len(check.closed)
     try:
-        for port in (climb.https, climb.dicom) if rung.refusal else ():
-            climb.listening(port)
-        finding = rung.run(climb)
+        for port in (check.https, check.dicom) if rung.refusal else ():
+            check.listening(port)
+        finding = rung.run(check)
     except LeftOut as reason:
         return RungResult(name=rung.name, title=rung.title, status="left out", ms=_ms(began), detail=str(reason))
     except Broken as error:
@@ -182,7 +188,7 @@ def _result(climb: Climb, rung: Rung, before: list[RungResult], on_start: OnStar
         raise
     except KorthwebError as error:
         return _broken(rung, began, error.message, error.hint)
-    # ValueError: an answer that is no JSON, no certificate; RuntimeError: an association that ended meanwhile
+    # ValueError: an answer that is not JSON, not a certificate; RuntimeError: an association that ended meanwhile
     except (OSError, ValueError, RuntimeError, httpx.HTTPError) as error:
         return _broken(rung, began, *_told(error))
     return RungResult(
@@ -192,7 +198,7 @@ def _result(climb: Climb, rung: Rung, before: list[RungResult], on_start: OnStar
         ms=_ms(began),
         detail=finding.detail,
         measures=dict(finding.measures),
-        notes=(*finding.notes, *climb.closed[closed:]),
+        notes=(*finding.notes, *check.closed[closed:]),
     )
 
 
@@ -221,19 +227,19 @@ def _blocker(before: list[RungResult]) -> str:
     return next((r.name for r in before if r.status == "broken" and r.blocks), "")
 
 
-def _leave(climb: Climb, results: list[RungResult]) -> str:
-    """Delete what an unfinished climb has sent, and return a line about it.
+def _leave(check: CheckContext, results: list[RungResult]) -> str:
+    """Delete what an unfinished run has sent, and return a line about it.
 
     The rung "clean" has done it already when all went well.
     """
-    if climb.sent is None or any(r.name == "clean" and r.status == "passed" for r in results):
+    if check.sent is None or any(r.name == "clean" and r.status == "passed" for r in results):
         return ""
-    climb.be_patient(LAST_PATIENCE)
+    check.be_patient(LAST_PATIENCE)
     try:
-        dicomweb.sweep(climb, climb.sent)
+        dicomweb.sweep(check, check.sent)
     except (Broken, OSError, ValueError, httpx.HTTPError) as error:
-        return f"images under PatientID {climb.sent.patient} may be left: {error}"
-    return f"what was sent under {climb.sent.patient} is deleted all the same"
+        return f"images under PatientID {check.sent.patient} may be left: {error}"
+    return f"what was sent under {check.sent.patient} is deleted all the same"
 
 
 def _ms(began: float) -> float:

@@ -128,7 +128,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RungResult:
-    """One rung after the climb. ``ms`` is how long it took; ``measures`` name their unit (``mb_per_s``).
+    """One rung after its check. ``ms`` is how long it took; ``measures`` name their unit (``mb_per_s``).
 
     ``blocks``: nothing after it could tell anything, if it is broken.
     """
@@ -146,7 +146,7 @@ class RungResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LadderResult:
-    """Every rung in order. ``seconds`` is the whole climb."""
+    """Every rung in order. ``seconds`` is the whole run."""
 
     tenant: str
     address: str
@@ -162,7 +162,7 @@ class LadderResult:
 
     @property
     def ok(self) -> bool:
-        """Say whether at least one rung passed and all others did, except those left out on request."""
+        """Return True if at least one rung passed and all others did, except those left out on request."""
         held = [rung for rung in self.rungs if rung.status != "left out"]
         return bool(held) and all(rung.status == "passed" for rung in held)
 

@@ -19,7 +19,7 @@ from korthweb_tasks.errors import NotReady
 from korthweb_tasks.run.runner import Runner, Stream
 from korthweb_tasks.tools import kubectl as parse
 from korthweb_tasks.tools.kubectl import Kubectl
-from korthweb_tasks.verify.climb import Get, Pod
+from korthweb_tasks.verify.check_context import Get, Pod
 from korthweb_tasks.verify.model import Endpoint
 
 HTTP_PORT = 8042
@@ -161,6 +161,6 @@ def pod_of(obj: Mapping[str, Any]) -> Pod:
 
 
 def stays(obj: Mapping[str, Any]) -> bool:
-    """Say whether a pod is neither being deleted nor at its end."""
+    """Return True if a pod is neither being deleted nor at its end."""
     ended = obj.get("status", {}).get("phase") in ("Succeeded", "Failed")
     return "deletionTimestamp" not in obj["metadata"] and not ended

@@ -1,4 +1,4 @@
-"""A climbed ladder as records of a report."""
+"""A ladder as records of a report."""
 
 from __future__ import annotations
 

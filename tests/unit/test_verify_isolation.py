@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from korthweb_tasks.errors import ClusterUnreachable, CommandFailed, Interrupted, NotReady, UsageError
-from korthweb_tasks.verify.isolation import (
+from korthweb_tasks.verify.isolation.cells import (
     ROWS,
     Attempts,
     Cell,

@@ -8,9 +8,9 @@ from itertools import permutations
 import pytest
 
 from korthweb_tasks.errors import ClusterUnreachable, Interrupted, NotReady
-from korthweb_tasks.verify.isolation import Cell, Isolation, prove
-from korthweb_tasks.verify.isolation_inside import ARRIVES, Inside, Place
-from korthweb_tasks.verify.isolation_probes import OPEN_PORT
+from korthweb_tasks.verify.isolation.cells import Cell, Isolation, prove
+from korthweb_tasks.verify.isolation.inside import ARRIVES, Inside, Place
+from korthweb_tasks.verify.isolation.probes import OPEN_PORT
 from tests.verify_doubles.probes import (
     ANSWERS,
     CLOSED,

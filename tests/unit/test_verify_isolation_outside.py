@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 
 from korthweb_tasks.errors import Interrupted
-from korthweb_tasks.verify import dicom, dicomweb, images, isolation_outside, tls
-from korthweb_tasks.verify.climb import Climb
-from korthweb_tasks.verify.isolation import Cell, prove
-from korthweb_tasks.verify.isolation_outside import MARK, Outside
+from korthweb_tasks.verify.check_context import CheckContext
+from korthweb_tasks.verify.dicom import echo as dicom
+from korthweb_tasks.verify.dicom import images
+from korthweb_tasks.verify.isolation import outside
+from korthweb_tasks.verify.isolation.cells import Cell, prove
+from korthweb_tasks.verify.isolation.outside import MARK, Outside
 from korthweb_tasks.verify.model import Broken, Endpoint, Secret
+from korthweb_tasks.verify.tls import connection as tls
+from korthweb_tasks.verify.web import dicomweb
 from tests.verify_doubles.gateway import Faults
 from tests.verify_doubles.neighbours import NAMES, QUICK, Tenant, cells, opened, proved
 from tests.verify_doubles.orthanc import PASSWORD, USER, Orthanc
@@ -135,7 +139,7 @@ def test_a_wrong_password_of_b_proves_nothing(bhc: Tenant, mhr: Tenant) -> None:
 
 def test_what_a_killed_run_has_left_is_removed(bhc: Tenant, mhr: Tenant) -> None:
     with opened(bhc) as endpoints:
-        killed = Climb(endpoints["BHC"], None, QUICK)
+        killed = CheckContext(endpoints["BHC"], None, QUICK)
         whole = images.prepare(None, MARK)
         dicom.send(killed, whole.images[:2])
         others = images.prepare(None)
@@ -152,14 +156,14 @@ def test_a_database_that_was_away_a_moment_ago_is_asked_again(
 ) -> None:
     send, failed = dicom.send, []
 
-    def once(climb: Climb, some: tuple[images.Image, ...]) -> list[float]:
-        if climb.endpoint.tenant not in failed:
-            failed.append(climb.endpoint.tenant)
+    def once(check: CheckContext, some: tuple[images.Image, ...]) -> list[float]:
+        if check.endpoint.tenant not in failed:
+            failed.append(check.endpoint.tenant)
             raise Broken("C-STORE of CT_small.dcm was answered with status 0xA700")
-        return send(climb, some)
+        return send(check, some)
 
     monkeypatch.setattr(dicom, "send", once)
-    monkeypatch.setattr(isolation_outside, "PAUSE", 0.01)
+    monkeypatch.setattr(outside, "PAUSE", 0.01)
     found = cells(proved(bhc, mhr))
     assert len(failed) == 2
     assert by_status(found, "passed") == set(found)
@@ -169,7 +173,7 @@ def test_ctrl_c_deletes_what_was_stored(bhc: Tenant, mhr: Tenant, monkeypatch: p
     def interrupt(*_: object) -> list[str]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(isolation_outside, "own_images", interrupt)
+    monkeypatch.setattr(outside, "own_images", interrupt)
     with pytest.raises(Interrupted, match="nothing is left behind"):
         proved(bhc, mhr)
     assert bhc.orthanc.counts() == (0, 0)
@@ -178,10 +182,10 @@ def test_ctrl_c_deletes_what_was_stored(bhc: Tenant, mhr: Tenant, monkeypatch: p
 def test_images_that_can_not_be_deleted_are_told(bhc: Tenant, mhr: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = dicomweb.sweep
 
-    def keeps(climb: Climb, consignment: images.Consignment) -> int:
-        if climb.sent is not None and climb.endpoint.tenant == "BHC":
+    def keeps(check: CheckContext, sent: images.SentImages) -> int:
+        if check.sent is not None and check.endpoint.tenant == "BHC":
             raise Broken("1 images are left")
-        return sweep(climb, consignment)
+        return sweep(check, sent)
 
     monkeypatch.setattr(dicomweb, "sweep", keeps)
     with opened(bhc, mhr) as endpoints:
@@ -207,8 +211,8 @@ def test_a_gateway_that_both_share_may_serve_the_others_name(monkeypatch: pytest
         raise error
 
     monkeypatch.setattr(tls, "handshake", handshake)
-    a, b = (Climb(endpoint, None, QUICK) for endpoint in shared)
-    assert {seen.kind for seen in isolation_outside.certificate(a, b)} == {"refused"}
+    a, b = (CheckContext(endpoint, None, QUICK) for endpoint in shared)
+    assert {seen.kind for seen in outside.certificate(a, b)} == {"refused"}
     assert asked == ["web.b", "dicom.b"]
-    other = Climb(replace(shared[1], address="192.0.2.2"), None, QUICK)
-    assert len(list(isolation_outside.certificate(a, other))) == 4
+    other = CheckContext(replace(shared[1], address="192.0.2.2"), None, QUICK)
+    assert len(list(outside.certificate(a, other))) == 4

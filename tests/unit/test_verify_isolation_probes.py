@@ -15,10 +15,10 @@ from korthweb_tasks.core.command import Command
 from korthweb_tasks.errors import CommandFailed, NotReady
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.tools.kubectl import Kubectl
-from korthweb_tasks.verify.isolation import Cell, prove
-from korthweb_tasks.verify.isolation_inside import Place
-from korthweb_tasks.verify.isolation_probes import LABEL, ROLES, RUN, KubectlProbes
-from korthweb_tasks.verify.isolation_rights import ACCOUNTS, RIGHTS, Rights
+from korthweb_tasks.verify.isolation.cells import Cell, prove
+from korthweb_tasks.verify.isolation.inside import Place
+from korthweb_tasks.verify.isolation.probes import LABEL, ROLES, RUN, KubectlProbes
+from korthweb_tasks.verify.isolation.rights import ACCOUNTS, RIGHTS, Rights
 from tests.fakes import Answer, ScriptedRunner
 
 KUBECTL = Kubectl(Cluster("korthweb-test"))

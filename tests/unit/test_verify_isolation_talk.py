@@ -11,9 +11,9 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from korthweb_tasks.verify import isolation_talk as talk
-from korthweb_tasks.verify.isolation import Seen
-from korthweb_tasks.verify.isolation_talk import Question
+from korthweb_tasks.verify.isolation import questions as talk
+from korthweb_tasks.verify.isolation.cells import Seen
+from korthweb_tasks.verify.isolation.questions import Question
 
 Behaviour = Callable[[socket.socket], None]
 
@@ -90,10 +90,10 @@ DENIED = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 19\r\n\r\nRBAC: access deni
         (talk.http, DENIED, "refused", "RBAC: access denied, 403 Forbidden"),
         (talk.http, b"HTTP/1.1 503 Service Unavailable\r\n\r\nupstream connect error", "refused", "503"),
         (talk.http, b"HTTP/1.1 502 Bad Gateway\r\n\r\n", "refused", "502"),
-        (talk.http, b"SSH-2.0\r\n", "reached", "no HTTP"),
+        (talk.http, b"SSH-2.0\r\n", "reached", "not HTTP"),
         (association, b"\x02\x00\x00\x00\x00\x04", "reached", "is accepted"),
         (association, b"\x03\x00\x00\x00\x00\x04", "reached", "rejected by Orthanc"),
-        (association, b"\x00\x00", "reached", "no DICOM"),
+        (association, b"\x00\x00", "reached", "not DICOM"),
         (talk.postgres, b"S", "reached", "offers TLS"),
         (talk.postgres, b"N", "reached", "without TLS"),
     ],

@@ -15,7 +15,7 @@ from korthweb_tasks.run.console import Console
 from korthweb_tasks.services import isolation as verify_isolation
 from korthweb_tasks.settings.cluster import ClusterSettings
 from korthweb_tasks.settings.tenant import Tenant
-from korthweb_tasks.verify.isolation import ROWS, ROWS_OF, Seen
+from korthweb_tasks.verify.isolation.cells import ROWS, ROWS_OF, Seen
 from korthweb_tasks.verify.model import Endpoint, Secret
 from tests.fakes import put
 from tests.unit.test_verify_isolation import LEAK, OK, Told

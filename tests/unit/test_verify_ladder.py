@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 
 from korthweb_tasks.errors import Interrupted, UsageError
-from korthweb_tasks.verify import certificates, ladder
-from korthweb_tasks.verify.images import MARK
+from korthweb_tasks.verify import ladder
+from korthweb_tasks.verify.dicom.images import MARK
 from korthweb_tasks.verify.model import LadderResult, Options, RungResult, Secret
+from korthweb_tasks.verify.tls import certificates
 from tests.verify_doubles.cluster import LoopbackCluster
 from tests.verify_doubles.gateway import Faults
 from tests.verify_doubles.orthanc import PASSWORD, USER, Orthanc
 from tests.verify_doubles.pki import Authority
 from tests.verify_doubles.site import DICOM, QUICK, WEB, Site, a_study, red
 
-#: what a climb that was stopped by its first broken rung may still find green: nothing after it
+#: what a check that was stopped by its first broken rung may still find green: nothing after it
 MAIN = [rung.name for rung in ladder.RUNGS if rung.blocks]
 
 
@@ -53,7 +54,7 @@ def test_all_is_well(another: Callable[..., Orthanc], authority: Authority) -> N
     server = another()
     cluster = LoopbackCluster([server] * 3)
     told: list[RungResult] = []
-    result = Site(server, authority, access=cluster).climb(Options(), told.append)
+    result = Site(server, authority, access=cluster).check(Options(), told.append)
     assert not_green(result) == []
     assert [rung.name for rung in result.rungs] == [rung.name for rung in ladder.RUNGS]
     assert tuple(told) == result.rungs
@@ -76,12 +77,12 @@ def test_what_others_stored_stays(another: Callable[..., Orthanc], authority: Au
     kept: list[str] = []
 
     def leave(result: RungResult) -> None:
-        # another verification climbs from its beginning to its end in the middle of this one
+        # another verification checks from its beginning to its end in the middle of this one
         if result.name == "find" and not kept:
             kept.append("once")
-            assert not_green(site.climb(small, leave)) == []
+            assert not_green(site.check(small, leave)) == []
 
-    assert not_green(site.climb(small, leave)) == []
+    assert not_green(site.check(small, leave)) == []
     assert kept
 
 
@@ -109,7 +110,7 @@ MUTATIONS = [
     Mutation("address", {"endpoint": {"address": "nobody.invalid"}}, says="does not resolve"),
     Mutation("tcp-https", {"web_faults": Faults(closed=True)}, says="refused"),
     Mutation("tcp-dicom", {"dicom_faults": Faults(closed=True)}, says="refused"),
-    Mutation("tls-https", {"endpoint": {"ca_pem": "no certificate"}}, says="no PEM certificate"),
+    Mutation("tls-https", {"endpoint": {"ca_pem": "no certificate"}}, says="not a PEM certificate"),
     Mutation("tls-https", {"endpoint": {"ca_pem": certificates.other_ca()}}, says="issuer"),
     Mutation("old-tls-https", {"web_faults": Faults(old=True)}, says="accepts TLSv1"),
     Mutation("old-tls-dicom", {"dicom_faults": Faults(old=True)}, says="accepts TLSv1"),
@@ -140,22 +141,22 @@ def test_a_broken_rung_is_red(
         site = Site(another(**mutation.config), authority)
     if mutation.rung == "clean":
         site = Site(another(), authority)  # something is left in it
-    result = replace(site, **mutation.site).climb(small)
+    result = replace(site, **mutation.site).check(small)
     assert_red(result, mutation.rung, mutation.says)
 
 
 @pytest.mark.parametrize("ends", [2, 3, 7])
 def test_a_connection_that_is_closed_is_made_again_and_told(ends: int, site: Site, small: Options) -> None:
     faults = Faults(ends=ends)
-    result = replace(site, web_faults=faults, dicom_faults=faults).climb(small)
+    result = replace(site, web_faults=faults, dicom_faults=faults).check(small)
     assert result.ok, [(rung.name, rung.detail) for rung in result.rungs if rung.status == "broken"]
     assert any("made again" in note for rung in result.rungs for note in rung.notes)
 
 
 def test_connections_that_are_all_closed_are_red(site: Site, small: Options) -> None:
     said, every = "closed during the TLS handshake", Faults(ends=1)
-    assert_red(replace(site, web_faults=every).climb(small), "tls-https", said)
-    assert_red(replace(site, dicom_faults=every).climb(small), "tls-dicom", said)
+    assert_red(replace(site, web_faults=every).check(small), "tls-https", said)
+    assert_red(replace(site, dicom_faults=every).check(small), "tls-dicom", said)
 
 
 @pytest.mark.parametrize("port", ["https", "dicom"])
@@ -163,40 +164,40 @@ def test_connections_that_are_all_closed_are_red(site: Site, small: Options) -> 
 def test_a_certificate_out_of_its_time_is_red(how: str, port: str, site: Site, authority: Authority) -> None:
     pem = authority.leaf(WEB, DICOM, **LEAVES[how])
     changed = replace(site, web_pem=pem) if port == "https" else replace(site, dicom_pem=pem)
-    assert_red(changed.climb(QUICK), f"tls-{port}", "certificate")
+    assert_red(changed.check(QUICK), f"tls-{port}", "certificate")
 
 
 def test_a_certificate_made_for_a_day_is_no_fault(site: Site, authority: Authority) -> None:
     changed = replace(site, web_pem=authority.leaf(WEB, begins=-0.1, ends=0.9))
-    assert changed.climb(replace(QUICK, only=("tls-https",))).ok
+    assert changed.check(replace(QUICK, only=("tls-https",))).ok
 
 
 def test_a_certificate_for_another_name_is_red(site: Site, authority: Authority) -> None:
-    result = replace(site, dicom_pem=authority.leaf(WEB, "dicom.mhr.test")).climb(QUICK)
+    result = replace(site, dicom_pem=authority.leaf(WEB, "dicom.mhr.test")).check(QUICK)
     assert_red(result, "tls-dicom", "not for dicom.bhc.test")
 
 
 def test_a_certificate_of_another_authority_is_red(site: Site) -> None:
-    result = replace(site, dicom_pem=Authority("Another CA").leaf(WEB, DICOM)).climb(QUICK)
+    result = replace(site, dicom_pem=Authority("Another CA").leaf(WEB, DICOM)).check(QUICK)
     assert_red(result, "tls-dicom", "issuer")
 
 
-def test_a_wildcard_is_for_strangers_too(site: Site, authority: Authority, small: Options) -> None:
+def test_a_wildcard_is_for_other_names_too(site: Site, authority: Authority, small: Options) -> None:
     changed = replace(site, web_pem=authority.leaf("*.bhc.test"), web_faults=Faults(any_name=True))
-    assert_red(changed.climb(small), "wrong-name-https", "passes for stranger-")
+    assert_red(changed.check(small), "wrong-name-https", "passes for wrong-")
 
 
 def test_a_client_that_trusts_anybody_is_red(site: Site, small: Options, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tool checks itself: were its verification off, the untrusted CA would pass."""
     monkeypatch.setattr(certificates, "other_ca", lambda: site.authority.pem)
-    assert red(site.climb(small)) == ["other-ca-https", "other-ca-dicom"]
+    assert red(site.check(small)) == ["other-ca-https", "other-ca-dicom"]
 
 
 def test_an_image_that_is_not_found_is_red(
     another: Callable[..., Orthanc], authority: Authority, small: Options
 ) -> None:
     server = another()
-    result = Site(server, authority).climb(small, lambda rung: server.forget_all() if rung.name == "store" else None)
+    result = Site(server, authority).check(small, lambda rung: server.forget_all() if rung.name == "store" else None)
     assert_red(result, "find", "QIDO finds 0 studies")
 
 
@@ -207,7 +208,7 @@ def test_an_altered_image_is_red(another: Callable[..., Orthanc], authority: Aut
         if rung.name == "find":
             server.damage_all()
 
-    result = Site(server, authority).climb(small, alter)
+    result = Site(server, authority).check(small, alter)
     assert_red(result, "pixels", "the pixel data of image.dcm differ")
     assert server.counts() == (0, 0)
 
@@ -215,12 +216,12 @@ def test_an_altered_image_is_red(another: Callable[..., Orthanc], authority: Aut
 def test_a_replica_without_the_study_is_red(
     site: Site, another: Callable[..., Orthanc], small: Options, shared: Orthanc
 ) -> None:
-    result = replace(site, pods=[shared, another(), shared]).climb(small)
+    result = replace(site, pods=[shared, another(), shared]).check(small)
     assert_red(result, "replicas", "sees 0 of 1 studies")
 
 
 def test_no_replica_is_not_all_replicas(site: Site, small: Options) -> None:
-    assert_red(replace(site, access=LoopbackCluster([])).climb(small), "replicas", "there is no Orthanc pod")
+    assert_red(replace(site, access=LoopbackCluster([])).check(small), "replicas", "there is no Orthanc pod")
 
 
 def test_a_replica_without_the_file_is_red(
@@ -230,7 +231,7 @@ def test_a_replica_without_the_file_is_red(
     server = another()
     cluster = LoopbackCluster([server] * 3)
     cluster.refuses = {cluster.pods()[1].name: ("/instances/",)}
-    result = Site(server, authority, access=cluster).climb(small)
+    result = Site(server, authority, access=cluster).check(small)
     assert_red(result, "replicas", "answers 404 for its file")
 
 
@@ -239,7 +240,7 @@ def test_images_lost_with_the_pods_are_red(
 ) -> None:
     server = another()
     cluster = LoopbackCluster([server] * 3, on_delete=server.lose_everything)
-    result = Site(server, authority, access=cluster).climb(replace(small, restart=True))
+    result = Site(server, authority, access=cluster).check(replace(small, restart=True))
     assert_red(result, "survive", "sees 0 of 1 studies")
 
 
@@ -248,7 +249,7 @@ def test_pods_that_do_not_come_back_are_red(
 ) -> None:
     server = another()
     cluster = LoopbackCluster([server] * 3, never_ready=True)
-    result = Site(server, authority, access=cluster).climb(replace(small, restart=True))
+    result = Site(server, authority, access=cluster).check(replace(small, restart=True))
     assert_red(result, "survive", "0 of 3 new pods are ready")
     assert server.counts() == (0, 0)
     assert "deleted all the same" in result.rungs[-1].detail
@@ -265,24 +266,24 @@ def test_ctrl_c_leaves_nothing_behind(another: Callable[..., Orthanc], authority
     with pytest.raises(
         Interrupted, match=r"interrupted; what was sent under KORTHWEB-VERIFY-.* is deleted all the same"
     ):
-        Site(server, authority).climb(small, interrupt)
+        Site(server, authority).check(small, interrupt)
     assert server.counts() == (0, 0)
 
 
 def test_a_study_without_images_is_the_users_fault(site: Site, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no DICOM instance"):
-        site.climb(replace(QUICK, study=tmp_path))
+        site.check(replace(QUICK, study=tmp_path))
 
 
 def test_without_restart_that_rung_is_left_out_and_the_rest_is_green(site: Site, small: Options) -> None:
-    result = site.climb(small)
+    result = site.check(small)
     assert result.ok
     assert {rung.name: rung.detail for rung in result.rungs if rung.status == "left out"}["survive"] == "--no-restart"
 
 
 @pytest.mark.parametrize("only", ladder.PARTS.values())
 def test_a_part_of_the_ladder_holds_by_itself(only: tuple[str, ...], site: Site, small: Options) -> None:
-    result = site.climb(replace(small, only=only))
+    result = site.check(replace(small, only=only))
     assert result.ok
     names = [rung.name for rung in result.rungs]
     assert set(only) <= set(names)
@@ -306,17 +307,17 @@ def test_needs_come_before() -> None:
         seen.add(rung.name)
 
 
-def test_a_climb_of_nothing_is_not_green() -> None:
+def test_a_ladder_of_nothing_is_not_green() -> None:
     assert not LadderResult(tenant="", address="", web_host="", dicom_host="", rungs=(), seconds=0.0).ok
 
 
 def test_the_mark_is_the_only_thing_deleted(site: Site) -> None:
-    from korthweb_tasks.verify import dicomweb
-    from korthweb_tasks.verify.climb import Climb
-    from korthweb_tasks.verify.images import Consignment
+    from korthweb_tasks.verify.check_context import CheckContext
+    from korthweb_tasks.verify.dicom.images import SentImages
+    from korthweb_tasks.verify.web import dicomweb
 
     with site.open() as endpoint, pytest.raises(ValueError, match="not a PatientID of a verification"):
-        dicomweb.sweep(Climb(endpoint, None, QUICK), Consignment("1CT1", ()))
+        dicomweb.sweep(CheckContext(endpoint, None, QUICK), SentImages("1CT1", ()))
     assert MARK.startswith("KORTHWEB")
 
 

@@ -23,11 +23,13 @@ from cryptography import x509
 from korthweb_tasks.errors import UsageError, VerifyFailed
 from korthweb_tasks.services import verify as services
 from korthweb_tasks.settings.model import Settings
-from korthweb_tasks.verify import certificates, images, received, storing, tls
-from korthweb_tasks.verify.climb import quiet_dicom
-from korthweb_tasks.verify.images import MARK, SHIPPED, prepare
+from korthweb_tasks.verify.check_context import quiet_dicom
+from korthweb_tasks.verify.dicom import images, received, storing
+from korthweb_tasks.verify.dicom.images import MARK, SHIPPED, prepare
 from korthweb_tasks.verify.model import Broken, LadderResult, Options, RungResult, Secret
 from korthweb_tasks.verify.options import folder_of
+from korthweb_tasks.verify.tls import certificates
+from korthweb_tasks.verify.tls import connection as tls
 from tests.fakes import put
 from tests.verify_doubles.pki import Authority, server_context
 from tests.verify_doubles.site import a_study
@@ -110,12 +112,12 @@ def test_a_common_name_is_no_name() -> None:
 
 
 def test_shipped_images_are_in_the_wheel_and_of_many_encodings() -> None:
-    consignment = prepare(None)
-    assert [image.source for image in consignment.images] == list(SHIPPED)
-    assert len({image.transfer_syntax for image in consignment.images}) == 8
-    assert len({image.sop_class for image in consignment.images}) >= 4
-    assert len(consignment.studies) == 1
-    assert not consignment.left_out
+    sent = prepare(None)
+    assert [image.source for image in sent.images] == list(SHIPPED)
+    assert len({image.transfer_syntax for image in sent.images}) == 8
+    assert len({image.sop_class for image in sent.images}) >= 4
+    assert len(sent.studies) == 1
+    assert not sent.left_out
 
 
 def test_each_run_has_identifiers_of_its_own() -> None:
@@ -163,11 +165,11 @@ def test_a_study_of_the_user_keeps_its_order(tmp_path: Path) -> None:
     (tmp_path / "README.txt").write_text("no image")
     (tmp_path / "empty").write_bytes(b"")
     (tmp_path / "plan.dcm").write_bytes((source / "rtplan.dcm").read_bytes())
-    consignment = prepare(tmp_path)
-    *found, plan = consignment.images
+    sent = prepare(tmp_path)
+    *found, plan = sent.images
     assert [image.source for image in found] == [f"deep/{n}/image" for n in range(4)]
     assert plan.source == "plan.dcm"
-    assert {one.source: one.reason for one in consignment.left_out} == {
+    assert {one.source: one.reason for one in sent.left_out} == {
         "README.txt": "not a DICOM file",
         "empty": "empty",
     }
@@ -280,13 +282,13 @@ def test_a_broken_rung_ends_with_its_name(
         RungResult(name="store", title="C-STORE", status="not reached", detail="echo is broken"),
     )
 
-    def climbed(endpoint: Any, access: Any, options: Any, on_rung: Any, on_start: Any) -> LadderResult:
+    def checked(endpoint: Any, access: Any, options: Any, on_rung: Any, on_start: Any) -> LadderResult:
         for rung in rungs:
             on_rung(rung)
         return LadderResult(tenant="BHC", address="", web_host="", dicom_host="", rungs=rungs, seconds=1.0)
 
     put(monkeypatch, "korthweb_tasks.verify.endpoints.find_endpoint", lambda *_: ENDPOINT)
-    put(monkeypatch, "korthweb_tasks.verify.ladder.verify", climbed)
+    put(monkeypatch, "korthweb_tasks.verify.ladder.verify", checked)
     tenant = Settings().tenants[0]
     runner = SimpleNamespace(run=None)
     session = a_session(tenants=(tenant,), runner=runner, kubectl=None, target=SimpleNamespace(context="korthweb-t"))

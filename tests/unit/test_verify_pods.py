@@ -17,7 +17,7 @@ from korthweb_tasks.core.documents import Documents
 from korthweb_tasks.errors import CommandFailed, NotReady
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.tools.kubectl import Kubectl
-from korthweb_tasks.verify.climb import Pod
+from korthweb_tasks.verify.check_context import Pod
 from korthweb_tasks.verify.model import Endpoint, Secret
 from korthweb_tasks.verify.pods import KubectlAccess
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import httpx
 
 from korthweb_tasks.errors import NotReady
-from korthweb_tasks.verify.climb import Get, Pod
+from korthweb_tasks.verify.check_context import Get, Pod
 from tests.verify_doubles.orthanc import PASSWORD, USER, Orthanc
 
 _numbers = itertools.count(1)

@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from korthweb_tasks.verify.isolation import Cell, Isolation, prove
-from korthweb_tasks.verify.isolation_outside import Outside
+from korthweb_tasks.verify.isolation.cells import Cell, Isolation, prove
+from korthweb_tasks.verify.isolation.outside import Outside
 from korthweb_tasks.verify.model import Endpoint, Options, Secret
 from tests.verify_doubles.gateway import Faults, Gateway, Listener
 from tests.verify_doubles.orthanc import USER, Orthanc

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from korthweb_tasks.errors import CommandFailed, KorthwebError
-from korthweb_tasks.verify.isolation_probes import OPEN_PORT, Role
+from korthweb_tasks.verify.isolation.probes import OPEN_PORT, Role
 
 #: what servers and walls say, as the script prints it: exit code, text
 Line = tuple[int, str]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from korthweb_tasks.verify.climb import ClusterAccess
+from korthweb_tasks.verify.check_context import ClusterAccess
 from korthweb_tasks.verify.ladder import verify
 from korthweb_tasks.verify.model import Endpoint, LadderResult, Options, RungResult, Secret
 from tests.verify_doubles.cluster import LoopbackCluster
@@ -36,7 +36,7 @@ class Site:
     access: ClusterAccess | None = None
     endpoint: dict[str, Any] = field(default_factory=dict)
 
-    def climb(
+    def check(
         self,
         options: Options = QUICK,
         on_rung: Callable[[RungResult], None] = lambda _: None,

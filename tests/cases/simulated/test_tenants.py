@@ -29,9 +29,10 @@ from korthweb_tasks.core.render import parse
 from korthweb_tasks.provision import builder
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.tools.kubectl import Kubectl as Commands
-from korthweb_tasks.verify import isolation_home
-from korthweb_tasks.verify.isolation import ROWS_OF, Cell, prove
-from korthweb_tasks.verify.isolation_home import AsGuest, AtHome, Home
+from korthweb_tasks.verify.isolation import manifests
+from korthweb_tasks.verify.isolation.cells import ROWS_OF, Cell, prove
+from korthweb_tasks.verify.isolation.home import AsGuest, AtHome
+from korthweb_tasks.verify.isolation.manifests import Home
 from tests.applied import Kubectl
 from tests.fleet_share import REPOSITORY, fleet
 from tests.fleet_share import objects as fleet_objects
@@ -117,7 +118,7 @@ def site(with_kinds: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Site:
 def _until_it_holds(site: Site) -> None:
     """Wait until the API server has taken the policies up, which it does within some seconds."""
     end = time.monotonic() + 30
-    while not site.made(isolation_home.deployment(hostNetwork=True)):
+    while not site.made(manifests.deployment(hostNetwork=True)):
         assert time.monotonic() < end, "no policy holds"
         time.sleep(0.3)
 
@@ -204,7 +205,7 @@ def _until(site: Site, row: str, status: str) -> None:
 def _admitted(site: Site, row: str) -> list[str]:
     """Return what A tries that is not admitted now, with what refuses it."""
     home, other = (Home(one.name, one.namespace, one.web_host, one.dicom_host) for one in (A, B))
-    tries = isolation_home.harmful(home, other)[row]
+    tries = manifests.harmful(home, other)[row]
     said = [(one.what, site.made(one.obj, account=home.account)) for one in tries]
     return [f"{what}: {text}" for what, text in said if text]
 
@@ -353,10 +354,10 @@ def test_S3_prometheus_tells_nobody_its_token_and_looks_at_no_neighbour(site: Si
     """S3: by the real operator, with the admission policy taken out; red where its switches are taken out."""
     program = builder.build("prometheus-operator") / "operator"
     hostile = {
-        "token": isolation_home.monitor(bearerTokenFile=TOKEN),
-        "file": isolation_home.monitor(tlsConfig={"caFile": TOKEN}),
-        "neighbours": isolation_home.monitor({"namespaceSelector": {"any": True}}),
-        "own": isolation_home.monitor({"scrapeClass": "mesh"}, scheme="https"),
+        "token": manifests.monitor(bearerTokenFile=TOKEN),
+        "file": manifests.monitor(tlsConfig={"caFile": TOKEN}),
+        "neighbours": manifests.monitor({"namespaceSelector": {"any": True}}),
+        "own": manifests.monitor({"scrapeClass": "mesh"}, scheme="https"),
     }
     for name, obj in hostile.items():
         obj["metadata"] = {"name": name, "namespace": A.namespace}

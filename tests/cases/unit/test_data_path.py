@@ -20,7 +20,7 @@ from korthweb_tasks.approaches.shared.common import Artifacts
 from korthweb_tasks.core.render import parse
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.secrets import Secrets
-from korthweb_tasks.verify.association import no_delay
+from korthweb_tasks.verify.dicom.association import no_delay
 from tests.fleet_share import fleet, objects
 
 REPOSITORY = Path(__file__).parents[3]

@@ -22,7 +22,7 @@ from korthweb_tasks.core.render import parse
 from korthweb_tasks.lab.commands import vendors
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.secrets import Secrets
-from korthweb_tasks.verify import isolation_probes, isolation_talk
+from korthweb_tasks.verify.isolation import probes, questions
 from tests.fleet_share import fleet, objects
 from tests.shell_words import commands
 
@@ -181,9 +181,9 @@ def test_F1_all_approaches_run_the_same_scripts(approach: str) -> None:
 
 def test_F1_what_the_tasks_run_in_pods_is_in_the_image_too() -> None:
     """F1: the probe pods of verify.isolation run Orthanc's image; nothing else of korthweb enters a pod."""
-    probes = isolation_probes.KubectlProbes(None, None, "docker.io/orthancteam/orthanc:26.8.1", "Always")  # type: ignore[arg-type]
-    assert not lacking(list(probes.objects("bhc-orthweb")))
-    ask = isolation_talk.script([isolation_talk.http("a", "b"), isolation_talk.postgres("c", "d")])
+    made = probes.KubectlProbes(None, None, "docker.io/orthancteam/orthanc:26.8.1", "Always")  # type: ignore[arg-type]
+    assert not lacking(list(made.objects("bhc-orthweb")))
+    ask = questions.script([questions.http("a", "b"), questions.postgres("c", "d")])
     assert set(commands(ask, "bash")) <= vendors()["orthanc"]
     entering = {
         path.relative_to(REPOSITORY / "korthweb_tasks").as_posix()
@@ -194,7 +194,7 @@ def test_F1_what_the_tasks_run_in_pods_is_in_the_image_too() -> None:
         if isinstance(first, ast.Constant) and first.value == "exec"
         if not (isinstance(node, ast.Call) and ast.unparse(node.func) in ("Row", "user.get"))
     }
-    assert entering == {"verify/isolation_probes.py"}
+    assert entering == {"verify/isolation/probes.py"}
 
 
 @pytest.mark.parametrize("name", ["orthanc", "postgres", "postgresql"])

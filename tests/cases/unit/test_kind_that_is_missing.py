@@ -7,7 +7,8 @@ import re
 from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.tools.kubectl import Kubectl
-from korthweb_tasks.verify.isolation_home import WALLS_BY_HAND, AtHome, Home
+from korthweb_tasks.verify.isolation.home import WALLS_BY_HAND, AtHome
+from korthweb_tasks.verify.isolation.manifests import Home
 
 HOMES = {name: Home(name, f"{name.lower()}-orthweb", f"web.{name}", f"dicom.{name}", None) for name in ("A", "B")}
 MISSING = ("ServiceMonitor", "PodMonitor")

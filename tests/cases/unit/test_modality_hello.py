@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from korthweb_tasks.core.render import parse
-from korthweb_tasks.verify import tls
+from korthweb_tasks.verify.tls import connection as tls
 from tests.verify_doubles.pki import Authority, server_context
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "helm"

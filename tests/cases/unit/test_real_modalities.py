@@ -18,12 +18,14 @@ import pytest
 from korthweb_tasks.collections import verify as tasks
 from korthweb_tasks.errors import UsageError
 from korthweb_tasks.settings.dicom import SUITES, TlsSettings
-from korthweb_tasks.verify import certificates, dicom, ladder, tls
-from korthweb_tasks.verify import climb as climbing
-from korthweb_tasks.verify.climb import Climb
+from korthweb_tasks.verify import check_context, ladder
+from korthweb_tasks.verify.check_context import CheckContext
+from korthweb_tasks.verify.dicom import echo as dicom
 from korthweb_tasks.verify.endpoints import as_told, let_in_without_sni, permitted
 from korthweb_tasks.verify.model import Broken, Endpoint, LeftOut, Options, Policy, Secret
 from korthweb_tasks.verify.options import options_of, refuse_several
+from korthweb_tasks.verify.tls import certificates
+from korthweb_tasks.verify.tls import connection as tls
 from tests.verify_doubles.gateway import Faults
 from tests.verify_doubles.orthanc import Orthanc
 from tests.verify_doubles.pki import Authority, server_context
@@ -121,7 +123,7 @@ REFUSED: dict[str, tuple[Callable[[], Callable[[socket.socket], None]], str, str
 }
 
 
-def climb_to(number: int, **endpoint: Any) -> Climb:
+def check_at(number: int, **endpoint: Any) -> CheckContext:
     words: dict[str, Any] = {
         "tenant": "BHC",
         "address": "127.0.0.1",
@@ -134,7 +136,7 @@ def climb_to(number: int, **endpoint: Any) -> Climb:
         "dicom_port": number,
         **endpoint,
     }
-    return Climb(Endpoint(**words), None, Options(timeout=1.0))
+    return CheckContext(Endpoint(**words), None, Options(timeout=1.0))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -143,17 +145,17 @@ def test_F11_a_refused_handshake_is_diagnosed(name: str) -> None:
     """F11: no shared cipher, version, unknown name, no TLS, closed and silent are told apart."""
     serve, says, hint = REFUSED[name]
     with port(serve()) as number:
-        climb = climb_to(number)
+        check = check_at(number)
         if name != "suite":
             with pytest.raises(Broken, match=says) as caught:
-                certificates.served(climb, climb.dicom)
+                certificates.served(check, check.dicom)
             assert hint in caught.value.hint
             return
         none_of_its = tls.trusting(AUTHORITY.pem)
         none_of_its.maximum_version = ssl.TLSVersion.TLSv1_2
         none_of_its.set_ciphers("ECDHE-ECDSA-AES256-GCM-SHA384")
         with pytest.raises(ssl.SSLError) as error:
-            tls.handshake(none_of_its, *climb.dicom_address, 1.0)
+            tls.handshake(none_of_its, *check.dicom_address, 1.0)
     assert says in tls.refusal(error.value).why
     assert hint in tls.refusal(error.value).hint
 
@@ -161,9 +163,9 @@ def test_F11_a_refused_handshake_is_diagnosed(name: str) -> None:
 def test_F11_an_untrusted_certificate_is_told_as_such() -> None:
     """F11: the last of the reasons for which a handshake ends."""
     with port(over(server_context(Authority("Another").leaf(DICOM)))) as number:
-        climb = climb_to(number)
+        check = check_at(number)
         with pytest.raises(ssl.SSLError) as error:
-            tls.handshake(climb.dicom_context, *climb.dicom_address, 1.0)
+            tls.handshake(check.dicom_context, *check.dicom_address, 1.0)
     assert tls.refusal(error.value).why.startswith("certificate not trusted: unable to get local issuer")
 
 
@@ -184,12 +186,12 @@ def test_F11_the_suites_of_the_settings_and_no_others(
 ) -> None:
     """F11: a rung offers each suite alone, by hand, whatever the OpenSSL of this machine has."""
     with port(over(only(":".join(served) + ":@SECLEVEL=0"))) as number:
-        climb = climb_to(number, policy=Policy(suites=suites))
+        check = check_at(number, policy=Policy(suites=suites))
         if not says:
-            assert "ECDHE-ECDSA-AES128-SHA" in certificates.suites_as_set(climb).detail
+            assert "ECDHE-ECDSA-AES128-SHA" in certificates.suites_as_set(check).detail
             return
         with pytest.raises(Broken, match=says):
-            certificates.suites_as_set(climb)
+            certificates.suites_as_set(check)
 
 
 def test_F11_every_suite_of_the_settings_can_be_offered() -> None:
@@ -202,14 +204,14 @@ def test_F11_a_version_that_the_settings_allow_is_no_fault(minimum: str) -> None
     """F11: old versions are refused, but for those that the tenant's DICOM may have."""
     server = server_context(AUTHORITY.leaf(DICOM), old=True)
     with port(over(server)) as number:
-        climb = climb_to(number, policy=Policy(tls_minimum=minimum), https_port=number)
+        check = check_at(number, policy=Policy(tls_minimum=minimum), https_port=number)
         if minimum == "1.0":
-            assert "allowed by dicom.tls.minimum" in certificates.old_versions_refused(climb, climb.dicom).detail
+            assert "allowed by dicom.tls.minimum" in certificates.old_versions_refused(check, check.dicom).detail
         else:
             with pytest.raises(Broken, match="accepts TLSv1"):
-                certificates.old_versions_refused(climb, climb.dicom)
+                certificates.old_versions_refused(check, check.dicom)
         with pytest.raises(Broken, match="accepts TLSv1"):
-            certificates.old_versions_refused(climb, climb.https)
+            certificates.old_versions_refused(check, check.https)
 
 
 KNOWN = {"DicomAlwaysAllowStore": False, "DicomModalities": {"ct": ["CT-SCANNER", "127.0.0.1", 104]}}
@@ -217,37 +219,37 @@ KNOWN = {"DicomAlwaysAllowStore": False, "DicomModalities": {"ct": ["CT-SCANNER"
 
 def test_F13_a_site_that_lets_known_modalities_in(another: Callable[..., Orthanc], small: Options) -> None:
     """F13: red with what to add, where it is unknown; green as one that is known."""
-    policy = permitted(climb_to(1).endpoint, KNOWN, "KORTHWEB").policy
+    policy = permitted(check_at(1).endpoint, KNOWN, "KORTHWEB").policy
     site = Site(another(**KNOWN), AUTHORITY, endpoint={"policy": policy})
-    result = site.climb(small)
+    result = site.check(small)
     assert red(result) == ["store"]
     assert "takes no image from the AE title KORTHWEB: DicomAlwaysAllowStore is false" in rung(result, "store").detail
     assert "modalities (DicomModalities): {korthweb: {aet: KORTHWEB" in rung(result, "store").hint
     assert "--calling" in rung(result, "store").hint
-    assert red(site.climb(replace(small, calling_aet="CT-SCANNER"))) == []
+    assert red(site.check(replace(small, calling_aet="CT-SCANNER"))) == []
 
 
 NOBODY = {f"DicomAlwaysAllow{name}": False for name in ("Echo", "Store", "Find", "Get", "Move")}
 
 
 def test_F13_a_rejected_association_says_what_to_add(another: Callable[..., Orthanc], small: Options) -> None:
-    """F13: where nothing is allowed to strangers, Orthanc rejects the association itself, and says why."""
+    """F13: where nothing is allowed to unknown AE titles, Orthanc rejects the association itself, and says why."""
     site = Site(another(**{**KNOWN, **NOBODY}), AUTHORITY)
-    echo = rung(site.climb(small), "echo")
+    echo = rung(site.check(small), "echo")
     assert "Calling AE title not recognised" in echo.detail
     assert "DicomModalities" in echo.hint
-    assert red(site.climb(replace(small, calling_aet="CT-SCANNER"))) == []
+    assert red(site.check(replace(small, calling_aet="CT-SCANNER"))) == []
 
 
 def test_F13_another_title_may_be_called(another: Callable[..., Orthanc], small: Options) -> None:
     """F13: --called, and what is said where it is not Orthanc's."""
     site = Site(another("ARCHIVE"), AUTHORITY)
-    echo = rung(site.climb(small), "echo")
+    echo = rung(site.check(small), "echo")
     assert "Called AE title not recognised" in echo.detail
     assert "--called" in echo.hint
     with site.open() as endpoint:
         assert as_told(endpoint, Options(called_aet="ARCHIVE")).aet == "ARCHIVE"
-    assert red(replace(site, endpoint={"aet": "ARCHIVE"}).climb(small)) == []
+    assert red(replace(site, endpoint={"aet": "ARCHIVE"}).check(small)) == []
 
 
 def test_F13_F21_flags_become_options() -> None:
@@ -317,7 +319,7 @@ def test_F21_another_address_and_other_ports(another: Callable[..., Orthanc], sm
 )
 def test_F13_what_the_settings_allow_is_known(orthanc: dict[str, Any], operations: set[str]) -> None:
     """F13: by DicomAlwaysAllow... or by an entry of DicomModalities, in both of its forms."""
-    endpoint = climb_to(1).endpoint
+    endpoint = check_at(1).endpoint
     assert permitted(endpoint, orthanc, "KORTHWEB").policy.operations == frozenset(operations)
 
 
@@ -328,20 +330,20 @@ def test_F10_a_modality_without_sni(another: Callable[..., Orthanc]) -> None:
     """F10: a rung of its own, where the settings let such modalities in; the certificate's name is looked at."""
     server, policy = another(), Policy(without_sni=0)
     let_in = Site(server, AUTHORITY, dicom_faults=Faults(any_name=True), endpoint={"policy": policy})
-    seen = rung(let_in.climb(NO_SNI), "no-sni")
+    seen = rung(let_in.check(NO_SNI), "no-sni")
     assert seen.status == "passed"
     assert f"BHC answers, with a certificate for {DICOM}" in seen.detail
-    assert rung(Site(server, AUTHORITY).climb(NO_SNI), "no-sni").status == "left out"
-    refused = rung(Site(server, AUTHORITY, endpoint={"policy": policy}).climb(NO_SNI), "no-sni")
+    assert rung(Site(server, AUTHORITY).check(NO_SNI), "no-sni").status == "left out"
+    refused = rung(Site(server, AUTHORITY, endpoint={"policy": policy}).check(NO_SNI), "no-sni")
     assert refused.status == "broken"
     assert "does not know this name" in refused.detail or "closed during the TLS handshake" in refused.detail
 
 
 def test_F10_a_port_of_its_own_is_not_looked_for_at_a_typed_address() -> None:
     """F10, F21: a port-forward has the two usual ports."""
-    climb = replace(climb_to(1, policy=Policy(without_sni=11114)), options=Options(address="127.0.0.1"))
+    check = replace(check_at(1, policy=Policy(without_sni=11114)), options=Options(address="127.0.0.1"))
     with pytest.raises(LeftOut, match="a port of its own \\(11114\\)"):
-        dicom.without_sni(climb)
+        dicom.without_sni(check)
 
 
 def test_F10_a_certificate_of_somebody_else_is_red() -> None:
@@ -349,7 +351,7 @@ def test_F10_a_certificate_of_somebody_else_is_red() -> None:
     says = r"serves a certificate for dicom\.mhr\.test to those who name nobody"
     theirs = over(server_context(AUTHORITY.leaf("dicom.mhr.test")))
     with port(theirs) as number, pytest.raises(Broken, match=says):
-        dicom.without_sni(climb_to(number, policy=Policy(without_sni=0)))
+        dicom.without_sni(check_at(number, policy=Policy(without_sni=0)))
 
 
 @pytest.mark.parametrize(
@@ -371,7 +373,7 @@ def test_F10_a_certificate_of_somebody_else_is_red() -> None:
 def test_F10_where_they_are_let_in(own: int | None, chart: dict[str, Any], port: int | None) -> None:
     """F10: by the tenant's setting, or by the chart's own values."""
     tenant: Any = SimpleNamespace(dicom=SimpleNamespace(without_sni=own))
-    assert let_in_without_sni(climb_to(1).endpoint, tenant, chart).policy.without_sni == port
+    assert let_in_without_sni(check_at(1).endpoint, tenant, chart).policy.without_sni == port
 
 
 def test_F21_what_must_be_refused_comes_last_at_a_typed_address() -> None:
@@ -385,9 +387,9 @@ def test_F21_what_must_be_refused_comes_last_at_a_typed_address() -> None:
 
 def test_F21_a_port_forward_that_ended_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     """F21: what nobody listens to any more is left out, at once the second time; begun anew, it is tried."""
-    monkeypatch.setattr(climbing, "BEGUN_ANEW", 0.4)
+    monkeypatch.setattr(check_context, "BEGUN_ANEW", 0.4)
     with port(drop) as number:
-        forwarded = replace(climb_to(number), options=Options(address="127.0.0.1"))
+        forwarded = replace(check_at(number), options=Options(address="127.0.0.1"))
         forwarded.listening(forwarded.dicom)
     begun = threading.Timer(0.3, lambda: held.append(socket.create_server(("127.0.0.1", number))))
     held: list[socket.socket] = []
@@ -402,4 +404,4 @@ def test_F21_a_port_forward_that_ended_is_no_refusal(monkeypatch: pytest.MonkeyP
     with pytest.raises(LeftOut):
         certificates.old_versions_refused(forwarded, forwarded.dicom)
     assert time.monotonic() - began < 0.1
-    climb_to(number).listening(forwarded.dicom)  # a load balancer is not waited for
+    check_at(number).listening(forwarded.dicom)  # a load balancer is not waited for

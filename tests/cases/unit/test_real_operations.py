@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from pynetdicom import AE, StoragePresentationContexts, evt
 
-from korthweb_tasks.verify import stow
-from korthweb_tasks.verify.climb import quiet_dicom
+from korthweb_tasks.verify.check_context import quiet_dicom
 from korthweb_tasks.verify.endpoints import permitted
 from korthweb_tasks.verify.model import LadderResult, Options, RungResult
+from korthweb_tasks.verify.web import stow
 from tests.verify_doubles.orthanc import Orthanc, free_port
 from tests.verify_doubles.pki import Authority
 from tests.verify_doubles.site import QUICK, Site, a_study, red
@@ -32,12 +32,12 @@ def rungs(result: LadderResult) -> dict[str, RungResult]:
     return {rung.name: rung for rung in result.rungs}
 
 
-def climbed(server: Orthanc, options: Options, policy: dict[str, Any] | None = None) -> LadderResult:
-    """Climb with a server, by the policy of its own configuration, or of another one."""
+def checked(server: Orthanc, options: Options, policy: dict[str, Any] | None = None) -> LadderResult:
+    """Check with a server, by the policy of its own configuration, or of another one."""
     site = Site(server, AUTHORITY)
     with site.open() as endpoint:
         known = permitted(endpoint, dict(server.config) if policy is None else policy, options.calling_aet)
-    return replace(site, endpoint={"policy": known.policy}).climb(options)
+    return replace(site, endpoint={"policy": known.policy}).check(options)
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def test_F13_a_known_modality_searches_fetches_moves_and_gets_commitment(
     port = free_port()
     server = another(**known(port))
     with archive(port) as came:
-        result = climbed(server, replace(small, move_to="ARCHIVE"))
+        result = checked(server, replace(small, move_to="ARCHIVE"))
     seen = rungs(result)
     assert {name: seen[name].status for name in OPERATIONS} == dict.fromkeys(OPERATIONS, "passed"), result.broken
     assert len(came) == 1
@@ -84,11 +84,11 @@ def test_F13_a_known_modality_searches_fetches_moves_and_gets_commitment(
 def test_F13_what_the_configuration_does_not_allow_is_left_out_and_why(
     another: Callable[..., Orthanc], small: Options
 ) -> None:
-    """F13: a real Orthanc refuses it to a stranger, and the rung names what would allow it."""
-    seen = rungs(climbed(another(), small))
+    """F13: a real Orthanc refuses it to an unknown AE title, and the rung names what would allow it."""
+    seen = rungs(checked(another(), small))
     assert {name: seen[name].status for name in OPERATIONS} == dict.fromkeys(OPERATIONS, "left out")
-    assert seen["c-find"].detail == "DicomAlwaysAllowFind is false, and DicomModalities lets no KORTHWEB do it"
-    assert seen["c-get"].detail == "DicomAlwaysAllowGet is false, and DicomModalities lets no KORTHWEB do it"
+    assert seen["c-find"].detail == "DicomAlwaysAllowFind is false, and DicomModalities does not let KORTHWEB do it"
+    assert seen["c-get"].detail == "DicomAlwaysAllowGet is false, and DicomModalities does not let KORTHWEB do it"
     assert "--move-to" in seen["c-move"].detail
     assert "DicomModalities has no KORTHWEB" in seen["commitment"].detail
 
@@ -100,11 +100,11 @@ def test_F13_an_orthanc_that_differs_from_the_settings_is_red(
     """F13: what the settings allow is done, and what they do not allow is not."""
     options = replace(small, only=(f"c-{name.lower()}", "clean"))
     allowed = {f"DicomAlwaysAllow{name}": True}
-    closed = climbed(another(), options, allowed)
+    closed = checked(another(), options, allowed)
     assert red(closed) == [f"c-{name.lower()}"]
     assert closed.broken
     assert "the settings allow it to KORTHWEB, and Orthanc does not do it" in closed.broken.detail
-    wide_open = climbed(another(**allowed), options, {})
+    wide_open = checked(another(**allowed), options, {})
     assert red(wide_open) == [f"c-{name.lower()}"]
     assert wide_open.broken
     assert "which the settings do not allow" in wide_open.broken.detail
@@ -116,7 +116,7 @@ def test_F13_a_move_that_fails_is_red(target: str, says: str, another: Callable[
     """F13: an unknown destination, and one that refuses every image."""
     port = free_port()
     with archive(port, 0xA700):
-        result = climbed(another(**known(port)), replace(small, only=("c-move", "clean"), move_to=target))
+        result = checked(another(**known(port)), replace(small, only=("c-move", "clean"), move_to=target))
     assert red(result) == ["c-move"]
     assert result.broken
     assert says in result.broken.detail or "Orthanc does not do it" in result.broken.detail
@@ -125,10 +125,10 @@ def test_F13_a_move_that_fails_is_red(target: str, says: str, another: Callable[
 def test_F13_a_report_that_does_not_come_is_red(another: Callable[..., Orthanc], small: Options) -> None:
     """F13: Orthanc accepts, and reports to another port than the one that the settings say."""
     options = replace(small, only=("commitment", "clean"), timeout=2.0)
-    result = climbed(another(**known(free_port())), options, known(free_port()))
+    result = checked(another(**known(free_port())), options, known(free_port()))
     assert red(result) == ["commitment"]
     elsewhere = known(free_port(), Host="192.0.2.1")
-    seen = rungs(climbed(another(**elsewhere), options))
+    seen = rungs(checked(another(**elsewhere), options))
     assert seen["commitment"].status == "passed"
     assert "the report goes to 192.0.2.1:" in seen["commitment"].detail
 
@@ -136,7 +136,7 @@ def test_F13_a_report_that_does_not_come_is_red(another: Callable[..., Orthanc],
 def test_F13_stow_with_a_length_and_chunked(another: Callable[..., Orthanc], small: Options) -> None:
     """F13: both are stored, read back, and deleted with the rest."""
     server = another()
-    result = climbed(server, replace(small, only=("stow", "clean")))
+    result = checked(server, replace(small, only=("stow", "clean")))
     assert red(result) == []
     assert server.counts() == (0, 0)
 
@@ -146,5 +146,5 @@ def test_F13_a_body_that_is_not_stored_is_red(
 ) -> None:
     """F13: STOW-RS says for each instance whether it is stored."""
     monkeypatch.setattr(stow, "_file", lambda _: b"no DICOM file")
-    result = climbed(another(), replace(small, only=("stow", "clean")))
+    result = checked(another(), replace(small, only=("stow", "clean")))
     assert red(result) == ["stow"]

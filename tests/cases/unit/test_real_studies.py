@@ -16,11 +16,11 @@ import pytest
 
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.orthanc import orthanc_json
-from korthweb_tasks.verify import association, dicomfile, storing
-from korthweb_tasks.verify.images import Consignment, prepare
+from korthweb_tasks.verify.dicom import association, dicomfile, storing
+from korthweb_tasks.verify.dicom.images import SentImages, prepare
+from korthweb_tasks.verify.dicom.storing import PENDING, SLOWEST, _Paced
 from korthweb_tasks.verify.limits import largest
 from korthweb_tasks.verify.model import LadderResult
-from korthweb_tasks.verify.storing import PENDING, SLOWEST, _Paced
 from tests.verify_doubles.gateway import Faults
 from tests.verify_doubles.orthanc import Orthanc, started
 from tests.verify_doubles.pki import Authority
@@ -39,13 +39,13 @@ def orthanc(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     server.stop()
 
 
-def climbed(orthanc: Orthanc, study: Path, **options: Any) -> LadderResult:
-    return Site(orthanc, AUTHORITY).climb(replace(DICOM_ONLY, study=study, **options))
+def checked(orthanc: Orthanc, study: Path, **options: Any) -> LadderResult:
+    return Site(orthanc, AUTHORITY).check(replace(DICOM_ONLY, study=study, **options))
 
 
 def test_F15_pydicoms_whole_folder_of_test_files(orthanc: Orthanc) -> None:
     """F15: what DICOM allows is sent and comes back the same, the rest is named, and the sum is that of the files."""
-    result = climbed(orthanc, TEST_FILES)
+    result = checked(orthanc, TEST_FILES)
     assert red(result) == []
     stored = rung(result, "store")
     files = sum(path.is_file() for path in TEST_FILES.rglob("*"))
@@ -112,7 +112,7 @@ def test_F15_every_kind_of_file_is_sent(orthanc: Orthanc, tmp_path: Path) -> Non
     """F15: with or without pixels, preamble and file meta; what pydicom could not encode again goes as it is."""
     for name, data in FILES.items():
         (tmp_path / name).write_bytes(data)
-    result = climbed(orthanc, tmp_path)
+    result = checked(orthanc, tmp_path)
     assert rung(result, "store").notes == ()
     assert rung(result, "store").measures["images"] == len(FILES)
     assert red(result) == []
@@ -168,7 +168,7 @@ def test_F15_a_file_that_nobody_may_read_is_left_out(tmp_path: Path, monkeypatch
 def test_F15_no_bytes_but_the_identifiers_are_new(tmp_path: Path) -> None:
     """F15: a private element after the identifiers, and what pydicom can't make sense of, is there as it was."""
     (tmp_path / "badVR.dcm").write_bytes(bytes_of("badVR.dcm"))
-    found: Consignment = prepare(tmp_path)
+    found: SentImages = prepare(tmp_path)
     found.images[0].write(tmp_path / "sent")
     before, after = bytes_of("badVR.dcm"), (tmp_path / "sent").read_bytes()
     assert after.endswith(before[before.index(b"\x20\x00\x11\x00") :])
@@ -187,7 +187,7 @@ def three(folder: Path) -> Path:
 def test_F15_a_file_at_which_the_connection_ends_ends_nothing_else(orthanc: Orthanc, tmp_path: Path) -> None:
     """F15: it is tried by itself, it is told whose fault it is, and the files after it are sent and read back."""
     faults = Faults(most=MEGABYTE)
-    result = Site(orthanc, AUTHORITY, dicom_faults=faults).climb(
+    result = Site(orthanc, AUTHORITY, dicom_faults=faults).check(
         replace(DICOM_ONLY, study=three(tmp_path), timeout=1.0)
     )
     assert red(result) == ["store"]
@@ -206,12 +206,12 @@ def test_F15_a_network_that_is_gone_is_not_called_orthancs_fault(
     """F15: what was not tried any more is counted, too."""
     asked, left = association.association, iter(range(2))
 
-    def until_it_is_gone(climb: Any, ask: Any) -> Any:
-        return asked(climb if next(left, None) is not None else replace(climb, endpoint=nobody(climb)), ask)
+    def until_it_is_gone(check: Any, ask: Any) -> Any:
+        return asked(check if next(left, None) is not None else replace(check, endpoint=nobody(check)), ask)
 
     monkeypatch.setattr(storing, "association", until_it_is_gone)
     faults = Faults(most=MEGABYTE)
-    result = Site(orthanc, AUTHORITY, dicom_faults=faults).climb(
+    result = Site(orthanc, AUTHORITY, dicom_faults=faults).check(
         replace(DICOM_ONLY, study=three(tmp_path), timeout=1.0)
     )
     stored = rung(result, "store")
@@ -221,10 +221,10 @@ def test_F15_a_network_that_is_gone_is_not_called_orthancs_fault(
     )
 
 
-def nobody(climb: Any) -> Any:
+def nobody(check: Any) -> Any:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
-        return replace(climb.endpoint, dicom_port=held.getsockname()[1])
+        return replace(check.endpoint, dicom_port=held.getsockname()[1])
 
 
 def test_F15_what_orthanc_does_not_take_is_told_and_the_rest_is_sent(packages: Path, tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_F15_what_orthanc_does_not_take_is_told_and_the_rest_is_sent(packages: P
     for name in ("MR_small_RLE.dcm", "MR_small_implicit.dcm"):
         (study / name).write_bytes(bytes_of(name))
     with started(tmp_path) as start:
-        result = climbed(start(AcceptedTransferSyntaxes=["1.2.840.10008.1.2"]), study)
+        result = checked(start(AcceptedTransferSyntaxes=["1.2.840.10008.1.2"]), study)
     assert red(result) == ["store"]
     stored = rung(result, "store")
     assert stored.detail == (
@@ -274,7 +274,7 @@ def test_F16_a_large_instance_is_never_in_memory(
     monkeypatch.setattr(dicomfile, "IN_MEMORY", MEGABYTE)
     study = large(tmp_path / "large.dcm", 16 * MEGABYTE)
     slow = Site(orthanc, AUTHORITY, dicom_faults=Faults(pause=0.005))
-    result, peak = traced(lambda: slow.climb(replace(DICOM_ONLY, study=study)))
+    result, peak = traced(lambda: slow.check(replace(DICOM_ONLY, study=study)))
     assert red(result) == []
     assert rung(result, "store").measures["bytes"] == 16 * MEGABYTE
     assert peak < 9 * MEGABYTE
@@ -286,7 +286,7 @@ def test_F16_what_orthanc_can_not_take_is_refused_before_anything_is_sent(orthan
     study = large(tmp_path / "large.dcm", 2200 * MEGABYTE)  # a hole in the file system
     settings = Settings()
     limit = largest(settings, orthanc_json(settings, settings.tenants[0]))
-    result = climbed(orthanc, study, largest=limit)
+    result = checked(orthanc, study, largest=limit)
     broken = result.broken
     assert broken
     assert broken.name == "store"

@@ -11,9 +11,9 @@ from typing import TypeVar
 
 import httpx
 
-from korthweb_tasks.verify import tls
-from korthweb_tasks.verify.climb import Climb
+from korthweb_tasks.verify.check_context import CheckContext
 from korthweb_tasks.verify.model import Broken, Finding
+from korthweb_tasks.verify.tls import connection as tls
 
 T = TypeVar("T")
 #: sends a request, and again where the connection was closed before it
@@ -49,35 +49,35 @@ class ToAddress(httpx.HTTPTransport):
 
 
 @contextmanager
-def client(climb: Climb, password: str | None = None) -> Iterator[httpx.Client]:
+def client(check: CheckContext, password: str | None = None) -> Iterator[httpx.Client]:
     """Give a client that trusts the tenant's CA only; without ``password`` it sends none."""
-    auth = (climb.endpoint.username, password) if password is not None else None
-    with _client(climb, climb.context, climb.endpoint.web_host, auth, climb.connected) as made:
+    auth = (check.endpoint.username, password) if password is not None else None
+    with _client(check, check.tls_context, check.endpoint.web_host, auth, check.connected) as made:
         yield made
 
 
 @contextmanager
-def logged_in(climb: Climb) -> Iterator[httpx.Client]:
+def logged_in(check: CheckContext) -> Iterator[httpx.Client]:
     """Give a client that sends the tenant's credentials."""
-    with client(climb, climb.endpoint.password.reveal()) as made:
+    with client(check, check.endpoint.password.reveal()) as made:
         yield made
 
 
 def _client(
-    climb: Climb,
+    check: CheckContext,
     context: ssl.SSLContext,
     host: str,
     auth: tuple[str, str] | None,
     connected: Connected = lambda send: send(),
 ) -> httpx.Client:
-    port = climb.endpoint.https_port
+    port = check.endpoint.https_port
     return httpx.Client(
-        transport=ToAddress(climb.endpoint.address, context, connected),
+        transport=ToAddress(check.endpoint.address, context, connected),
         base_url=f"https://{host}" if port == 443 else f"https://{host}:{port}",
         # without the port, which is another one behind a NodePort or port-forward
         headers={"Host": host},
         auth=auth,
-        timeout=climb.options.timeout,
+        timeout=check.options.timeout,
         trust_env=False,  # a proxy of this machine must not stand between the verification and the ingress
     )
 
@@ -92,7 +92,7 @@ def must(response: httpx.Response, *codes: int) -> httpx.Response:
 
 
 def patiently(
-    climb: Climb,
+    check: CheckContext,
     session: httpx.Client,
     method: str,
     path: str,
@@ -108,78 +108,78 @@ def patiently(
     while True:
         try:
             response = session.request(method, path, params=params, json=json, headers={"Accept": accept})
-            if response.status_code not in PASSING or time.monotonic() > climb.calm_by:
+            if response.status_code not in PASSING or time.monotonic() > check.calm_by:
                 return response
         except httpx.TransportError:
-            if time.monotonic() > climb.calm_by:
+            if time.monotonic() > check.calm_by:
                 raise
         time.sleep(PAUSE)
 
 
-def persistently(climb: Climb, ask: Callable[[], T]) -> T:
+def persistently(check: CheckContext, ask: Callable[[], T]) -> T:
     """Ask again while a connection ends and may do so; then the last error stands. For what may be repeated."""
     while True:
         try:
             return ask()
         except httpx.TransportError:
-            if time.monotonic() > climb.calm_by:
+            if time.monotonic() > check.calm_by:
                 raise
         time.sleep(PAUSE)
 
 
-def no_password(climb: Climb) -> Finding:
+def no_password(check: CheckContext) -> Finding:
     """Ask for guarded pages without a password: each must answer 401."""
-    with client(climb) as web:
+    with client(check) as web:
         for path in GUARDED:
-            response = patiently(climb, web, "GET", path)
+            response = patiently(check, web, "GET", path)
             if response.status_code != 401:
                 raise Broken(f"{path} answers {response.status_code} without a password, not 401", AUTH_HINT)
     return Finding(f"401 for {', '.join(GUARDED)}")
 
 
-def login(climb: Climb) -> Finding:
+def login(check: CheckContext) -> Finding:
     """Log in and read what Orthanc says of itself."""
-    with logged_in(climb) as web:
+    with logged_in(check) as web:
         response = web.get("/system")
         if response.status_code == 401:
-            who = climb.endpoint.username
+            who = check.endpoint.username
             raise Broken(f"the password of {who} is refused", "was the Secret changed after the pods had started?")
         system = must(response).json()
         if must(web.get("/plugins/dicom-web"), 200, 404).status_code == 404:
             raise Broken("Orthanc runs without its DICOMweb plugin", "orthanc.json: Plugins, DicomWeb.Enable")
-    return Finding(f"{climb.endpoint.username} at Orthanc {system.get('Version', '?')} ({system.get('Name', '?')})")
+    return Finding(f"{check.endpoint.username} at Orthanc {system.get('Version', '?')} ({system.get('Name', '?')})")
 
 
-def wrong_password_refused(climb: Climb) -> Finding:
+def wrong_password_refused(check: CheckContext) -> Finding:
     """Log in with a password that nobody has: 401."""
-    with client(climb, secrets.token_urlsafe(18)) as web:
+    with client(check, secrets.token_urlsafe(18)) as web:
         response = web.get("/system")
     if response.status_code != 401:
         raise Broken(f"a wrong password is answered with {response.status_code}, not 401", AUTH_HINT)
     return Finding("401; the right password was taken in this run")
 
 
-def wrong_name_refused(climb: Climb) -> Finding:
+def wrong_name_refused(check: CheckContext) -> Finding:
     """Ask under another name, with and without looking at the certificate: no way must lead to Orthanc."""
-    endpoint = climb.endpoint
-    stranger = f"stranger-{secrets.token_hex(4)}.{endpoint.web_host.partition('.')[2]}"
-    climb.listening(climb.https)
+    endpoint = check.endpoint
+    wrong_name = f"wrong-{secrets.token_hex(4)}.{endpoint.web_host.partition('.')[2]}"
+    check.listening(check.https)
     try:
-        tls.handshake(climb.context, endpoint.address, endpoint.https_port, stranger, climb.options.timeout)
+        tls.handshake(check.tls_context, endpoint.address, endpoint.https_port, wrong_name, check.options.timeout)
     except OSError as error:
         how = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else "the connection is ended"
     else:
-        raise Broken(f"the certificate passes for {stranger}", "is it for a wildcard of the tenant's domain?")
-    climb.listening(climb.https)
-    with _client(climb, tls.looking(), stranger, None) as web:
+        raise Broken(f"the certificate passes for {wrong_name}", "is it for a wildcard of the tenant's domain?")
+    check.listening(check.https)
+    with _client(check, tls.looking(), wrong_name, None) as web:
         routed = _reaches(web, "/system", None)
-    climb.listening(climb.https)
-    with client(climb) as web:
-        routed = routed or _reaches(web, "/system", stranger)
+    check.listening(check.https)
+    with client(check) as web:
+        routed = routed or _reaches(web, "/system", wrong_name)
     if routed:
         hint = "the Gateway and its routes should name the tenant's host only"
-        raise Broken(f"the name {stranger} is {routed}", hint)
-    return Finding(f"{stranger}: {how}; no route for it, neither by SNI nor by Host")
+        raise Broken(f"the name {wrong_name} is {routed}", hint)
+    return Finding(f"{wrong_name}: {how}; no route for it, neither by SNI nor by Host")
 
 
 def _reaches(web: httpx.Client, path: str, host: str | None) -> str:

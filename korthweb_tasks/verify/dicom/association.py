@@ -14,9 +14,9 @@ from pynetdicom import AE, build_role, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
 
-from korthweb_tasks.verify import tls
-from korthweb_tasks.verify.climb import Climb, quiet_dicom
+from korthweb_tasks.verify.check_context import CheckContext, quiet_dicom
 from korthweb_tasks.verify.model import Broken
+from korthweb_tasks.verify.tls import connection as tls
 
 VERIFICATION = "1.2.840.10008.1.1"
 IMPLICIT = "1.2.840.10008.1.2"
@@ -43,30 +43,30 @@ class Ask:
     handlers: tuple[tuple[Any, Callable[..., Any]], ...] = ()
 
 
-def as_modality(climb: Climb, kinds: Iterable[Kind] = ECHO, **words: Any) -> Ask:
+def as_modality(check: CheckContext, kinds: Iterable[Kind] = ECHO, **words: Any) -> Ask:
     """Return what a modality that is set up rightly asks for."""
-    security = (climb.dicom_context, climb.endpoint.dicom_host)
-    return Ask(tuple(kinds), climb.endpoint.aet, security, **words)
+    security = (check.dicom_context, check.endpoint.dicom_host)
+    return Ask(tuple(kinds), check.endpoint.aet, security, **words)
 
 
 @contextmanager
-def association(climb: Climb, ask: Ask) -> Iterator[Association]:
+def association(check: CheckContext, ask: Ask) -> Iterator[Association]:
     """Give an established association and release it. Raises Broken with the reason where there is none."""
     with quiet_dicom():
         try:
-            link = climb.connected(lambda: _answered(climb, ask))
+            link = check.connected(lambda: _answered(check, ask))
         except ConnectionResetError:
-            raise Broken("there is no association: the connection ended", ended_hint(climb)) from None
+            raise Broken("there is no association: the connection ended", ended_hint(check)) from None
         if link.is_rejected:
-            raise Broken(f"the association is rejected: {rejection(link)}", _rejected_hint(climb, link))
+            raise Broken(f"the association is rejected: {rejection(link)}", _rejected_hint(check, link))
         with _released(link):
             yield link
 
 
 @contextmanager
-def asked(climb: Climb, ask: Ask) -> Iterator[Association]:
+def asked(check: CheckContext, ask: Ask) -> Iterator[Association]:
     """Ask for an association and give what came of it; one that came about is released."""
-    with quiet_dicom(), _released(_associate(climb, ask)) as link:
+    with quiet_dicom(), _released(_associate(check, ask)) as link:
         yield link
 
 
@@ -79,29 +79,29 @@ def _released(link: Association) -> Iterator[Association]:
             link.release()
 
 
-def _answered(climb: Climb, ask: Ask) -> Association:
+def _answered(check: CheckContext, ask: Ask) -> Association:
     """Return an association that Orthanc answered: established, rejected, or without any context of ours.
 
     Raises ConnectionResetError where the connection ended at once, Broken where it took its time.
     """
     began = time.monotonic()
-    link = _associate(climb, ask)
+    link = _associate(check, ask)
     if link.is_established or link.is_rejected or link.rejected_contexts:
         return link
     if time.monotonic() - began > AT_ONCE:
-        raise Broken("there is no association: the connection ended", ended_hint(climb))
+        raise Broken("there is no association: the connection ended", ended_hint(check))
     raise ConnectionResetError
 
 
-def _associate(climb: Climb, ask: Ask) -> Association:
-    entity = AE(ae_title=climb.options.calling_aet)
-    seconds = climb.options.timeout
+def _associate(check: CheckContext, ask: Ask) -> Association:
+    entity = AE(ae_title=check.options.calling_aet)
+    seconds = check.options.timeout
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = seconds
     for abstract, transfer in ask.kinds:
         entity.add_requested_context(abstract, transfer)
     return entity.associate(
-        climb.endpoint.address,
-        climb.endpoint.dicom_port,
+        check.endpoint.address,
+        check.endpoint.dicom_port,
         ae_title=ask.aet,
         tls_args=cast(Any, ask.security),  # None as a name: a client without SNI
         ext_neg=[build_role(sop_class, scp_role=True) for sop_class in ask.roles],
@@ -130,12 +130,12 @@ def refused_kinds(link: Association) -> set[Kind]:
     return {(str(one.abstract_syntax), str(one.transfer_syntax[0])) for one in refused}
 
 
-def _rejected_hint(climb: Climb, link: Association) -> str:
+def _rejected_hint(check: CheckContext, link: Association) -> str:
     primitive = link.acceptor.primitive
     if primitive is None or primitive.result_source != 1:  # not by Orthanc itself
-        return ended_hint(climb)
-    called = f"give Orthanc's own AE title: --called AET ({climb.endpoint.aet} was called)"
-    return {3: unknown_calling(climb.options.calling_aet), 7: called}.get(primitive.diagnostic or 0, "")
+        return ended_hint(check)
+    called = f"give Orthanc's own AE title: --called AET ({check.endpoint.aet} was called)"
+    return {3: unknown_calling(check.options.calling_aet), 7: called}.get(primitive.diagnostic or 0, "")
 
 
 def unknown_calling(calling: str) -> str:
@@ -146,10 +146,10 @@ def unknown_calling(calling: str) -> str:
     )
 
 
-def ended_hint(climb: Climb) -> str:
+def ended_hint(check: CheckContext) -> str:
     """Return what to look at where a connection ended without an answer of Orthanc."""
     try:
-        tls.handshake(climb.dicom_context, *climb.dicom_address, climb.options.timeout)
+        tls.handshake(check.dicom_context, *check.dicom_address, check.options.timeout)
     except OSError as error:
         return tls.refusal(error).hint
     return "does the route lead to port 4242, and does the ingress know the protocol (ALPN) dicom?"

@@ -18,8 +18,9 @@ from pynetdicom import _config
 from pynetdicom.association import Association
 from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS, code_to_category
 
-from korthweb_tasks.verify import images
-from korthweb_tasks.verify.association import (
+from korthweb_tasks.verify.check_context import CheckContext
+from korthweb_tasks.verify.dicom import images
+from korthweb_tasks.verify.dicom.association import (
     CONTEXTS,
     IMPLICIT,
     Kind,
@@ -28,9 +29,8 @@ from korthweb_tasks.verify.association import (
     refused_kinds,
     unknown_calling,
 )
-from korthweb_tasks.verify.climb import Climb
-from korthweb_tasks.verify.dicomfile import Unreadable
-from korthweb_tasks.verify.images import Consignment, Image
+from korthweb_tasks.verify.dicom.dicomfile import Unreadable
+from korthweb_tasks.verify.dicom.images import Image, SentImages
 from korthweb_tasks.verify.model import Broken, Finding
 
 #: CT Image Storage, which every archive takes
@@ -66,19 +66,19 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
 
 
-def store(climb: Climb) -> Finding:
+def store(check: CheckContext) -> Finding:
     """C-STORE of every instance, over as few associations as the contexts allow."""
-    limit = climb.options.largest
-    whole = images.prepare(climb.options.study, most=limit.size if limit else None)
-    _not_too_large(climb, whole)
-    climb.sent = whole
-    outcome = deliver(climb, whole.images)
-    climb.sent = Consignment(whole.patient, tuple(outcome.stored), whole.left_out)
+    limit = check.options.largest
+    whole = images.prepare(check.options.study, most=limit.size if limit else None)
+    _not_too_large(check, whole)
+    check.sent = whole
+    outcome = deliver(check, whole.images)
+    check.sent = SentImages(whole.patient, tuple(outcome.stored), whole.left_out)
     notes = tuple(_notes(outcome, whole))
     if outcome.refused:
         first = outcome.refused[0]
         raise Broken(_summary(outcome, whole), first.hint, notes=notes, blocks=not outcome.stored)
-    size, seconds = climb.sent.size, sum(outcome.times)
+    size, seconds = check.sent.size, sum(outcome.times)
     measures = {
         "images": float(len(outcome.stored)),
         "left_out": float(len(whole.left_out)),
@@ -93,7 +93,7 @@ def store(climb: Climb) -> Finding:
     return Finding(f"{_summary(outcome, whole)}, in {syntaxes} encodings, {speed}", measures, notes)
 
 
-def _summary(outcome: Outcome, whole: Consignment) -> str:
+def _summary(outcome: Outcome, whole: SentImages) -> str:
     """Return the counts, which add up to the number of files."""
     sent, refused, left_out = len(outcome.stored), len(outcome.refused), whole.left_out
     if not refused and not left_out:
@@ -108,15 +108,15 @@ def _summary(outcome: Outcome, whole: Consignment) -> str:
     return "; ".join(parts) + first
 
 
-def _notes(outcome: Outcome, whole: Consignment) -> Iterator[str]:
+def _notes(outcome: Outcome, whole: SentImages) -> Iterator[str]:
     yield from (f"{one.image.source}: not sent, by fault of {one.fault}: {one.reason}" for one in outcome.refused)
     yield from (f"{one.source}: left out: {one.reason}" for one in whole.left_out)
     yield from outcome.warnings
 
 
-def _not_too_large(climb: Climb, whole: Consignment) -> None:
+def _not_too_large(check: CheckContext, whole: SentImages) -> None:
     """Raise Broken before anything is stored where an instance is larger than what Orthanc can take."""
-    if (limit := climb.options.largest) is None:
+    if (limit := check.options.largest) is None:
         return
     large = [image for image in whole.images if image.length > limit.size]
     if large:
@@ -128,20 +128,20 @@ def _not_too_large(climb: Climb, whole: Consignment) -> None:
         )
 
 
-def send(climb: Climb, all_images: Iterable[Image]) -> list[float]:
+def send(check: CheckContext, all_images: Iterable[Image]) -> list[float]:
     """C-STORE the images and return the seconds that each took. Raises Broken for the first that is not stored."""
-    outcome = deliver(climb, all_images)
+    outcome = deliver(check, all_images)
     if outcome.refused:
         first = outcome.refused[0]
         raise Broken(f"C-STORE of {first.image.source}: {first.reason}", first.hint)
     return outcome.times
 
 
-def deliver(climb: Climb, all_images: Iterable[Image]) -> Outcome:
+def deliver(check: CheckContext, all_images: Iterable[Image]) -> Outcome:
     """C-STORE the instances, one after the other. Raises Broken where no association comes about at all."""
     outcome = Outcome()
     with tempfile.TemporaryDirectory(prefix="korthweb-") as folder:
-        sender = _Sender(climb, Path(folder, "instance.dcm"), outcome)
+        sender = _Sender(check, Path(folder, "instance.dcm"), outcome)
         for batch in batches(all_images):
             sender.send(batch)
     return outcome
@@ -168,8 +168,8 @@ class _Lost(Exception):
 class _Sender:
     """Sends batches; what ends an association is tried once more by itself, and the rest goes on in another one."""
 
-    def __init__(self, climb: Climb, file: Path, outcome: Outcome) -> None:
-        self.climb, self.file, self.outcome = climb, file, outcome
+    def __init__(self, check: CheckContext, file: Path, outcome: Outcome) -> None:
+        self.check, self.file, self.outcome = check, file, outcome
         self.losses = 0
 
     def send(self, batch: list[Image]) -> None:
@@ -191,11 +191,11 @@ class _Sender:
 
     def _send(self, todo: list[Image], kinds: Iterable[Kind]) -> None:
         """Send from the front of ``todo``. Raises _Lost where the association ends; what was sent is taken away."""
-        with association(self.climb, as_modality(self.climb, sorted(kinds))) as link:
+        with association(self.check, as_modality(self.check, sorted(kinds))) as link:
             refused = refused_kinds(link)
             known = self._known(refused) if refused else frozenset()
             if link.is_established:
-                _pace(link, self.climb.options.timeout)
+                _pace(link, self.check.options.timeout)
             while todo:
                 if todo[0].kind in refused:
                     self.outcome.refused.append(_not_negotiated(todo.pop(0), known))
@@ -212,7 +212,7 @@ class _Sender:
         """
         others = sorted({sop_class for sop_class, _ in refused} - {CT})[: CONTEXTS - 1]
         probe = [(sop_class, IMPLICIT) for sop_class in (CT, *others)]
-        with association(self.climb, as_modality(self.climb, probe)) as link:
+        with association(self.check, as_modality(self.check, probe)) as link:
             known = frozenset(str(context.abstract_syntax) for context in link.accepted_contexts)
         if not known:
             raise self._unknown()
@@ -224,7 +224,7 @@ class _Sender:
         except (OSError, Unreadable) as error:
             self.outcome.refused.append(Refused(image, f"can't be read or copied: {error}", BY_CLIENT))
             return
-        link.dimse_timeout = self.climb.options.timeout + image.length / SLOWEST
+        link.dimse_timeout = self.check.options.timeout + image.length / SLOWEST
         began = time.perf_counter()
         if not link.is_established:
             raise _Lost
@@ -253,7 +253,7 @@ class _Sender:
             return
         self.losses += 1
         try:
-            with association(self.climb, as_modality(self.climb)) as link:
+            with association(self.check, as_modality(self.check)) as link:
                 alive = link.is_established and "Status" in link.send_c_echo()
         except Broken:
             alive = False
@@ -270,12 +270,12 @@ class _Sender:
 
         It negotiates everything with everybody, and refuses a C-STORE that is not allowed by ending the association.
         """
-        operations = self.climb.endpoint.policy.operations
+        operations = self.check.endpoint.policy.operations
         if not self.outcome.stored and operations is not None and "Store" not in operations:
             raise self._unknown()
 
     def _unknown(self) -> Broken:
-        calling = self.climb.options.calling_aet
+        calling = self.check.options.calling_aet
         return Broken(f"Orthanc takes no image from the AE title {calling}: {NOT_KNOWN}", unknown_calling(calling))
 
     def _give_up(self, todo: list[Image], reason: str, hint: str = "") -> None:

@@ -12,11 +12,15 @@ from itertools import permutations
 import httpx
 
 from korthweb_tasks.core.durations import limit
-from korthweb_tasks.verify import dicom, dicomweb, images, tls, web
-from korthweb_tasks.verify.climb import Climb, Port, quiet_dicom
-from korthweb_tasks.verify.images import Consignment
-from korthweb_tasks.verify.isolation import Attempts, Controls, Seen
+from korthweb_tasks.verify.check_context import CheckContext, Port, quiet_dicom
+from korthweb_tasks.verify.dicom import echo as dicom
+from korthweb_tasks.verify.dicom import images
+from korthweb_tasks.verify.dicom.images import SentImages
+from korthweb_tasks.verify.isolation.cells import Attempts, Controls, Seen
 from korthweb_tasks.verify.model import Broken, Endpoint, Options
+from korthweb_tasks.verify.tls import connection as tls
+from korthweb_tasks.verify.web import client as web
+from korthweb_tasks.verify.web import dicomweb
 
 #: PatientIDs of this verification alone, so that what a killed one has left is told from everybody else's
 MARK = f"{images.MARK}ISOLATION-"
@@ -37,99 +41,99 @@ class Outside:
     rows: tuple[str, ...] = ("certificate", "password", "aet", "images")
 
     def __post_init__(self) -> None:
-        self.climbs = {name: Climb(endpoint, None, self.options) for name, endpoint in self.endpoints.items()}
+        self.checks = {name: CheckContext(endpoint, None, self.options) for name, endpoint in self.endpoints.items()}
 
     def controls(self, *, again: bool) -> Controls:
         """Let every tenant in by its own gateway; the first time, store one image in each."""
         tests = CONTROLS if again else {**CONTROLS, "images": stored_and_found}
-        keys = [(row, name) for name in self.climbs for row in tests]
+        keys = [(row, name) for name in self.checks for row in tests]
         with quiet_dicom(), ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            seen = pool.map(lambda key: _timed(tests[key[0]], self.climbs[key[1]]), keys)
+            seen = pool.map(lambda key: _timed(tests[key[0]], self.checks[key[1]]), keys)
             return dict(zip(keys, seen, strict=True))
 
     def attempts(self) -> Attempts:
         """Try what is A's at B's gateway."""
-        keys = [(row, a, b) for a, b in permutations(self.climbs, 2) for row in ATTEMPTS]
+        keys = [(row, a, b) for a, b in permutations(self.checks, 2) for row in ATTEMPTS]
         with quiet_dicom(), ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            seen = pool.map(lambda key: _tried(key[0], self.climbs[key[1]], self.climbs[key[2]]), keys)
+            seen = pool.map(lambda key: _tried(key[0], self.checks[key[1]], self.checks[key[2]]), keys)
             return dict(zip(keys, seen, strict=True))
 
     def leave(self) -> tuple[str, ...]:
         """Delete what was stored."""
         notes = []
-        for name, climb in self.climbs.items():
-            if climb.sent is None:
+        for name, check in self.checks.items():
+            if check.sent is None:
                 continue
-            climb.be_patient()
+            check.be_patient()
             try:
-                dicomweb.sweep(climb, climb.sent)
+                dicomweb.sweep(check, check.sent)
             except FAULTS as error:
-                notes.append(f"images under PatientID {climb.sent.patient} may be left in {name}: {error}")
+                notes.append(f"images under PatientID {check.sent.patient} may be left in {name}: {error}")
             else:
-                climb.sent = None
+                check.sent = None
         return tuple(notes)
 
 
-def _timed(test: Callable[[Climb], str], climb: Climb) -> Seen:
+def _timed(test: Callable[[CheckContext], str], check: CheckContext) -> Seen:
     """Run one control; whatever is not a success is unclear."""
     began = time.perf_counter()
-    climb.be_patient()
+    check.be_patient()
     try:
-        text = test(climb)
+        text = test(check)
     except FAULTS as error:
         return Seen("unclear", _told(error))
     return Seen("reached", text, _ms(began))
 
 
-def own_certificate(climb: Climb) -> str:
+def own_certificate(check: CheckContext) -> str:
     """Verify both ports with the tenant's own authority."""
-    for port in (climb.https, climb.dicom):
-        climb.handshake(climb.context, port)
+    for port in (check.https, check.dicom):
+        check.handshake(check.tls_context, port)
     return "its own certificate holds on both ports"
 
 
-def own_password(climb: Climb) -> str:
+def own_password(check: CheckContext) -> str:
     """Log in."""
-    with web.logged_in(climb) as session:
-        web.must(web.patiently(climb, session, "GET", "/system"))
+    with web.logged_in(check) as session:
+        web.must(web.patiently(check, session, "GET", "/system"))
     return "200 with its own password"
 
 
-def own_aet(climb: Climb) -> str:
+def own_aet(check: CheckContext) -> str:
     """C-ECHO under the tenant's own AE title."""
-    dicom.echo(climb)
-    return f"C-ECHO as {climb.endpoint.aet}"
+    dicom.echo(check)
+    return f"C-ECHO as {check.endpoint.aet}"
 
 
-def own_images(climb: Climb) -> str:
+def own_images(check: CheckContext) -> str:
     """Find what was stored, by the very question that must find nothing elsewhere."""
-    found = sightings(climb, climb.consignment())
+    found = sightings(check, check.sent_images())
     if len(found) != 2:
-        raise Broken(f"{climb.endpoint.tenant} does not find its own image: {', '.join(found) or 'nothing at all'}")
+        raise Broken(f"{check.endpoint.tenant} does not find its own image: {', '.join(found) or 'nothing at all'}")
     return "its own image is found by QIDO and WADO"
 
 
-def stored_and_found(climb: Climb) -> str:
+def stored_and_found(check: CheckContext) -> str:
     """Remove what a killed run has left, store one image, and find it."""
-    dicomweb.sweep(climb, Consignment(f"{MARK}*", ()))
+    dicomweb.sweep(check, SentImages(f"{MARK}*", ()))
     whole = images.prepare(None, MARK)
-    climb.sent = Consignment(whole.patient, whole.images[:1])
-    _stored(climb, climb.sent)
-    return own_images(climb)
+    check.sent = SentImages(whole.patient, whole.images[:1])
+    _stored(check, check.sent)
+    return own_images(check)
 
 
-def _stored(climb: Climb, consignment: Consignment, tries: int = TRIES) -> None:
+def _stored(check: CheckContext, sent: SentImages, tries: int = TRIES) -> None:
     """Store, again where Orthanc refuses: its database may have been away since it was asked last."""
     try:
-        dicom.send(climb, consignment.images)
+        dicom.send(check, sent.images)
     except Broken:
         if tries == 1:
             raise
         time.sleep(PAUSE)
-        _stored(climb, consignment, tries - 1)
+        _stored(check, sent, tries - 1)
 
 
-CONTROLS: Mapping[str, Callable[[Climb], str]] = {
+CONTROLS: Mapping[str, Callable[[CheckContext], str]] = {
     "certificate": own_certificate,
     "password": own_password,
     "aet": own_aet,
@@ -137,7 +141,7 @@ CONTROLS: Mapping[str, Callable[[Climb], str]] = {
 }
 
 
-def _tried(row: str, a: Climb, b: Climb) -> tuple[Seen, ...]:
+def _tried(row: str, a: CheckContext, b: CheckContext) -> tuple[Seen, ...]:
     began = time.perf_counter()
     b.be_patient()
     try:
@@ -146,7 +150,7 @@ def _tried(row: str, a: Climb, b: Climb) -> tuple[Seen, ...]:
         return (Seen("unclear", _told(error), _ms(began)),)
 
 
-def certificate(a: Climb, b: Climb) -> Iterator[Seen]:
+def certificate(a: CheckContext, b: CheckContext) -> Iterator[Seen]:
     """B's ports under A's names, and under B's for a client that trusts A's authority alone.
 
     A gateway that both share serves A's names rightly.
@@ -157,10 +161,10 @@ def certificate(a: Climb, b: Climb) -> Iterator[Seen]:
         yield _by_authority(a, b, mine)
 
 
-def _under_name(a: Climb, b: Climb, theirs: Port, number: int) -> Seen:
+def _under_name(a: CheckContext, b: CheckContext, theirs: Port, number: int) -> Seen:
     where = f"{number} as {theirs.host}"
     try:
-        tls.handshake(a.context, b.endpoint.address, number, theirs.host, b.options.timeout)
+        tls.handshake(a.tls_context, b.endpoint.address, number, theirs.host, b.options.timeout)
     except ssl.SSLCertVerificationError as error:
         return Seen("refused", f"{where}: {error.verify_message}")
     except TimeoutError:
@@ -170,37 +174,37 @@ def _under_name(a: Climb, b: Climb, theirs: Port, number: int) -> Seen:
     return Seen("reached", f"{where}: served with a certificate of {a.endpoint.tenant}")
 
 
-def _by_authority(a: Climb, b: Climb, mine: Port) -> Seen:
+def _by_authority(a: CheckContext, b: CheckContext, mine: Port) -> Seen:
     where = f"{mine.number} by {a.endpoint.tenant}'s authority"
     try:
-        tls.handshake(a.context, b.endpoint.address, mine.number, mine.host, b.options.timeout)
+        tls.handshake(a.tls_context, b.endpoint.address, mine.number, mine.host, b.options.timeout)
     except ssl.SSLCertVerificationError as error:
         return Seen("refused", f"{where}: {error.verify_message}")
     return Seen("reached", f"{where}: {mine.host} passes")
 
 
-def password(a: Climb, b: Climb) -> Iterator[Seen]:
+def password(a: CheckContext, b: CheckContext) -> Iterator[Seen]:
     """A's user and password at B's web."""
-    stranger = replace(b, endpoint=replace(b.endpoint, username=a.endpoint.username))
-    with web.client(stranger, a.endpoint.password.reveal()) as session:
+    with_their_user = replace(b, endpoint=replace(b.endpoint, username=a.endpoint.username))
+    with web.client(with_their_user, a.endpoint.password.reveal()) as session:
         code = web.patiently(b, session, "GET", "/system").status_code
     kinds: Mapping[int, Seen] = {401: Seen("refused", "401"), 200: Seen("reached", f"200 for {a.endpoint.username}")}
     yield kinds.get(code, Seen("unclear", f"{code}, which is neither 401 nor 200"))
 
 
-def aet(a: Climb, b: Climb) -> Iterator[Seen]:
+def aet(a: CheckContext, b: CheckContext) -> Iterator[Seen]:
     """An association with B that calls A's AE title."""
     refusal = dicom.called(b, a.endpoint.aet)
     yield Seen("reached", f"{a.endpoint.aet} is accepted") if refusal is None else Seen("refused", refusal)
 
 
-def of_images(a: Climb, b: Climb) -> Iterator[Seen]:
+def of_images(a: CheckContext, b: CheckContext) -> Iterator[Seen]:
     """A's image by B's QIDO and WADO, with B's login."""
-    found = sightings(b, a.consignment())
+    found = sightings(b, a.sent_images())
     yield Seen("reached", f"{', '.join(found)} shows it") if found else Seen("refused", "QIDO: none, WADO: 404")
 
 
-ATTEMPTS: Mapping[str, Callable[[Climb, Climb], Iterator[Seen]]] = {
+ATTEMPTS: Mapping[str, Callable[[CheckContext, CheckContext], Iterator[Seen]]] = {
     "certificate": certificate,
     "password": password,
     "aet": aet,
@@ -208,13 +212,13 @@ ATTEMPTS: Mapping[str, Callable[[Climb, Climb], Iterator[Seen]]] = {
 }
 
 
-def sightings(climb: Climb, consignment: Consignment) -> list[str]:
+def sightings(check: CheckContext, sent: SentImages) -> list[str]:
     """Return by what the tenant sees the images: QIDO, WADO, both or nothing. Raises Broken for any other answer."""
-    image = consignment.images[0]
-    with web.logged_in(climb) as session:
-        rows = dicomweb.query(climb, session, "studies", PatientID=consignment.patient)
-        rows += dicomweb.query(climb, session, "studies", StudyInstanceUID=image.study)
-        answer = web.patiently(climb, session, "GET", dicomweb.wado_path(image), accept=dicomweb.WADO_ACCEPT)
+    image = sent.images[0]
+    with web.logged_in(check) as session:
+        rows = dicomweb.query(check, session, "studies", PatientID=sent.patient)
+        rows += dicomweb.query(check, session, "studies", StudyInstanceUID=image.study)
+        answer = web.patiently(check, session, "GET", dicomweb.wado_path(image), accept=dicomweb.WADO_ACCEPT)
         code = web.must(answer, 200, 404).status_code
     return [*(["QIDO"] if rows else []), *(["WADO"] if code == 200 else [])]
 

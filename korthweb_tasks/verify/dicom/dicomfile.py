@@ -128,7 +128,7 @@ def _inflated(file: BinaryIO) -> Iterator[BinaryIO]:
 
 
 def layout_of(file: BinaryIO, syntax: str, sop_class: str) -> Layout:
-    """Look at the dataset that begins where ``file`` is. Raises Unreadable for what is no whole instance."""
+    """Look at the dataset that begins where ``file`` is. Raises Unreadable for what is not a whole instance."""
     begin = file.tell()
     end = file.seek(0, 2)
     file.seek(begin)

@@ -8,11 +8,11 @@ from typing import Any
 
 import httpx
 
-from korthweb_tasks.verify import web
-from korthweb_tasks.verify.climb import Climb
-from korthweb_tasks.verify.images import MARK, Consignment, Image
+from korthweb_tasks.verify.check_context import CheckContext
+from korthweb_tasks.verify.dicom.images import MARK, Image, SentImages
+from korthweb_tasks.verify.dicom.received import compare, of_answer
 from korthweb_tasks.verify.model import Broken, Finding
-from korthweb_tasks.verify.received import compare, of_answer
+from korthweb_tasks.verify.web import client as web
 
 #: whole DICOM files in the encoding in which they are stored, whichever that is
 WADO_ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
@@ -23,95 +23,94 @@ PAGE = 100
 SLOWEST = 2e6
 
 
-def find(climb: Climb) -> Finding:
+def find(check: CheckContext) -> Finding:
     """QIDO-RS: every study and every instance that was sent, and nothing else under this PatientID."""
-    consignment = climb.consignment()
-    with web.logged_in(climb) as session:
+    sent = check.sent_images()
+    with web.logged_in(check) as session:
         began = time.perf_counter()
-        studies = {_value(row, STUDY_UID) for row in query(climb, session, "studies", PatientID=consignment.patient)}
+        studies = {_value(row, STUDY_UID) for row in query(check, session, "studies", PatientID=sent.patient)}
         ms = (time.perf_counter() - began) * 1000
-        if studies != set(consignment.studies):
-            sent = len(consignment.studies)
-            raise Broken(f"QIDO finds {len(studies)} studies of {consignment.patient}, {sent} were sent")
-        rows = [row for uid in studies for row in query(climb, session, f"studies/{uid}/instances")]
+        if studies != set(sent.studies):
+            raise Broken(f"QIDO finds {len(studies)} studies of {sent.patient}, {len(sent.studies)} were sent")
+        rows = [row for uid in studies for row in query(check, session, f"studies/{uid}/instances")]
         found = {_value(row, INSTANCE_UID) for row in rows}
-    missing = [image.source for image in consignment.images if image.instance not in found]
+    missing = [image.source for image in sent.images if image.instance not in found]
     if missing:
-        raise Broken(f"QIDO does not find {len(missing)} of {len(consignment.images)} images: {', '.join(missing[:3])}")
+        raise Broken(f"QIDO does not find {len(missing)} of {len(sent.images)} images: {', '.join(missing[:3])}")
     many = "study" if len(studies) == 1 else "studies"
     return Finding(f"{len(studies)} {many}, {len(found)} images, in {ms:.0f} ms", {"qido_ms": round(ms, 2)})
 
 
-def read_back(climb: Climb) -> Finding:
+def read_back(check: CheckContext) -> Finding:
     """WADO-RS: each image comes back in its encoding with the same bytes of pixel data."""
-    consignment = climb.consignment()
+    sent = check.sent_images()
     began, slowest = time.perf_counter(), 0.0
-    with web.logged_in(climb) as session:
-        for image in consignment.images:
+    with web.logged_in(check) as session:
+        for image in sent.images:
             once = time.perf_counter()
-            read_one(climb, session, image)
+            read_one(check, session, image)
             slowest = max(slowest, time.perf_counter() - once)
     seconds = time.perf_counter() - began
-    speed = consignment.size / seconds / 1e6
+    speed = sent.size / seconds / 1e6
     return Finding(
-        f"{len(consignment.images)} images identical, {speed:.1f} MB/s",
+        f"{len(sent.images)} images identical, {speed:.1f} MB/s",
         {"mb_per_s": round(speed, 2), "slowest_ms": round(slowest * 1000, 2)},
     )
 
 
-def read_one(climb: Climb, session: httpx.Client, image: Image) -> None:
+def read_one(check: CheckContext, session: httpx.Client, image: Image) -> None:
     """Read one instance and compare it, without having it in memory. Raises Broken."""
-    patience = climb.options.timeout + image.length / SLOWEST
+    patience = check.options.timeout + image.length / SLOWEST
 
     def read() -> None:
         headers = {"Accept": WADO_ACCEPT}
         with session.stream("GET", wado_path(image), headers=headers, timeout=patience) as response:
             if response.status_code != 200:
                 response.read()
-            if response.status_code in web.PASSING and time.monotonic() <= climb.calm_by:
+            if response.status_code in web.PASSING and time.monotonic() <= check.calm_by:
                 raise httpx.ReadError(f"answered with {response.status_code}")
             with of_answer(web.must(response).headers.get("content-type", ""), response.iter_bytes()) as file:
                 compare(image, file)
 
-    web.persistently(climb, read)
+    web.persistently(check, read)
 
 
-def clean(climb: Climb) -> Finding:
+def clean(check: CheckContext) -> Finding:
     """Delete what this run sent; nothing of it may be found afterwards."""
-    consignment = climb.consignment()
-    count = sweep(climb, consignment)
+    sent = check.sent_images()
+    count = sweep(check, sent)
     many = "study" if count == 1 else "studies"
-    return Finding(f"{count} {many} deleted, nothing is found under {consignment.patient}")
+    return Finding(f"{count} {many} deleted, nothing is found under {sent.patient}")
 
 
-def sweep(climb: Climb, consignment: Consignment) -> int:
+def sweep(check: CheckContext, sent: SentImages) -> int:
     """Delete every study of this run's PatientID and return how many. Raises Broken where one is left."""
-    if not consignment.patient.startswith(MARK):
-        raise ValueError(f"{consignment.patient} is not a PatientID of a verification")
-    with web.logged_in(climb) as session:
-        found = _ids(climb, session, "Study", consignment)
+    if not sent.patient.startswith(MARK):
+        raise ValueError(f"{sent.patient} is not a PatientID of a verification")
+    with web.logged_in(check) as session:
+        found = _ids(check, session, "Study", sent)
         for identifier in found:
             # 404: deleted meanwhile, or by a request whose answer was lost
-            web.must(web.patiently(climb, session, "DELETE", f"/studies/{identifier}"), 200, 404)
-        left = _ids(climb, session, "Instance", consignment)
-        rows = query(climb, session, "studies", PatientID=consignment.patient)
+            web.must(web.patiently(check, session, "DELETE", f"/studies/{identifier}"), 200, 404)
+        left = _ids(check, session, "Instance", sent)
+        rows = query(check, session, "studies", PatientID=sent.patient)
     if left or rows:
-        raise Broken(f"{len(left)} images of {consignment.patient} are left", "delete that patient in Orthanc by hand")
+        raise Broken(f"{len(left)} images of {sent.patient} are left", "delete that patient in Orthanc by hand")
     return len(found)
 
 
-def _ids(climb: Climb, session: httpx.Client, level: str, consignment: Consignment) -> list[str]:
-    query = {"Level": level, "Query": {"PatientID": consignment.patient}, "CaseSensitive": True}
-    found: list[str] = web.must(web.patiently(climb, session, "POST", "/tools/find", json=query)).json()
+def _ids(check: CheckContext, session: httpx.Client, level: str, sent: SentImages) -> list[str]:
+    query = {"Level": level, "Query": {"PatientID": sent.patient}, "CaseSensitive": True}
+    found: list[str] = web.must(web.patiently(check, session, "POST", "/tools/find", json=query)).json()
     return found
 
 
-def query(climb: Climb, session: httpx.Client, path: str, **filters: str) -> list[Mapping[str, Any]]:
+def query(check: CheckContext, session: httpx.Client, path: str, **filters: str) -> list[Mapping[str, Any]]:
     """Return all rows of a QIDO-RS query, page by page, since servers limit what one answer holds."""
     rows: list[Mapping[str, Any]] = []
     while True:
         paged = {**filters, "limit": str(PAGE), "offset": str(len(rows))}
-        response = web.patiently(climb, session, "GET", f"/dicom-web/{path}", accept=JSON_ACCEPT, params=paged)
+        response = web.patiently(check, session, "GET", f"/dicom-web/{path}", accept=JSON_ACCEPT, params=paged)
         web.must(response, 200, 204)
         page = response.json() if response.status_code == 200 else []
         rows += page

@@ -8,21 +8,22 @@ import time
 from dataclasses import replace
 
 from korthweb_tasks.core import hints
-from korthweb_tasks.verify import certificates, tls
-from korthweb_tasks.verify.association import Ask, as_modality, asked, association, rejection, unknown_calling
-from korthweb_tasks.verify.climb import Climb
+from korthweb_tasks.verify.check_context import CheckContext
+from korthweb_tasks.verify.dicom.association import Ask, as_modality, asked, association, rejection, unknown_calling
+from korthweb_tasks.verify.dicom.storing import send, store
 from korthweb_tasks.verify.model import Broken, Finding, LeftOut
-from korthweb_tasks.verify.storing import send, store
+from korthweb_tasks.verify.tls import certificates
+from korthweb_tasks.verify.tls import connection as tls
 
 __all__ = ["called", "echo", "plain_refused", "send", "store", "without_sni", "wrong_aet_refused", "wrong_name_refused"]
 TRIES = 5
 CONTROL = "the same association under the right name was taken in this run"
 
 
-def echo(climb: Climb) -> Finding:
+def echo(check: CheckContext) -> Finding:
     """C-ECHO over TLS, with SNI and verification."""
-    calling = climb.options.calling_aet
-    with association(climb, as_modality(climb)) as link:
+    calling = check.options.calling_aet
+    with association(check, as_modality(check)) as link:
         if not link.is_established:
             raise Broken(f"Orthanc takes no C-ECHO from the AE title {calling}", unknown_calling(calling))
         began = time.perf_counter()
@@ -31,20 +32,20 @@ def echo(climb: Climb) -> Finding:
     if "Status" not in status or status.Status != 0x0000:
         raise Broken(
             f"C-ECHO was answered with {_status(status)}",
-            hints.kubectl("logs", "deployment/orthanc", namespace=climb.endpoint.namespace),
+            hints.kubectl("logs", "deployment/orthanc", namespace=check.endpoint.namespace),
         )
-    return Finding(f"{climb.endpoint.aet} answers in {ms:.0f} ms", {"echo_ms": round(ms, 2)})
+    return Finding(f"{check.endpoint.aet} answers in {ms:.0f} ms", {"echo_ms": round(ms, 2)})
 
 
-def without_sni(climb: Climb) -> Finding:
+def without_sni(check: CheckContext) -> Finding:
     """C-ECHO by a client that names no server: it gets this tenant's certificate, and this tenant's Orthanc."""
-    if (port := climb.endpoint.policy.without_sni) is None:
+    if (port := check.endpoint.policy.without_sni) is None:
         raise LeftOut("the settings let nobody in without SNI")
-    if port and climb.options.address:
+    if port and check.options.address:
         raise LeftOut(f"it has a port of its own ({port}), which the typed address may not have")
-    there = replace(climb, endpoint=replace(climb.endpoint, dicom_port=port or climb.endpoint.dicom_port))
+    there = replace(check, endpoint=replace(check.endpoint, dicom_port=port or check.endpoint.dicom_port))
     _, number, host = there.dicom_address
-    context = tls.as_modality(climb.endpoint.ca_pem)
+    context = tls.as_modality(check.endpoint.ca_pem)
     context.check_hostname = False  # there is no name to check by the library: it is checked below
     try:
         seen = there.handshake(context, there.dicom, None)
@@ -57,44 +58,44 @@ def without_sni(climb: Climb) -> Finding:
     with association(there, replace(as_modality(there), security=(context, None))) as link:
         if not link.is_established or getattr(link.send_c_echo(), "Status", None) != 0x0000:
             raise Broken("C-ECHO without SNI was not answered")
-    return Finding(f"port {number}: {climb.endpoint.aet} answers, with a certificate for {host}")
+    return Finding(f"port {number}: {check.endpoint.aet} answers, with a certificate for {host}")
 
 
-def plain_refused(climb: Climb) -> Finding:
+def plain_refused(check: CheckContext) -> Finding:
     """Ask for an association without TLS: it must not come about."""
-    return _must_not(climb, None, "an association without TLS")
+    return _must_not(check, None, "an association without TLS")
 
 
-def wrong_name_refused(climb: Climb) -> Finding:
+def wrong_name_refused(check: CheckContext) -> Finding:
     """Ask under another name: neither a verifying client nor one that does not look must reach Orthanc."""
-    stranger = f"stranger-{secrets.token_hex(4)}.{climb.endpoint.dicom_host.partition('.')[2]}"
-    climb.listening(climb.dicom)
+    wrong_name = f"wrong-{secrets.token_hex(4)}.{check.endpoint.dicom_host.partition('.')[2]}"
+    check.listening(check.dicom)
     try:
-        address, port, _ = climb.dicom_address
-        tls.handshake(climb.context, address, port, stranger, climb.options.timeout)
+        address, port, _ = check.dicom_address
+        tls.handshake(check.tls_context, address, port, wrong_name, check.options.timeout)
     except OSError as error:
         how = _how(error)
     else:
-        raise Broken(f"the certificate passes for {stranger}", "is it for a wildcard of the tenant's domain?")
-    _must_not(climb, (tls.looking(), stranger), f"the name {stranger}")
-    return Finding(f"{stranger}: {how}, and no way to Orthanc for a client that does not verify")
+        raise Broken(f"the certificate passes for {wrong_name}", "is it for a wildcard of the tenant's domain?")
+    _must_not(check, (tls.looking(), wrong_name), f"the name {wrong_name}")
+    return Finding(f"{wrong_name}: {how}, and no way to Orthanc for a client that does not verify")
 
 
-def wrong_aet_refused(climb: Climb) -> Finding:
+def wrong_aet_refused(check: CheckContext) -> Finding:
     """Call another AE title: Orthanc itself must reject it."""
     wrong = "NOT-" + secrets.token_hex(4).upper()
-    refusal = called(climb, wrong)
+    refusal = called(check, wrong)
     if refusal is None:
         raise Broken(f"the called AE title {wrong} is accepted", 'orthanc.json: "DicomCheckCalledAet": true')
     return Finding(f"{wrong}: {refusal}")
 
 
-def called(climb: Climb, aet: str) -> str | None:
+def called(check: CheckContext, aet: str) -> str | None:
     """Call this AE title: None where Orthanc accepts it, else why it does not. Raises Broken for no answer."""
     # Orthanc ends the connection right after its rejection, and pynetdicom may see the end first.
-    ask = replace(as_modality(climb), aet=aet)
+    ask = replace(as_modality(check), aet=aet)
     for _ in range(TRIES):
-        with asked(climb, ask) as link:
+        with asked(check, ask) as link:
             if link.is_established:
                 return None
             if link.is_rejected:
@@ -102,11 +103,11 @@ def called(climb: Climb, aet: str) -> str | None:
     raise Broken(f"called {aet}, Orthanc gave no answer instead of a rejection")
 
 
-def _must_not(climb: Climb, security: tuple[ssl.SSLContext, str] | None, what: str) -> Finding:
-    climb.listening(climb.dicom)
-    with asked(climb, Ask(aet=climb.endpoint.aet, security=security)) as link:
+def _must_not(check: CheckContext, security: tuple[ssl.SSLContext, str] | None, what: str) -> Finding:
+    check.listening(check.dicom)
+    with asked(check, Ask(aet=check.endpoint.aet, security=security)) as link:
         if link.is_established:
-            raise Broken(f"port {climb.endpoint.dicom_port} takes {what}")
+            raise Broken(f"port {check.endpoint.dicom_port} takes {what}")
         if link.is_rejected:
             raise Broken(f"{what} reaches Orthanc, which rejects it only for: {rejection(link)}")
     return Finding(f"no association; {CONTROL}")

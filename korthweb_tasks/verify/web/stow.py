@@ -10,10 +10,11 @@ from typing import Any
 
 import httpx
 
-from korthweb_tasks.verify import dicomweb, web
-from korthweb_tasks.verify.climb import Climb
-from korthweb_tasks.verify.images import Image, with_new_instance
+from korthweb_tasks.verify.check_context import CheckContext
+from korthweb_tasks.verify.dicom.images import Image, with_new_instance
 from korthweb_tasks.verify.model import Broken, Finding
+from korthweb_tasks.verify.web import client as web
+from korthweb_tasks.verify.web import dicomweb
 
 #: of an answer: what is not stored, and why
 FAILED, REASON, STORED = "00081198", "00081197", "00081199"
@@ -21,14 +22,14 @@ FAILED, REASON, STORED = "00081198", "00081197", "00081199"
 CHUNK = 8192
 
 
-def stow(climb: Climb) -> Finding:
+def stow(check: CheckContext) -> Finding:
     """Store the smallest instance anew, two times, and read both back."""
-    smallest = min(climb.consignment().images, key=lambda image: image.length)
-    with web.logged_in(climb) as session:
+    smallest = min(check.sent_images().images, key=lambda image: image.length)
+    with web.logged_in(check) as session:
         for chunked in (False, True):
             image = with_new_instance(smallest)
             _store(session, image, chunked=chunked)
-            dicomweb.read_one(climb, session, image)
+            dicomweb.read_one(check, session, image)
     return Finding("stored with Content-Length and chunked, and read back identical")
 
 

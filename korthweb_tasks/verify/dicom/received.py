@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
 
-from korthweb_tasks.verify import dicomfile
-from korthweb_tasks.verify.climb import quiet_dicom
-from korthweb_tasks.verify.dicomfile import Unreadable
-from korthweb_tasks.verify.images import Image
+from korthweb_tasks.verify.check_context import quiet_dicom
+from korthweb_tasks.verify.dicom import dicomfile
+from korthweb_tasks.verify.dicom.dicomfile import Unreadable
+from korthweb_tasks.verify.dicom.images import Image
 from korthweb_tasks.verify.model import Broken
 
 _BOUNDARY = re.compile(r'boundary="?([^";]+)"?')
@@ -42,7 +42,7 @@ def _cut_at_end(file: SpooledTemporaryFile[bytes], mark: bytes) -> None:
     file.seek(begin)
     at = file.read().rfind(mark)
     if at < 0:
-        raise Broken("WADO gives no whole file: the answer ends before its last boundary")
+        raise Broken("WADO does not give a whole file: the answer ends before its last boundary")
     file.truncate(begin + at)
     file.seek(0)
 

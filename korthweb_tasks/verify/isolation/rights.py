@@ -11,8 +11,8 @@ from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.documents import Documents
 from korthweb_tasks.core.flux_home import BY_BOOTSTRAP, FluxHome
 from korthweb_tasks.tools.kubectl import Kubectl, items
-from korthweb_tasks.verify.isolation import Attempts, Controls, Seen
-from korthweb_tasks.verify.isolation_inside import Place
+from korthweb_tasks.verify.isolation.cells import Attempts, Controls, Seen
+from korthweb_tasks.verify.isolation.inside import Place
 
 #: service accounts of a tenant in its own namespace; Flux applies under another one
 ACCOUNTS = ("orthanc", "ingress", "postgres", "dbinit", "default")

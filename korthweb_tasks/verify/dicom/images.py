@@ -13,9 +13,9 @@ import pydicom.data
 from pydicom.uid import UID, generate_uid
 
 from korthweb_tasks.errors import UsageError
-from korthweb_tasks.verify import dicomfile
-from korthweb_tasks.verify.climb import quiet_dicom
-from korthweb_tasks.verify.dicomfile import Layout, Unreadable
+from korthweb_tasks.verify.check_context import quiet_dicom
+from korthweb_tasks.verify.dicom import dicomfile
+from korthweb_tasks.verify.dicom.dicomfile import Layout, Unreadable
 
 #: Files inside pydicom's wheel, which need no download: CT and MR plain, big-endian, RLE, JPEG-LS, JPEG 2000,
 #: colour, a palette, and 30 frames of JPEG.
@@ -85,7 +85,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Consignment:
+class SentImages:
     """What one run sends; ``patient`` is the PatientID that only this run uses."""
 
     patient: str
@@ -103,7 +103,7 @@ class Consignment:
         return sum(image.size for image in self.images)
 
 
-def prepare(folder: Path | None, mark: str = MARK, most: int | None = None) -> Consignment:
+def prepare(folder: Path | None, mark: str = MARK, most: int | None = None) -> SentImages:
     """Read the instances (ours, or those under ``folder``) and give them identifiers of this run.
 
     The PatientID begins with ``mark``, which begins with MARK. What has more than ``most`` bytes has no digest, since
@@ -120,7 +120,7 @@ def prepare(folder: Path | None, mark: str = MARK, most: int | None = None) -> C
     if not images:
         reasons = f": {by_reason(left_out)}" if left_out else ""
         raise UsageError(f"no DICOM instance under {folder}{reasons}", hint=HINT)
-    return Consignment(patient, tuple(images), tuple(left_out))
+    return SentImages(patient, tuple(images), tuple(left_out))
 
 
 def shipped() -> Iterator[tuple[str, Path]]:

@@ -15,27 +15,27 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from korthweb_tasks.core import hints
-from korthweb_tasks.verify import tls
 from korthweb_tasks.verify.model import Broken, Finding, LeftOut
+from korthweb_tasks.verify.tls import connection as tls
 
 if TYPE_CHECKING:
-    from korthweb_tasks.verify.climb import Climb, Port
+    from korthweb_tasks.verify.check_context import CheckContext, Port
 
 
-def served(climb: Climb, port: Port) -> Finding:
-    """Say whether the chain, the names and the validity hold as served on ``port``."""
+def served(check: CheckContext, port: Port) -> Finding:
+    """Check that the chain, the names and the validity hold as served on ``port``."""
     try:
-        seen = climb.handshake(tls.looking(), port)
+        seen = check.handshake(tls.looking(), port)
     except OSError as error:
         refusal = tls.refusal(error)
         raise Broken(f"port {port.number}: {refusal.why}", refusal.hint) from error
     if not seen.chain:
         raise Broken(f"port {port.number} serves no certificate", _served_hint())
     leaf = leaf_of(seen)
-    days = judge(leaf, port.host, datetime.datetime.now(datetime.timezone.utc), climb.options.min_days)
-    context = tls.trusting(climb.endpoint.ca_pem)
+    days = judge(leaf, port.host, datetime.datetime.now(datetime.timezone.utc), check.options.min_days)
+    context = tls.trusting(check.endpoint.ca_pem)
     try:
-        trusted = climb.handshake(context, port)
+        trusted = check.handshake(context, port)
     except ssl.SSLCertVerificationError as error:
         raise Broken(f"port {port.number}: {error.verify_message}", _served_hint()) from error
     return Finding(
@@ -91,50 +91,50 @@ def names_of(leaf: x509.Certificate) -> list[str]:
 
 
 def matches(pattern: str, host: str) -> bool:
-    """Say whether a name of a certificate covers ``host``; a star stands for one whole label."""
+    """Return True if a name of a certificate covers ``host``; a star stands for one whole label."""
     if pattern.startswith("*."):
         return host.partition(".")[2].lower() == pattern[2:].lower()
     return pattern.lower() == host.lower()
 
 
-def old_versions_refused(climb: Climb, port: Port) -> Finding:
+def old_versions_refused(check: CheckContext, port: Port) -> Finding:
     """Offer TLS 1.0 and 1.1 alone: each must be refused, while the control (TLS 1.2 or 1.3) was taken.
 
     On the DICOM port, a tenant's settings may let them in.
     """
     answers = []
     for version, number in ((0x0301, "1.0"), (0x0302, "1.1")):
-        climb.listening(port)
+        check.listening(port)
         name = tls.WIRE_VERSIONS[version]
-        if port == climb.dicom and climb.endpoint.policy.tls_minimum <= number:
+        if port == check.dicom and check.endpoint.policy.tls_minimum <= number:
             answers.append(f"{name}: allowed by dicom.tls.minimum")
             continue
-        answer = tls.answer_to_version(climb.endpoint.address, port.number, port.host, version, climb.options.timeout)
+        answer = tls.answer_to_version(check.endpoint.address, port.number, port.host, version, check.options.timeout)
         if answer == "accepted":
             raise Broken(f"port {port.number} accepts {name}", "set the gateway's minProtocolVersion to TLSV1_2")
         answers.append(f"{name}: {answer}")
     return Finding(", ".join(answers))
 
 
-def suites_as_set(climb: Climb) -> Finding:
+def suites_as_set(check: CheckContext) -> Finding:
     """Offer each cipher suite of TLS 1.2 alone: those of the tenant's dicom.tls are taken, and no other."""
-    policy, (address, number, name) = climb.endpoint.policy, climb.dicom_address
+    policy, (address, number, name) = check.endpoint.policy, check.dicom_address
     if not policy.suites:
         raise LeftOut("the settings are not known")
-    key = "ECDSA" if _has_curve(climb) else "RSA"
+    key = "ECDSA" if _has_curve(check) else "RSA"
     wanted = [suite for suite in policy.suites if _fits(suite, key)] if policy.tls_minimum != "1.3" else []
     if unfit := [suite for suite in policy.suites if suite in tls.OLD_SUITES and not _fits(suite, key)]:
         hint = f"a certificate with the other kind of key, or a suite for {key}"
         raise Broken(f"no modality gets {unfit[0]}: the certificate's key is {key}", hint)
 
     def is_taken(code: int) -> bool:
-        answer = tls.answer_to_version(address, number, name, 0x0303, climb.options.timeout, (code,))
+        answer = tls.answer_to_version(address, number, name, 0x0303, check.options.timeout, (code,))
         if answer == "closed":  # no alert says that there is no shared suite
             raise ConnectionResetError
         return answer == "accepted"
 
-    taken = [suite for suite, code in tls.SUITES.items() if _once_told(climb, is_taken, code)]
-    again = hints.task(f"{climb.options.approach or 'manual'}.deploy", tenant=climb.endpoint.tenant)
+    taken = [suite for suite, code in tls.SUITES.items() if _once_told(check, is_taken, code)]
+    again = hints.task(f"{check.options.approach or 'manual'}.deploy", tenant=check.endpoint.tenant)
     if missing := [suite for suite in wanted if suite not in taken]:
         raise Broken(f"port {number} does not take {', '.join(missing)}, which dicom.tls has", again)
     if others := [suite for suite in taken if suite not in policy.suites]:
@@ -142,10 +142,10 @@ def suites_as_set(climb: Climb) -> Finding:
     return Finding(f"TLS 1.2: {', '.join(taken) or 'none'}; no other")
 
 
-def _once_told(climb: Climb, is_taken: Callable[[int], bool], code: int) -> bool:
+def _once_told(check: CheckContext, is_taken: Callable[[int], bool], code: int) -> bool:
     """Return True if a suite is taken; what ends again and again without an alert is not."""
     try:
-        return climb.connected(lambda: is_taken(code))
+        return check.connected(lambda: is_taken(code))
     except ConnectionResetError:
         return False
 
@@ -155,16 +155,16 @@ def _fits(suite: str, key: str) -> bool:
     return ("ECDSA" in suite) == (key == "ECDSA")
 
 
-def _has_curve(climb: Climb) -> bool:
-    seen = climb.handshake(tls.looking(), climb.dicom)
+def _has_curve(check: CheckContext) -> bool:
+    seen = check.handshake(tls.looking(), check.dicom)
     return isinstance(leaf_of(seen).public_key(), ec.EllipticCurvePublicKey)
 
 
-def stranger_refused(climb: Climb, port: Port) -> Finding:
+def other_ca_refused(check: CheckContext, port: Port) -> Finding:
     """Trust another CA than the tenant's: the handshake must fail, and because of the certificate."""
     context = tls.trusting(other_ca())
     try:
-        climb.handshake(context, port)
+        check.handshake(context, port)
     except ssl.SSLCertVerificationError as error:
         return Finding(f"refused: {error.verify_message}")
     raise Broken(f"port {port.number} passes for a client that trusts only another CA")
@@ -173,7 +173,7 @@ def stranger_refused(climb: Climb, port: Port) -> Finding:
 def other_ca() -> str:
     """Return the certificate, in PEM, of a CA made for this moment, whose key is thrown away."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a stranger to this tenant")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority that nobody trusts")])
     now = datetime.datetime.now(datetime.timezone.utc)
     builder = (
         x509.CertificateBuilder()
@@ -188,15 +188,15 @@ def other_ca() -> str:
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
 
 
-def address_known(climb: Climb) -> Finding:
-    """Say whether there is an address to connect to, and that it resolves."""
-    address = climb.endpoint.address
+def address_known(check: CheckContext) -> Finding:
+    """Check that there is an address to connect to, and that it resolves."""
+    address = check.endpoint.address
     if not address:
         look = hints.kubectl("get", "services", "--all-namespaces")
         hint = f"`{look}`: is a load balancer giving out addresses? For a NodePort or port-forward: --address"
         raise Broken("the ingress has no address", f"{hint}, --https-port and --dicom-port")
     try:
-        found = socket.getaddrinfo(address, climb.endpoint.https_port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(address, check.endpoint.https_port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         hint = "is the load balancer's name in DNS yet?"
         raise Broken(f"{address} does not resolve: {error.strerror}", hint) from error
@@ -204,15 +204,15 @@ def address_known(climb: Climb) -> Finding:
     return Finding(address if numeric == [address] else f"{address} is {', '.join(numeric)}")
 
 
-def port_open(climb: Climb, port: Port) -> Finding:
-    """Say whether a TCP connection is taken."""
+def port_open(check: CheckContext, port: Port) -> Finding:
+    """Check that a TCP connection is taken."""
     try:
-        with socket.create_connection((climb.endpoint.address, port.number), climb.options.timeout):
-            return Finding(f"{climb.endpoint.address}:{port.number} answers")
+        with socket.create_connection((check.endpoint.address, port.number), check.options.timeout):
+            return Finding(f"{check.endpoint.address}:{port.number} answers")
     except OSError as error:
         why = error.strerror or str(error) or type(error).__name__
         hint = "is the port in the ingress Service, and does a Gateway open it? a firewall between?"
-        raise Broken(f"{climb.endpoint.address}:{port.number}: {why}", hint) from error
+        raise Broken(f"{check.endpoint.address}:{port.number}: {why}", hint) from error
 
 
 def _common_name(name: x509.Name) -> str:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from itertools import permutations
 
 from korthweb_tasks.errors import Interrupted, KorthwebError
-from korthweb_tasks.verify import isolation_talk as talk
-from korthweb_tasks.verify.isolation import Attempts, Controls, Seen, told
-from korthweb_tasks.verify.isolation_probes import OPEN_PORT, ROLES, Probes, Role
-from korthweb_tasks.verify.isolation_talk import Question
+from korthweb_tasks.verify.isolation import questions as talk
+from korthweb_tasks.verify.isolation.cells import Attempts, Controls, Seen, told
+from korthweb_tasks.verify.isolation.probes import OPEN_PORT, ROLES, Probes, Role
+from korthweb_tasks.verify.isolation.questions import Question
 
 #: seconds in which policies, names and configuration reach a pod that was just made; and later
 ARRIVES, AGAIN = 20, 4

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from korthweb_tasks.verify.isolation import Seen
+from korthweb_tasks.verify.isolation.cells import Seen
 
 #: seconds that one attempt waits for an answer
 WAIT = 3
@@ -78,7 +78,7 @@ def read_http(answer: bytes) -> Seen:
     """Read the first line of an answer."""
     found = re.match(rb"HTTP/1\.[01] (\d{3}) ?([^\r\n]*)", answer)
     if not found:
-        return Seen("reached", f"{len(answer)} bytes that are no HTTP")
+        return Seen("reached", f"{len(answer)} bytes that are not HTTP")
     code, reason = int(found[1]), found[2].decode("ascii", "replace")
     text = f"{code} {reason}".strip()
     if code not in BY_PROXY:
@@ -89,7 +89,7 @@ def read_http(answer: bytes) -> Seen:
 
 def read_dicom(answer: bytes) -> Seen:
     """Read the type of the first PDU."""
-    return Seen("reached", PDUS.get(answer[0], f"{len(answer)} bytes that are no DICOM"))
+    return Seen("reached", PDUS.get(answer[0], f"{len(answer)} bytes that are not DICOM"))
 
 
 def read_postgres(answer: bytes) -> Seen:

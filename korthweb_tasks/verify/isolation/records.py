@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from korthweb_tasks.report.model import CellRecord
-from korthweb_tasks.verify.isolation import ROWS, Isolation
+from korthweb_tasks.verify.isolation.cells import ROWS, Isolation
 
 
 def cell_records(result: Isolation) -> tuple[CellRecord, ...]:

@@ -219,7 +219,7 @@ def _walk(way: Way, say: Callable[[str, str], None]) -> Walk:
         raise
     except (KorthwebError, Broken) as error:
         walk = Walk(way.rows, fault=told(error))
-    except (OSError, ValueError, httpx.HTTPError) as error:  # ValueError: an answer that is no JSON
+    except (OSError, ValueError, httpx.HTTPError) as error:  # ValueError: an answer that is not JSON
         walk = Walk(way.rows, fault=_line(f"{type(error).__name__}: {error}"))
     say(way.name, LAME if walk.fault else DONE)
     return walk

@@ -15,11 +15,11 @@ from pynetdicom.association import Association
 from pynetdicom.events import Event
 
 from korthweb_tasks.core import hints
-from korthweb_tasks.verify.association import CONTEXTS, IMPLICIT, as_modality, association
-from korthweb_tasks.verify.climb import Climb
-from korthweb_tasks.verify.images import Consignment, Image
+from korthweb_tasks.verify.check_context import CheckContext
+from korthweb_tasks.verify.dicom.association import CONTEXTS, IMPLICIT, as_modality, association
+from korthweb_tasks.verify.dicom.images import Image, SentImages
+from korthweb_tasks.verify.dicom.received import compare
 from korthweb_tasks.verify.model import Broken, Finding, LeftOut
-from korthweb_tasks.verify.received import compare
 
 #: of the study root
 FIND, MOVE, GET = (f"1.2.840.10008.5.1.4.1.2.2.{number}" for number in (1, 2, 3))
@@ -33,22 +33,22 @@ SAMPLE = 20
 Answers = list[tuple["Dataset", "Dataset | None"]]
 
 
-def find(climb: Climb) -> Finding:
+def find(check: CheckContext) -> Finding:
     """C-FIND: every study that was sent, by its PatientID."""
-    consignment = climb.consignment()
-    with association(climb, as_modality(climb, [(FIND, IMPLICIT)])) as link:
-        query = _identifier("STUDY", PatientID=consignment.patient, StudyInstanceUID="")
+    sent = check.sent_images()
+    with association(check, as_modality(check, [(FIND, IMPLICIT)])) as link:
+        query = _identifier("STUDY", PatientID=sent.patient, StudyInstanceUID="")
         answers: Answers = list(link.send_c_find(query, FIND)) if link.is_established else []
-    _judge(climb, "Find", answers)
+    _judge(check, "Find", answers)
     found = {str(row.StudyInstanceUID) for _, row in answers if row is not None and "StudyInstanceUID" in row}
-    if found != set(consignment.studies):
-        raise Broken(f"C-FIND finds {len(found & set(consignment.studies))} of {len(consignment.studies)} studies")
+    if found != set(sent.studies):
+        raise Broken(f"C-FIND finds {len(found & set(sent.studies))} of {len(sent.studies)} studies")
     return Finding(f"{len(found)} found by C-FIND")
 
 
-def get(climb: Climb) -> Finding:
+def get(check: CheckContext) -> Finding:
     """C-GET: one instance of each SOP class comes back over the association that asked, as it was sent."""
-    sample = _sample(climb.consignment())
+    sample = _sample(check.sent_images())
     kinds = sorted({image.kind for image in sample})[: CONTEXTS - 1]
     came: dict[str, bytes] = {}
 
@@ -57,10 +57,10 @@ def get(climb: Climb) -> Finding:
         return SUCCESS
 
     roles = tuple(dict.fromkeys(sop_class for sop_class, _ in kinds))
-    ask = as_modality(climb, [(GET, IMPLICIT), *kinds], roles=roles, handlers=((evt.EVT_C_STORE, keep),))
-    with association(climb, ask) as link:
+    ask = as_modality(check, [(GET, IMPLICIT), *kinds], roles=roles, handlers=((evt.EVT_C_STORE, keep),))
+    with association(check, ask) as link:
         answers = _all(link, (link.send_c_get(_one(image), GET) for image in sample))
-    _judge(climb, "Get", answers)
+    _judge(check, "Get", answers)
     for image in sample:
         if image.instance not in came:
             raise Broken(f"C-GET does not bring {image.source}")
@@ -68,41 +68,41 @@ def get(climb: Climb) -> Finding:
     return Finding(f"{len(sample)} came back by C-GET, identical")
 
 
-def move(climb: Climb) -> Finding:
+def move(check: CheckContext) -> Finding:
     """C-MOVE of everything that was sent to a modality of the configuration. It keeps what it gets."""
-    consignment, target = climb.consignment(), climb.options.move_to
+    sent, target = check.sent_images(), check.options.move_to
     if not target:
         raise LeftOut("no destination: --move-to AET names a modality of DicomModalities, which keeps the study")
-    with association(climb, as_modality(climb, [(MOVE, IMPLICIT)])) as link:
-        queries = (_identifier("STUDY", StudyInstanceUID=study) for study in consignment.studies)
+    with association(check, as_modality(check, [(MOVE, IMPLICIT)])) as link:
+        queries = (_identifier("STUDY", StudyInstanceUID=study) for study in sent.studies)
         answers = _all(link, (link.send_c_move(query, target, MOVE) for query in queries))
     if any(status.get("Status") == NO_DESTINATION for status, _ in answers):
         raise Broken(f"Orthanc knows no modality {target}", "orthanc.config: DicomModalities")
-    _judge(climb, "Move", answers)
+    _judge(check, "Move", answers)
     ends = [status for status, _ in answers if status.get("Status") == SUCCESS]
     moved = sum(int(status.get("NumberOfCompletedSuboperations", 0)) for status in ends)
-    if moved < len(consignment.images):
-        raise Broken(f"C-MOVE to {target}: {moved} of {len(consignment.images)} instances", "does it take them?")
+    if moved < len(sent.images):
+        raise Broken(f"C-MOVE to {target}: {moved} of {len(sent.images)} instances", "does it take them?")
     return Finding(f"{moved} moved to {target}, which keeps them")
 
 
-def commitment(climb: Climb) -> Finding:
+def commitment(check: CheckContext) -> Finding:
     """Ask Orthanc to commit itself to what was sent, and take its report where it comes to this machine."""
-    transaction, sample = str(generate_uid(prefix=None)), _sample(climb.consignment())
-    operations, place = climb.endpoint.policy.operations, climb.endpoint.policy.reports_to
+    transaction, sample = str(generate_uid(prefix=None)), _sample(check.sent_images())
+    operations, place = check.endpoint.policy.operations, check.endpoint.policy.reports_to
     if operations is not None and "StorageCommitment" not in operations:
-        raise LeftOut(f"DicomModalities has no {climb.options.calling_aet}, to which Orthanc would report")
+        raise LeftOut(f"DicomModalities has no {check.options.calling_aet}, to which Orthanc would report")
     with _reports(place, transaction) as report:
-        with association(climb, as_modality(climb, [(COMMITMENT, IMPLICIT)])) as link:
+        with association(check, as_modality(check, [(COMMITMENT, IMPLICIT)])) as link:
             asked = _commitment_of(sample, transaction)
             words = (REQUEST_COMMITMENT, COMMITMENT, COMMITMENT_INSTANCE)
             answers: Answers = [link.send_n_action(asked, *words)] if link.is_established else []
-        _judge(climb, "StorageCommitment", answers)
+        _judge(check, "StorageCommitment", answers)
         if report is None:
             where = f"{place[0]}:{place[1]}" if place else "its modality"
             return Finding(f"accepted for {len(sample)}; the report goes to {where}, not to this machine")
-        if not report.came.wait(climb.options.timeout):
-            raise Broken(f"storage commitment: no report in {climb.options.timeout:g} s", "jobs in the log of Orthanc")
+        if not report.came.wait(check.options.timeout):
+            raise Broken(f"storage commitment: no report in {check.options.timeout:g} s", "jobs in the log of Orthanc")
     if report.kind != ALL_COMMITTED:
         raise Broken(f"Orthanc does not commit itself to all of {len(sample)} instances")
     return Finding(f"Orthanc commits itself to {len(sample)}, by its report")
@@ -152,10 +152,10 @@ def _commitment_of(sample: list[Image], transaction: str) -> Dataset:
     return asked
 
 
-def _sample(consignment: Consignment) -> list[Image]:
+def _sample(sent: SentImages) -> list[Image]:
     """Return the smallest instance of each SOP class, twenty at the most."""
     smallest: dict[str, Image] = {}
-    for image in sorted(consignment.images, key=lambda one: one.length):
+    for image in sorted(sent.images, key=lambda one: one.length):
         smallest.setdefault(image.sop_class, image)
     return list(smallest.values())[:SAMPLE]
 
@@ -185,19 +185,19 @@ def _all(link: Association, queries: Iterable[Iterable[tuple[Dataset, Dataset | 
     return answers
 
 
-def _judge(climb: Climb, operation: str, answers: Answers) -> None:
+def _judge(check: CheckContext, operation: str, answers: Answers) -> None:
     """Return if the operation was done and may be; LeftOut if it may not and was not; Broken where these differ."""
     codes = [status.get("Status") for status, _ in answers]
     done = bool(codes) and codes[-1] == SUCCESS
-    operations, calling = climb.endpoint.policy.operations, climb.options.calling_aet
+    operations, calling = check.endpoint.policy.operations, check.options.calling_aet
     if done and (operations is None or operation in operations):
         return
     if done:
-        deploy = hints.task(f"{climb.options.approach or 'manual'}.deploy", tenant=climb.endpoint.tenant)
+        deploy = hints.task(f"{check.options.approach or 'manual'}.deploy", tenant=check.endpoint.tenant)
         raise Broken(f"Orthanc does it for {calling}, which the settings do not allow", deploy)
     said = f"status 0x{codes[-1]:04X}" if codes and codes[-1] is not None else "the association was ended"
     if operations is not None and operation in operations:
         hint = "was it deployed since the settings changed? else the log of Orthanc"
         raise Broken(f"the settings allow it to {calling}, and Orthanc does not do it: {said}", hint)
     flag = f"DicomAlwaysAllow{operation} is false, and " if operation != "StorageCommitment" else ""
-    raise LeftOut(f"{flag}DicomModalities lets no {calling} do it")
+    raise LeftOut(f"{flag}DicomModalities does not let {calling} do it")

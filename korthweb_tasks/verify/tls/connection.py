@@ -52,7 +52,7 @@ class Served:
 
 
 def trusting(ca_pem: str) -> ssl.SSLContext:
-    """Return a context that trusts this CA only and checks names. Raises Broken for what is no certificate."""
+    """Return a context that trusts this CA only and checks names. Raises Broken for what is not a certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # The tenant's CA is the anchor whether it is self-signed or issued by another one.
@@ -60,7 +60,7 @@ def trusting(ca_pem: str) -> ssl.SSLContext:
     try:
         context.load_verify_locations(cadata=ca_pem)
     except (ssl.SSLError, ValueError) as error:
-        raise Broken(f"the CA is no PEM certificate: {error}", "look at the tenant's CA secret") from error
+        raise Broken(f"the CA is not a PEM certificate: {error}", "look at the tenant's CA secret") from error
     return context
 
 

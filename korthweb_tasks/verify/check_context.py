@@ -1,4 +1,4 @@
-"""What the rungs of one climb share."""
+"""What the rungs of one verification share: endpoint, options, the way to the pods, what was sent."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import httpx
 
-from korthweb_tasks.verify import tls
 from korthweb_tasks.verify.model import Broken, Endpoint, LeftOut, Options
+from korthweb_tasks.verify.tls import connection as tls
 
 if TYPE_CHECKING:
-    from korthweb_tasks.verify.images import Consignment
+    from korthweb_tasks.verify.dicom.images import SentImages
 
 T = TypeVar("T")
 #: seconds until a port-forward has seen a reset, and until whoever runs it in a loop has begun it anew
@@ -74,8 +74,8 @@ class ClusterAccess(Protocol):
 
 
 @dataclass
-class Climb:
-    """The state of one climb. ``sent`` is set as soon as a first image may have arrived.
+class CheckContext:
+    """The state of one verification. ``sent`` is set as soon as a first image may have arrived.
 
     ``calm_by`` (monotonic clock) is until when an ingress may be without a backend. ``gone``: the typed address does
     not listen any more. ``closed`` are the connections that were closed during the handshake and made again.
@@ -84,7 +84,7 @@ class Climb:
     endpoint: Endpoint
     access: ClusterAccess | None
     options: Options
-    sent: Consignment | None = None
+    sent: SentImages | None = None
     calm_by: float = 0.0
     gone: bool = False
     closed: list[str] = field(default_factory=list)
@@ -153,7 +153,7 @@ class Climb:
         return self.endpoint.address, self.endpoint.dicom_port, self.endpoint.dicom_host
 
     @cached_property
-    def context(self) -> ssl.SSLContext:
+    def tls_context(self) -> ssl.SSLContext:
         """Return the context that trusts the tenant's CA and nothing else."""
         return tls.trusting(self.endpoint.ca_pem)
 
@@ -168,7 +168,7 @@ class Climb:
             raise Broken("there is no access to the cluster", "give --context")
         return self.access
 
-    def consignment(self) -> Consignment:
+    def sent_images(self) -> SentImages:
         """Return the images that were sent. Raises Broken before that."""
         if self.sent is None:
             raise Broken("no image was sent")

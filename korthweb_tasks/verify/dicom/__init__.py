@@ -1,0 +1,1 @@
+"""DICOM over TLS: associations, the images that are sent, and what comes back."""

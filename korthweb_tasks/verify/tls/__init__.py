@@ -1,0 +1,1 @@
+"""TLS as a client sees it: handshakes, versions, cipher suites, certificates."""

@@ -1,0 +1,1 @@
+"""HTTPS: who is let in, DICOMweb, STOW-RS."""
