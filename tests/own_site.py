@@ -93,5 +93,5 @@ def entered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     for name, value in made.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(sessions, "_SHARED", {})
+    monkeypatch.setattr(sessions, "CONNECTIONS", {})
     return made

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
-import json
 import signal
 import sys
 import threading
 from collections.abc import Callable, Collection, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +15,7 @@ import invoke
 
 from korthweb_tasks import paths
 from korthweb_tasks.core import hints
-from korthweb_tasks.core.durations import duration
-from korthweb_tasks.errors import GuardRefused, Interrupted, KorthwebError, UsageError
+from korthweb_tasks.errors import GuardRefused, UsageError
 from korthweb_tasks.report.json import as_data
 from korthweb_tasks.report.model import Report
 from korthweb_tasks.run import guard
@@ -29,11 +25,9 @@ from korthweb_tasks.run.console import Console, say
 from korthweb_tasks.run.contact import Contact
 from korthweb_tasks.run.executor import Executor
 from korthweb_tasks.run.guard import allow, refuse_moved
-from korthweb_tasks.run.journal import Journal
-from korthweb_tasks.run.lock import Lock
 from korthweb_tasks.run.runner import Runner
-from korthweb_tasks.services.causes import failure_of
-from korthweb_tasks.services.programs import Programs
+from korthweb_tasks.services.connection import AT_EXIT, CONNECTIONS, Connection
+from korthweb_tasks.services.execution import Execution
 from korthweb_tasks.settings.fields import seconds
 from korthweb_tasks.settings.load import load
 from korthweb_tasks.settings.resolve import require_settings, resolve, unreached
@@ -45,31 +39,11 @@ if TYPE_CHECKING:
     from korthweb_tasks.core.plan import Plan
     from korthweb_tasks.core.record import StepRecord
     from korthweb_tasks.report.model import About
-    from korthweb_tasks.run.guard import Identity
     from korthweb_tasks.settings.load import Loaded
     from korthweb_tasks.settings.model import Settings
     from korthweb_tasks.settings.resolve import ChosenCluster
     from korthweb_tasks.settings.tenant import Tenant
     from korthweb_tasks.tools.clis import Effect
-
-
-@dataclass
-class _Shared:
-    """What all tasks of this process that speak to one cluster share."""
-
-    runner: Runner
-    console: Console
-    journal: Journal | None = None
-    lock: Lock | None = None
-    identity: Identity | None = None
-    reached: ChosenCluster | None = None
-
-
-_SHARED: dict[str, _Shared] = {}
-#: what is given back when the program ends: locks before the tunnels they need
-_OPEN = ExitStack()
-atexit.register(_OPEN.close)
-_LEFT = {"interrupted": "not finished:", "skipped": "not begun:"}
 
 
 @dataclass
@@ -171,12 +145,12 @@ class Session:
     @cached_property
     def target(self) -> ChosenCluster:
         """Return the context that every command names; through the bastion, where the cluster has one."""
-        bastion, shared = self.ref.settings.bastion, self._shared
+        bastion, shared = self.ref.settings.bastion, self.connection
         if bastion is None:
             return self.ref
         if shared.reached is None:
             tunnel = through(bastion, self.ref, shared.runner.run, paths.work_dir())
-            shared.reached = _OPEN.enter_context(tunnel)
+            shared.reached = AT_EXIT.enter_context(tunnel)
         return shared.reached
 
     @cached_property
@@ -203,32 +177,20 @@ class Session:
     @property
     def runner(self) -> Runner:
         """Return the runner that all tasks of this process share."""
-        return self._shared.runner
+        return self.connection.runner
 
     @property
     def console(self) -> Console:
         """Return the console."""
-        return self._shared.console
+        return self.connection.console
 
     @cached_property
-    def _shared(self) -> _Shared:
+    def connection(self) -> Connection:
+        """Return what the tasks of this process share that speak to the same cluster."""
         key = f"{self.ref.kubeconfig}#{self.ref.context}" if self.cluster else ""
-        if key not in _SHARED:
-            console, stopping = Console(masks=self.secrets.masks), threading.Event()
-            source, keep = self.settings.tools.source, self.settings.lab.keep_build_caches
-            _SHARED[key] = _Shared(
-                Runner(
-                    programs=Programs(source, console.progress, stop=stopping, keep_caches=keep),
-                    default_timeout=self.settings.timeouts.command,
-                    command_timeout=self.config.timeouts.command,
-                    echo=(lambda text: console.line(f"$ {text}")) if self.config.run.echo else None,
-                    masks=self.secrets.masks,
-                    passes=self.settings.tools.environment,
-                    stopping=stopping,
-                ),
-                console,
-            )
-        return _SHARED[key]
+        if key not in CONNECTIONS:
+            CONNECTIONS[key] = Connection.of(self.settings, self.config, self.secrets.masks)
+        return CONNECTIONS[key]
 
     def contact(self) -> None:
         """Meet the cluster once: is it there, and is it the recorded one? Raises ClusterUnreachable, GuardRefused.
@@ -240,8 +202,8 @@ class Session:
         if not self.said:
             self.console.line(f"{self.ref.name}: {self.where}")
             self.said = True
-        if self._shared.identity is None:
-            self._shared.identity = guard.check(self.target, self.asking(self.ref).run)
+        if self.connection.identity is None:
+            self.connection.identity = guard.check(self.target, self.asking(self.ref).run)
 
     def asking(self, ref: ChosenCluster) -> Contact:
         """Return who asks a cluster its first question."""
@@ -258,7 +220,7 @@ class Session:
         self.said = True  # the program's own words are what was asked for
         self.contact()
         if effect == "changes" and not self.allowed:
-            allow(self.ref, yes=self.yes, seen=self._shared.identity)
+            allow(self.ref, yes=self.yes, seen=self.connection.identity)
             self.allowed = True
 
     def execute(self, plan: Plan, *, destructive: bool = False) -> Report:
@@ -267,10 +229,18 @@ class Session:
         headline = f"{plan.title} on {self.ref.name}"
         if self.dry_run:
             self.console.line(headline, "bold")
-            return self._preview(plan)
+            report, data, text = self._execution(plan).preview()
+            self.emit(data, text)
+            return report
         self.allow(plan, destructive=destructive)
         self.lock()
-        return self._apply(plan, headline)
+        journal = self.connection.journal_for(plan.title, self.secrets.masks)
+        execution = self._execution(plan)
+        report = execution.apply(headline, journal)
+        if self.output == "json":  # of a failure too
+            self.emit(as_data(report), "")
+        execution.refuse_failed(report.steps, journal)
+        return report
 
     @property
     def where(self) -> str:
@@ -312,88 +282,25 @@ class Session:
 
     def allow(self, plan: Plan, *, destructive: bool = False) -> None:
         """Ask what has to be asked before ``plan`` is applied; raises GuardRefused."""
-        allow(self.ref, yes=self.yes, seen=self._shared.identity)
+        allow(self.ref, yes=self.yes, seen=self.connection.identity)
         if destructive and not self.yes:
             for step in plan.steps:
                 self.console.line(f"  {step.title}")
             self.confirm(f"{plan.title} on {self.ref.name} ({self.where}): go on?")
 
-    def lock(self) -> None:
-        """Take the lock on the cluster, for the rest of this process; raises LockHeld."""
-        if self._shared.lock is None:
-            lock = Lock(self.runner, self.kubectl, self.console.line)
-            lock.acquire()
-            self._shared.lock = lock
-            _OPEN.callback(lock.release)
-
-    def _executor(self) -> Any:
-
-        limits = self.settings.timeouts
-        return Executor(self.runner, self.kubectl, self.console, self._shared.journal, limits.step, limits.run)
-
     def previewed(self, plan: Plan) -> tuple[StepRecord, ...]:
         """Ask every probe of ``plan`` and change nothing."""
         self.contact()
-        found: tuple[StepRecord, ...] = self._executor().preview(plan)
-        return found
+        return self._execution(plan).previewed()
 
-    def _preview(self, plan: Plan) -> Report:
-        records = self._executor().preview(plan)
-        lines = []
-        for record in records:
-            word = "unchanged" if record.verdict == "same" else "would be done"
-            lines.append(f"  {record.title}: {word}")
-        self.emit([{"step": r.name, "title": r.title, "verdict": r.verdict} for r in records], "\n".join(lines))
-        return self._report(plan, records)
+    def _execution(self, plan: Plan) -> Execution:
+        limits, shared = self.settings.timeouts, self.connection
+        executor = Executor(self.runner, self.kubectl, self.console, shared.journal, limits.step, limits.run)
+        return Execution(plan, executor, self.console, self.about)
 
-    def _apply(self, plan: Plan, headline: str) -> Report:
-
-        shared = self._shared
-        if shared.journal is None:
-            shared.journal = Journal.begin(paths.work_dir() / "runs", plan.title, self.secrets.masks)
-            shared.runner.record = shared.journal.command
-        executor = self._executor()
-        with self.console.table(headline):
-            for step in plan.steps:
-                self.console.row(step.name, step.title)
-            records = executor.apply(plan)
-        report = self._report(plan, records)
-        shared.journal.write("report.json", json.dumps(report_data(report), indent=2))
-        self.console.line(summary(records))
-        if self.output == "json":  # of a failure too
-            self.emit(report_data(report), "")
-        self._raise(records, executor.faults)
-        return report
-
-    def _raise(self, records: tuple[StepRecord, ...], faults: Mapping[str, KorthwebError]) -> None:
-        folder = self._shared.journal.folder if self._shared.journal else None
-        left = {word: [r.title for r in records if r.verdict == word] for word in ("interrupted", "skipped")}
-        if left["interrupted"] or (left["skipped"] and not faults):
-            told = [f"{text} {', '.join(left[word])}" for word, text in _LEFT.items() if left[word]]
-            raise Interrupted("; ".join(["interrupted", *told]), hint="the same command goes on from here")
-        broken = [record for record in records if record.verdict == "failed"]
-        if not broken:
-            return
-
-        raise failure_of(broken, faults, hints.shell("less", f"{folder}/journal.jsonl"))
-
-    def _report(self, plan: Plan, records: tuple[StepRecord, ...]) -> Report:
-
-        return Report.of(plan.title, records, **self.about)
-
-
-def report_data(report: Report) -> Any:
-    """Return a report as plain data."""
-    return as_data(report)
-
-
-def summary(records: tuple[StepRecord, ...]) -> str:
-    """Return one line: how many steps ended how, and the seconds."""
-    words = {"changed": "done", "same": "unchanged", "failed": "failed", "skipped": "not begun"}
-    words["interrupted"] = "interrupted"
-    counts = [f"{n} {word}" for verdict, word in words.items() if (n := sum(r.verdict == verdict for r in records))]
-    seconds = max((record.end for record in records), default=0.0)
-    return f"{len(records)} steps: {', '.join(counts)} ({duration(seconds)})"
+    def lock(self) -> None:
+        """Take the lock on the cluster, for the rest of this process; raises LockHeld."""
+        self.connection.take_lock(self.kubectl)
 
 
 def _seconds(given: str | float | None) -> float | None:

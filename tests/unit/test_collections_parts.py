@@ -24,7 +24,7 @@ from tests.fakes import put
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sessions, "_SHARED", {})
+    monkeypatch.setattr(sessions, "CONNECTIONS", {})
     for name in ("CACHE", "STATE"):
         monkeypatch.setenv(f"KORTHWEB_{name}", str(tmp_path / name))
 

@@ -334,7 +334,7 @@ def cli(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
     script.write_text(KUBECTL)
     script.chmod(0o755)
     put(monkeypatch, "korthweb_tasks.services.programs.Programs", lambda *_, **__: {"kubectl": str(script)})
-    monkeypatch.setattr(sessions, "_SHARED", {})
+    monkeypatch.setattr(sessions, "CONNECTIONS", {})
 
     def typed(*words: str) -> tuple[int, str, str]:
         code: Any = 0

@@ -18,10 +18,11 @@ from korthweb_tasks.lab import addons, registry
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.guard import Identity
 from korthweb_tasks.run.runner import Runner
+from korthweb_tasks.services.connection import Connection
 from korthweb_tasks.services.gitops import check as gitops_check
 from korthweb_tasks.services.gitops import fleet as gitops_fleet
 from korthweb_tasks.services.gitops import repository
-from korthweb_tasks.services.session import Session, _Shared
+from korthweb_tasks.services.session import Session
 from korthweb_tasks.tools.git import Remote
 from tests.fakes import NO_COMPONENTS, Answer, Namespaces, ScriptedRunner, put
 from tests.unit.test_gitops_tasks import Mixed, items
@@ -142,7 +143,7 @@ def checked(monkeypatch: pytest.MonkeyPatch, script: dict[tuple[str, ...], Any],
     }
     runner = Mixed({**script, **{words: answer for words, answer in usual.items() if words not in script}})
     identity = Identity("https://198.18.0.9:6443", "1")
-    monkeypatch.setattr(Session, "_shared", _Shared(runner, Console(quiet=True), identity=identity))  # type: ignore[arg-type]
+    monkeypatch.setattr(Session, "connection", Connection(runner, Console(quiet=True), identity=identity))  # type: ignore[arg-type]
     put(monkeypatch, "korthweb_tasks.services.shared.tool", lambda _, name: Finding(name, "ok", "1"))
     monkeypatch.setattr(registry.Registry, "missing", lambda *_: {})
     Runner().run(

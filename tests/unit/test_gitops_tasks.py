@@ -21,9 +21,10 @@ from korthweb_tasks.paths import state_dir
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.guard import Identity
 from korthweb_tasks.run.runner import Runner
+from korthweb_tasks.services.connection import Connection
 from korthweb_tasks.services.gitops import fleet as gitops_fleet
 from korthweb_tasks.services.gitops import flux as gitops_flux
-from korthweb_tasks.services.session import Session, _Shared
+from korthweb_tasks.services.session import Session
 from korthweb_tasks.tools.git import Remote
 from tests.fakes import NO_COMPONENTS, Answer, Namespaces, ScriptedRunner, put
 
@@ -83,8 +84,8 @@ class Site:
         monkeypatch.setenv("KORTHWEB_SECRET_GIT_PASSWORD", "only for the settings")
         Path("korthweb.yaml").write_text(SETTINGS)
         self.runner = Mixed(self.script())
-        shared = _Shared(self.runner, Console(quiet=True), identity=Identity("https://198.18.0.9:6443", "1"))  # type: ignore[arg-type]
-        monkeypatch.setattr(Session, "_shared", shared)
+        shared = Connection(self.runner, Console(quiet=True), identity=Identity("https://198.18.0.9:6443", "1"))  # type: ignore[arg-type]
+        monkeypatch.setattr(Session, "connection", shared)
         monkeypatch.setattr(Session, "lock", lambda _: None)
         put(
             monkeypatch,

@@ -19,7 +19,8 @@ from korthweb_tasks.lab.addons import InstalledAddon
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.guard import Identity
 from korthweb_tasks.services import helm as helm_parts
-from korthweb_tasks.services.session import Session, _Shared
+from korthweb_tasks.services.connection import Connection
+from korthweb_tasks.services.session import Session
 from tests.fakes import NO_COMPONENTS, Answer, ScriptedRunner
 
 SILENT = Answer(stderr="Error: Kubernetes cluster unreachable: dial tcp 198.18.0.9:6443: connection refused", code=1)
@@ -59,8 +60,8 @@ def scripted(monkeypatch: pytest.MonkeyPatch, script: dict[tuple[str, ...], Any]
 
 def used(monkeypatch: pytest.MonkeyPatch, runner: ScriptedRunner) -> None:
     """Let every session use this runner, in a cluster that was met already."""
-    shared = _Shared(runner, Console(quiet=True), identity=Identity("https://198.18.0.9:6443", "1"))  # type: ignore[arg-type]
-    monkeypatch.setattr(Session, "_shared", shared)
+    shared = Connection(runner, Console(quiet=True), identity=Identity("https://198.18.0.9:6443", "1"))  # type: ignore[arg-type]
+    monkeypatch.setattr(Session, "connection", shared)
 
 
 def context(*, dry: bool = False) -> invoke.Context:

@@ -12,14 +12,15 @@ from korthweb_tasks.approaches.gitops.fleet import encrypted_path
 from korthweb_tasks.approaches.gitops.plan import databases, restart, sleeping
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import UsageError
+from korthweb_tasks.report.json import as_data
 from korthweb_tasks.report.model import Report
 from korthweb_tasks.services import beforehand, simulated
+from korthweb_tasks.services.execution import summary
 from korthweb_tasks.services.gitops.fleet import Work, work
 from korthweb_tasks.services.gitops.flux import bootstrap_of, repository_there, require_flux, with_flux
 from korthweb_tasks.services.gitops.follow import followed, nudging
 from korthweb_tasks.services.gitops.push import ask, asked, preview, print_changes, print_request, push
 from korthweb_tasks.services.gitops.repository import chosen, tenants_of
-from korthweb_tasks.services.session import report_data, summary
 from korthweb_tasks.services.shared import sound_settings, tell_following
 from korthweb_tasks.tools.flux import Flux
 
@@ -155,7 +156,7 @@ def finish(
         every = (*done, *later)
         report = Report.of("GitOps", every, **session.about)
         if session.output == "json":  # of a failure too
-            session.emit({**report_data(report), "commit": revision}, "")
+            session.emit({**as_data(report), "commit": revision}, "")
     session.console.line(f"{summary(every)}, commit {revision[:8]}")
 
     tell_following(session, "gitops")

@@ -23,8 +23,8 @@ from korthweb_tasks.approaches.shared.layers import Layers
 from korthweb_tasks.approaches.shared.ownership import groups_of
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import GuardRefused
+from korthweb_tasks.report.json import as_data
 from korthweb_tasks.services import ownership as owning
-from korthweb_tasks.services.session import report_data
 from korthweb_tasks.tools.kubectl import items
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 def print_report(session: Session, report: Report) -> None:
     """Print a report where JSON is wanted."""
     if session.output == "json":
-        session.emit(report_data(report), "")
+        session.emit(as_data(report), "")
 
 
 def destroy(session: Session, *, volumes: bool) -> None:

@@ -45,7 +45,7 @@ def test_U10_rendering_needs_no_cluster(
     put(monkeypatch, "korthweb_tasks.services.helm.stage", lambda *_, **__: made)
     runner = ScriptedRunner({("helm", "lint"): Answer(), ("helm", "template"): Answer("kind: ConfigMap\n")})
     put(monkeypatch, "korthweb_tasks.run.runner.Runner", lambda **_: runner)
-    monkeypatch.setattr("korthweb_tasks.services.session._SHARED", {})
+    monkeypatch.setattr("korthweb_tasks.services.session.CONNECTIONS", {})
     helm.lint(c, **words)
     helm.template(c, tenant="BHC", **words)
     assert [call.argv[1] for call in runner.calls] == ["lint", "lint", "template"]

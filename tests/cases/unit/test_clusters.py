@@ -165,7 +165,7 @@ def test_another_cluster_than_the_recorded_one_is_refused(site: Site, monkeypatc
     recorded = json.loads(site.folder.joinpath(".korthweb/guards.json").read_text())
     assert recorded == {"hospital-a": {"server": "https://10.0.0.1:6443", "uid": "uid-1"}}
     site.servers(admin="https://10.9.9.9:6443")
-    monkeypatch.setattr(sessions, "_SHARED", {})
+    monkeypatch.setattr(sessions, "CONNECTIONS", {})
     with pytest.raises(errors.GuardRefused, match="is not the cluster that was recorded"):
         korthweb_tasks.cluster(invoke.Context()).kubectl("get", "pods")
     assert len(site.calls()) == 1

@@ -458,7 +458,8 @@ def hospital(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., P
     """Give a cluster with these objects, and the settings ``text``."""
     from korthweb_tasks.run.console import Console
     from korthweb_tasks.run.guard import Identity
-    from korthweb_tasks.services.session import Session, _Shared
+    from korthweb_tasks.services.connection import Connection
+    from korthweb_tasks.services.session import Session
 
     config = {
         "apiVersion": "v1",
@@ -477,8 +478,8 @@ def hospital(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., P
         Path("korthweb.yaml").write_text(usual + text)
         cluster = PlatformCluster(*objects)
         identity = Identity("https://198.18.0.9:6443", "1")
-        shared = _Shared(cluster, Console(quiet=True), identity=identity)  # type: ignore[arg-type]
-        monkeypatch.setattr(Session, "_shared", shared)
+        shared = Connection(cluster, Console(quiet=True), identity=identity)  # type: ignore[arg-type]
+        monkeypatch.setattr(Session, "connection", shared)
         return cluster
 
     return made

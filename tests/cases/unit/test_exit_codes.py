@@ -10,7 +10,7 @@ import pytest
 
 from korthweb_tasks import errors
 from korthweb_tasks.run import guard
-from korthweb_tasks.services import session as sessions
+from korthweb_tasks.services.connection import CONNECTIONS
 from tests.cases.unit.test_failures import run, tasks, typed
 from tests.cases.unit.test_which_cluster import kubeconfig
 
@@ -84,9 +84,9 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     Path("korthweb.yaml").write_text(SETTINGS)
     Path("broken.yaml").write_text("tenants: [{name: BHC}\n")
     Path("file").write_text("a file")
-    sessions._SHARED.clear()
+    CONNECTIONS.clear()
     yield
-    sessions._SHARED.clear()
+    CONNECTIONS.clear()
 
 
 def words_of(name: str, more: list[str]) -> list[str]:

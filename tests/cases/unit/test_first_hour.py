@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 from pathlib import Path
-from typing import Any
 
 import invoke
 import pytest
@@ -15,6 +14,10 @@ from korthweb_tasks.core.plan import Plan
 from korthweb_tasks.core.record import StepRecord
 from korthweb_tasks.errors import Interrupted, StepFailed, UsageError
 from korthweb_tasks.main import program
+from korthweb_tasks.run.console import Console
+from korthweb_tasks.run.executor import Executor
+from korthweb_tasks.run.journal import Journal
+from korthweb_tasks.services.execution import Execution
 from korthweb_tasks.services.session import Session
 from tests.unit.test_cli_launcher import World
 from tests.unit.test_executor import executor, step
@@ -30,12 +33,11 @@ def test_U29_help_installs_nothing_for_the_tests(words: tuple[str, ...], tmp_pat
     assert world.calls() == ["pip CLONE[dev]"]
 
 
-def ended(records: tuple[StepRecord, ...], faults: dict[str, Any]) -> BaseException:
-    """Return what a session raises after these records."""
-    session = Session.__new__(Session)
-    session.__dict__["_shared"] = type("Shared", (), {"journal": None})
+def ended(records: tuple[StepRecord, ...], walk: Executor) -> BaseException:
+    """Return what is raised after these records."""
+    execution = Execution(Plan("p", ()), walk, Console(quiet=True), {"context": "x", "server": "", "settings": ""})
     with pytest.raises((Interrupted, StepFailed)) as raised:
-        session._raise(records, faults)
+        execution.refuse_failed(records, Journal.begin(Path("runs"), "p"))
     return raised.value
 
 
@@ -46,7 +48,7 @@ def test_U33_steps_that_never_began_are_not_called_interrupted() -> None:
     walk = executor()
     records = walk.apply(plan)
     assert {one.name: one.verdict for one in records} == {"a": "changed", "b": "interrupted", "c": "skipped"}
-    assert str(ended(records, walk.faults)).startswith("interrupted; not finished: b; not begun: c")
+    assert str(ended(records, walk)).startswith("interrupted; not finished: b; not begun: c")
 
 
 def test_U33_after_a_failure_nothing_was_interrupted() -> None:
@@ -54,7 +56,7 @@ def test_U33_after_a_failure_nothing_was_interrupted() -> None:
     walk = executor()
     records = walk.apply(Plan("p", (step("a", "exit 3"), step("b", "true", "a"))))
     assert {one.name: one.verdict for one in records} == {"a": "failed", "b": "skipped"}
-    assert isinstance(ended(records, walk.faults), StepFailed)
+    assert isinstance(ended(records, walk), StepFailed)
 
 
 @pytest.mark.parametrize(("given", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("1h", 3600), (300, 300)])

@@ -27,7 +27,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     Path("korthweb.yaml").write_text("tenants: [{name: BHC, domain: bhc.example}]\ntools: {source: path}\n")
 
     def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sessions, "_SHARED", {})
+        monkeypatch.setattr(sessions, "CONNECTIONS", {})
         code: Any = 0
         try:
             Korthweb(name="korthweb", binary="korthweb", namespace=program.namespace).run(["korthweb", *words])

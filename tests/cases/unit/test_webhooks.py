@@ -97,7 +97,7 @@ def test_U13_eight_failures_of_one_cause_are_one_error(impatient: None) -> None:
     steps = tuple(Step(kind=f"s{n}", title=f"Step {n}", actions=(asks(DROPPED),)) for n in range(8))
     walk = patient()
     records = walk.apply(Plan("p", steps))
-    error = ended(records, walk.faults)
+    error = ended(records, walk)
     assert isinstance(error, KorthwebError)
     assert error.message == f"{NAMED}: timed out (8 steps)"
     assert error.details.splitlines()[-1] == f"because of it: {', '.join(f'Step {n}' for n in range(8))}"
@@ -108,7 +108,7 @@ def test_U13_another_cause_beside_it_is_told_too(impatient: None) -> None:
     """U13: two causes, three steps."""
     dropped = [Step(kind=name, title=name, actions=(asks(DROPPED),)) for name in ("a", "b")]
     walk = patient()
-    error = ended(walk.apply(Plan("p", (*dropped, step("c", "echo why >&2; exit 3")))), walk.faults)
+    error = ended(walk.apply(Plan("p", (*dropped, step("c", "echo why >&2; exit 3")))), walk)
     assert isinstance(error, StepFailed)
     assert error.message == "3 steps failed, 2 causes"
     assert error.details.count("can't reach the webhook") == 1
@@ -119,6 +119,6 @@ def test_U13_another_cause_beside_it_is_told_too(impatient: None) -> None:
 def test_U13_a_step_that_fails_alone_has_its_title() -> None:
     """U13: as before."""
     walk = executor()
-    error = ended(walk.apply(Plan("p", (step("a", "exit 3"),))), walk.faults)
+    error = ended(walk.apply(Plan("p", (step("a", "exit 3"),))), walk)
     assert isinstance(error, KorthwebError)
     assert error.message.startswith("a: ")

@@ -172,7 +172,7 @@ def test_U6_each_task_names_context_server_and_settings_before_it_asks(
     script = tmp_path / "program"
     script.write_text(REFUSES)
     script.chmod(0o755)
-    monkeypatch.setattr(sessions, "_SHARED", {})
+    monkeypatch.setattr(sessions, "CONNECTIONS", {})
     put(monkeypatch, "korthweb_tasks.services.programs.Programs", lambda *_, **__: dict.fromkeys(TOOLS, str(script)))
     task = _of_a_cluster()[name]
     given = {"domain": "x.example.org", "approach": "gitops", "tenant": "BHC"}
