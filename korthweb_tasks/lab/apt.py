@@ -6,13 +6,11 @@ machine's own apt state is read, never written.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -218,12 +216,3 @@ def clear(folder: Path, pattern: str) -> None:
     """Remove what a korthweb that was killed left half made. Call it with the folder's lock held."""
     for path in folder.glob(pattern):
         shutil.rmtree(path, ignore_errors=True)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process, so that two runs do not fill one folder at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

@@ -24,7 +24,7 @@ from korthweb_tasks.errors import BuildFailed, NoSpace
 from korthweb_tasks.files import write_private
 from korthweb_tasks.lab import commands, oci
 from korthweb_tasks.lab import layers as layering
-from korthweb_tasks.lab.apt import Deb, clear, locked
+from korthweb_tasks.lab.apt import Deb, clear
 from korthweb_tasks.lab.image_parts import Parts, Programs, require_tools
 from korthweb_tasks.lab.image_recipes import ImageRecipes
 from korthweb_tasks.lab.layers import Entry
@@ -32,6 +32,7 @@ from korthweb_tasks.lab.oci import Blob, Stored
 from korthweb_tasks.lab.packages import Debs, Selection, key_of, silent
 from korthweb_tasks.paths import cache_dir
 from korthweb_tasks.provision import builder
+from korthweb_tasks.run.file_lock import file_lock
 
 Progress = Callable[[str], None]
 FORMAT = 1  # counts up when the same recipe gives other bytes, so that old archives are not taken for new ones
@@ -80,7 +81,7 @@ class Images:
         """
         require_tools()
         self.folder.mkdir(parents=True, exist_ok=True)
-        with locked(self.folder / "lock"):
+        with file_lock(self.folder / "lock"):
             clear(self.cache / "downloads", "fetch-*")
             for rest in self.folder.glob("**/*.new"):
                 rest.unlink(missing_ok=True)
@@ -233,7 +234,7 @@ def pulled_archives(images: Images, remotes: Mapping[str, str], *, must: bool) -
                 raise BuildFailed(what, hint="check images.registry, or set lab.images: build")
             images.progress(f"building: {image} can not be pulled ({reason})")
             return None
-        with locked(images.folder / "lock"), ThreadPoolExecutor(WORKERS) as pool:
+        with file_lock(images.folder / "lock"), ThreadPoolExecutor(WORKERS) as pool:
             clear(images.folder / "pulled", ".pull-*")
 
             def pull(name: str) -> Path:

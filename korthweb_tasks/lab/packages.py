@@ -29,6 +29,7 @@ from korthweb_tasks.files import write_private
 from korthweb_tasks.lab import apt
 from korthweb_tasks.lab.apt import Deb
 from korthweb_tasks.paths import cache_dir
+from korthweb_tasks.run.file_lock import file_lock
 from korthweb_tasks.run.runner import Runner
 
 Progress = Callable[[str], None]
@@ -89,7 +90,7 @@ class Debs:
         """
         suite = apt.host_codename() if selection.suite == apt.HOST else selection.suite
         manifest = self.folder / f"{selection.key(suite)}.json"
-        with apt.locked(self.folder / "locks" / suite):
+        with file_lock(self.folder / "locks" / suite):
             debs = read_manifest(manifest)
             if debs is None or not self._complete(debs):
                 debs = self._choose(suite, selection, progress)
@@ -137,7 +138,7 @@ class Debs:
         root = self.cache / "node" / key
         if root.is_dir():
             return root
-        with apt.locked(self.cache / "node" / ".lock"):
+        with file_lock(self.cache / "node" / ".lock"):
             if root.is_dir():  # another korthweb was faster
                 return root
             progress(f"unpacking {sum(map(len, chosen.values()))} packages")

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
+import hashlib
 import json
-import os
 import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Network
-from pathlib import Path
 
-from korthweb_tasks.errors import LockHeld, SettingsError
+from korthweb_tasks.errors import SettingsError
 from korthweb_tasks.files import Tree, own_folder
 from korthweb_tasks.lab.api import write_private
 from korthweb_tasks.lab.layout import DEFAULT_SUBNET, Layout
-from korthweb_tasks.paths import lab_dir, state_dir
+from korthweb_tasks.paths import cache_dir, lab_dir, state_dir
+from korthweb_tasks.run.file_lock import file_lock
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?")
 
@@ -82,8 +81,7 @@ def used_indices() -> set[int]:
 
 def create(name: str, index: int, *, subnet: IPv4Network = DEFAULT_SUBNET, simulated: bool = False) -> Lab:
     """Write down a new lab."""
-    root = lab_dir(checked(name))
-    root.mkdir(parents=True, exist_ok=True)
+    root = Tree(state_dir()).make(f"labs/{checked(name)}")
     root.chmod(0o700)
     own_folder(root)
     lab = Lab(Layout(name, root, index, subnet, simulated), time.time())
@@ -97,35 +95,13 @@ def locked(what: str, *, wait: float = 0.0) -> Iterator[None]:
 
     Raises LockHeld when another korthweb still has it after ``wait`` seconds.
     """
-    path = state_dir() / "labs" / f".{what}.lock"
-    deadline = time.monotonic() + wait
-    while True:
-        Tree(state_dir()).make(path.parent.name)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    state = state_dir()
+    owner = hashlib.sha256(str(state).encode()).hexdigest()[:8]
+    path = cache_dir() / "locks" / f"lab-{owner}-{what}"  # not in the state, of which nothing is left after lab.down
+    with file_lock(path, seconds=wait, holder=f"another korthweb is changing the lab '{what}'"):
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _same(descriptor, path):
-                break
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                os.close(descriptor)
-                raise LockHeld(
-                    f"another korthweb is changing the lab '{what}'", hint="wait for it to end, or end it"
-                ) from None
-            time.sleep(0.2)
-        os.close(descriptor)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)  # while it is held: whoever opened it before sees that it is gone and tries again
-        os.close(descriptor)
-        with suppress(OSError):  # where no lab is left
-            path.parent.rmdir()
-            path.parent.parent.rmdir()
-
-
-def _same(descriptor: int, path: Path) -> bool:
-    try:
-        return os.fstat(descriptor).st_ino == path.stat().st_ino
-    except FileNotFoundError:
-        return False
+            yield
+        finally:
+            for folder in (state / "labs", state):
+                with suppress(OSError):  # where a lab is left
+                    folder.rmdir()

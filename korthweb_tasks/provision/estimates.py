@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
 from korthweb_tasks import paths
 from korthweb_tasks.core.durations import about, duration
+from korthweb_tasks.files import write_private
+from korthweb_tasks.provision.locks import alone
 
 #: component -> (seconds, packages) where this machine has built none yet: measured on two cores, in the order of the
 #: recipes, two at a time
@@ -48,14 +48,9 @@ def remember(component: str, seconds: float, packages: int) -> None:
     """Note that building ``component`` took ``seconds`` for ``packages``; a build that only went on says little."""
     if packages < _noted().get(component, (0, 0))[1] / 2:
         return
-    locks = paths.cache_dir() / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with (locks / "estimates").open("w") as handle:
-        fcntl.flock(handle.fileno(), fcntl.LOCK_EX)
+    with alone("estimates"):
         known = {**_noted(), component: (round(seconds, 1), packages)}
-        fresh = _file().with_name(f".estimates-{os.getpid()}")
-        fresh.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        fresh.replace(_file())
+        write_private(_file(), json.dumps(known, indent=1, sort_keys=True) + "\n")
 
 
 def _file() -> Path:

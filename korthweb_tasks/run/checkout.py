@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -12,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from korthweb_tasks.core.command import Command, Result
-from korthweb_tasks.errors import LockHeld, StepFailed
+from korthweb_tasks.errors import StepFailed
 from korthweb_tasks.files import Tree, located
 from korthweb_tasks.run import retry
+from korthweb_tasks.run.file_lock import file_lock
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.tools import git_faults as faults
 from korthweb_tasks.tools.git import ASKPASS, Author, Git, Remote, branches, shown, statuses, tracked
@@ -72,14 +72,8 @@ class Checkout:
     def held(self) -> Iterator[None]:
         """Keep other processes out of the folder while the block runs; raises LockHeld after a minute."""
         self._made(self.root)
-        with (self.root / f"{self.folder.name}.lock").open("w") as file:
-            for _ in range(int(LOCK_SECONDS / 0.5)):
-                with suppress(BlockingIOError):
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                self.runner.sleep(0.5)
-            else:
-                raise LockHeld(f"another korthweb works on {self.folder}", hint="the same command, when it has ended")
+        path, holder = self.root / f"{self.folder.name}.lock", f"another korthweb works on {self.folder}"
+        with file_lock(path, seconds=LOCK_SECONDS, holder=holder, stop=self.runner.stopping):
             yield
 
     def heads(self) -> dict[str, str]:
