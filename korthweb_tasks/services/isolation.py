@@ -12,7 +12,7 @@ from korthweb_tasks.core.record import StepRecord
 from korthweb_tasks.errors import UsageError, VerifyFailed
 from korthweb_tasks.report.matrix import MARKS, as_text, matrix
 from korthweb_tasks.services import proof
-from korthweb_tasks.verify.endpoints import find_endpoint
+from korthweb_tasks.verify.endpoints import find_endpoint, tenant_summary
 from korthweb_tasks.verify.isolation.cells import DONE, LAME, ROWS_OF
 from korthweb_tasks.verify.isolation.cells import prove as fill
 from korthweb_tasks.verify.isolation.home import AsGuest, AtHome
@@ -20,9 +20,7 @@ from korthweb_tasks.verify.isolation.inside import Inside, Place
 from korthweb_tasks.verify.isolation.manifests import Home
 from korthweb_tasks.verify.isolation.outside import Outside
 from korthweb_tasks.verify.isolation.probes import KubectlProbes
-from korthweb_tasks.verify.isolation.records import cell_records
 from korthweb_tasks.verify.isolation.rights import Rights
-from korthweb_tasks.verify.records import tenant_summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +73,7 @@ def proved(session: Session, tenants: tuple[Tenant, ...], approach: str) -> tupl
         tenant_summary(endpoint, hints.task(f"{approach}.credentials", tenant=name, show=True))
         for name, endpoint in endpoints.items()
     )
-    records = {"tenants": summaries, "cells": cell_records(result)}
+    records = {"tenants": summaries, "cells": result.cells}
     return proof.report_of(session, f"Isolation of {names}", began, **records), result.notes
 
 

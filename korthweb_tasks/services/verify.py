@@ -15,19 +15,18 @@ from korthweb_tasks.errors import VerifyFailed
 from korthweb_tasks.run.console import say
 from korthweb_tasks.services import proof
 from korthweb_tasks.settings.orthanc import orthanc_json
-from korthweb_tasks.verify.endpoints import as_told, find_endpoint, let_in_without_sni, permitted
+from korthweb_tasks.verify.endpoints import as_told, find_endpoint, let_in_without_sni, permitted, tenant_summary
 from korthweb_tasks.verify.ladder import PARTS, chosen, in_order, verify
 from korthweb_tasks.verify.limits import largest
 from korthweb_tasks.verify.options import folder_of, options_of, refuse_several
 from korthweb_tasks.verify.pods import KubectlAccess
-from korthweb_tasks.verify.records import rung_records, tenant_summary
 
 if TYPE_CHECKING:
     from korthweb_tasks.report.model import Report, RungRecord, TenantSummary
     from korthweb_tasks.services.session import Session
     from korthweb_tasks.settings.tenant import Tenant
     from korthweb_tasks.verify.ladder import Rung
-    from korthweb_tasks.verify.model import Endpoint, LadderResult, Options, RungResult
+    from korthweb_tasks.verify.model import Endpoint, Options
 
 #: lines about single files on a screen
 NOTES = 30
@@ -105,14 +104,14 @@ def verified(session: Session, options: Options, approach: str, *, text: bool = 
         endpoint = let_in_without_sni(endpoint, tenant, chart)
         options = replace(options, largest=largest(session.settings, orthanc))
         tenants.append(tenant_summary(endpoint, hints.task(f"{approach}.credentials", tenant=tenant.name, show=True)))
-        rungs += rung_records(_verify(session, tenant, endpoint, options, approach, text))
+        rungs += _verify(session, tenant, endpoint, options, approach, text)
     title = f"Verification of {' and '.join(tenant.name for tenant in session.tenants)}"
     return proof.report_of(session, title, began, rungs=tuple(rungs), tenants=tuple(tenants))
 
 
 def _verify(
     session: Session, tenant: Tenant, endpoint: Endpoint, options: Options, approach: str, text: bool
-) -> LadderResult:
+) -> tuple[RungRecord, ...]:
     selector = approach_of(approach).lookup.selector
     access = KubectlAccess(session.runner, session.kubectl, tenant.namespace, selector, endpoint)
     title = f"Verifying {tenant.name}: {endpoint.web_host} and {endpoint.dicom_host} at {endpoint.address or '?'}"
@@ -138,7 +137,7 @@ class _View:
         if self.live:
             self.console.begin(rung.name, rung.title)
 
-    def end(self, result: RungResult) -> None:
+    def end(self, result: RungRecord) -> None:
         """Show how a rung ended."""
         if self.live:
             self.console.end(_record(result))
@@ -146,13 +145,13 @@ class _View:
             self.line(line_of(result))
 
 
-def _record(result: RungResult) -> StepRecord:
+def _record(result: RungRecord) -> StepRecord:
     # Milliseconds are part of the detail: the table's own column has tenths of a second.
     detail = f"{_took(result)} · {result.detail}" if result.status in VERDICTS else result.status
     return StepRecord(result.name, result.title, verdict=VERDICTS.get(result.status, "skipped"), detail=detail)
 
 
-def line_of(result: RungResult) -> str:
+def line_of(result: RungRecord) -> str:
     """Return a rung as one line, further ones for single files, and one for what to do next."""
     line = f"  {MARKS[result.status]} {result.title:<40} {_took(result):>11}  {result.detail}"
     more = [f"\n      {note}" for note in shown(result.notes)]
@@ -165,7 +164,7 @@ def shown(notes: Sequence[str]) -> list[str]:
     return [*notes[:NOTES], *([f"and {more} more; --report FOLDER has all of them"] if more > 0 else [])]
 
 
-def _took(result: RungResult) -> str:
+def _took(result: RungRecord) -> str:
     return milliseconds(result.ms) if result.status in VERDICTS else result.status
 
 

@@ -11,6 +11,7 @@ from korthweb_tasks.approaches import base as approaches
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.errors import VerifyFailed
+from korthweb_tasks.report.model import TenantSummary
 from korthweb_tasks.tools.kubectl import Kubectl, items
 from korthweb_tasks.verify.model import Endpoint, Options, Policy, Secret
 
@@ -88,6 +89,20 @@ def permitted(endpoint: Endpoint, orthanc: Mapping[str, Any], calling: str) -> E
     places = [one[1:3] if isinstance(one, list) else [one.get("Host"), one.get("Port")] for one in known]
     place = next(((str(host), int(port)) for host, port in places if host and port), None)
     return replace(endpoint, policy=replace(endpoint.policy, operations=frozenset(found), reports_to=place))
+
+
+def tenant_summary(endpoint: Endpoint, credentials: str = "") -> TenantSummary:
+    """Return where the tenant answers; ``credentials`` is what to type to see them."""
+    return TenantSummary(
+        name=endpoint.tenant,
+        address=endpoint.address,
+        web_url=endpoint.url,
+        web_host=endpoint.web_host,
+        dicom_host=endpoint.dicom_host,
+        dicom_port=endpoint.dicom_port,
+        aet=endpoint.aet,
+        credentials=credentials,
+    )
 
 
 def address_of(service: Mapping[str, Any]) -> str:

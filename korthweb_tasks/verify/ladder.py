@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import httpx
 
 from korthweb_tasks.errors import Interrupted, KorthwebError, UsageError
+from korthweb_tasks.report.model import RungRecord, RungStatus
 from korthweb_tasks.verify import replicas
 from korthweb_tasks.verify.check_context import CheckContext, ClusterAccess
 from korthweb_tasks.verify.dicom import echo as dicom
 from korthweb_tasks.verify.dicom import query
-from korthweb_tasks.verify.model import Broken, Endpoint, Finding, LadderResult, LeftOut, Options, RungResult
+from korthweb_tasks.verify.model import Broken, Endpoint, Finding, LeftOut, Options
 from korthweb_tasks.verify.tls import certificates
 from korthweb_tasks.verify.tls import connection as tls
 from korthweb_tasks.verify.web import client as web
@@ -103,7 +105,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
 #: how many times as long as usual the last cleaning waits, since all pods may be just coming back
 LAST_PATIENCE = 3
 
-OnRung = Callable[[RungResult], None]
+OnRung = Callable[[RungRecord], None]
 OnStart = Callable[[Rung], None]
 
 
@@ -113,36 +115,27 @@ def verify(
     options: Options | None = None,
     on_rung: OnRung = lambda _: None,
     on_start: OnStart = lambda _: None,
-) -> LadderResult:
+) -> tuple[RungRecord, ...]:
     """Check the rungs in order; ``on_rung`` is told each result, ``on_start`` each rung that begins.
 
     Whatever happens, Ctrl-C included, the images that were sent are deleted again. Raises Interrupted and UsageError.
     """
     options = options or Options()
-    check = CheckContext(endpoint, access, options)
-    check.be_patient()
-    began = time.monotonic()
-    results: list[RungResult] = []
+    run = _Run(CheckContext(endpoint, access, options), on_start)
+    run.check.be_patient()
+    results: list[RungRecord] = []
     try:
         for rung in in_order(chosen(options.only), options):
-            result = _result(check, rung, results, on_start)
-            results.append(result)
-            on_rung(result)
+            results.append(run.record(rung))
+            on_rung(results[-1])
     except KeyboardInterrupt as error:
-        raise Interrupted(f"interrupted; {_leave(check, results) or 'nothing is left behind'}") from error
+        raise Interrupted(f"interrupted; {_leave(run.check, results) or 'nothing is left behind'}") from error
     except BaseException:
-        _leave(check, results)
+        _leave(run.check, results)
         raise
-    if note := _leave(check, results):
-        results = [replace(r, detail=note) if r.name == "clean" else r for r in results]
-    return LadderResult(
-        tenant=endpoint.tenant,
-        address=endpoint.address,
-        web_host=endpoint.web_host,
-        dicom_host=endpoint.dicom_host,
-        rungs=tuple(results),
-        seconds=time.monotonic() - began,
-    )
+    if note := _leave(run.check, results):
+        results = [replace(result, detail=note) if result.name == "clean" else result for result in results]
+    return tuple(results)
 
 
 def chosen(only: tuple[str, ...]) -> list[Rung]:
@@ -168,51 +161,55 @@ def in_order(rungs: list[Rung], options: Options) -> list[Rung]:
     return sorted(rungs, key=lambda rung: rung.refusal) if options.address else rungs
 
 
-def _result(check: CheckContext, rung: Rung, before: list[RungResult], on_start: OnStart) -> RungResult:
-    if rung.run is replicas.survive and not check.options.restart:
-        return RungResult(name=rung.name, title=rung.title, status="left out", detail="--no-restart")
-    if blocker := _blocker(before):
-        return RungResult(name=rung.name, title=rung.title, status="not reached", detail=f"{blocker} is broken")
-    on_start(rung)
-    began, closed = time.perf_counter(), len(check.closed)
-    try:
-        for port in (check.https, check.dicom) if rung.refusal else ():
-            check.listening(port)
-        finding = rung.run(check)
-    except LeftOut as reason:
-        return RungResult(name=rung.name, title=rung.title, status="left out", ms=_ms(began), detail=str(reason))
-    except Broken as error:
-        broken = _broken(rung, began, error.message, error.hint)
-        return replace(broken, notes=error.notes, blocks=error.blocks and rung.blocks)
-    except (Interrupted, UsageError):
-        raise
-    except KorthwebError as error:
-        return _broken(rung, began, error.message, error.hint)
-    # ValueError: an answer that is not JSON, not a certificate; RuntimeError: an association that ended meanwhile
-    except (OSError, ValueError, RuntimeError, httpx.HTTPError) as error:
-        return _broken(rung, began, *_told(error))
-    return RungResult(
-        name=rung.name,
-        title=rung.title,
-        status="passed",
-        ms=_ms(began),
-        detail=finding.detail,
-        measures=dict(finding.measures),
-        notes=(*finding.notes, *check.closed[closed:]),
-    )
+@dataclass
+class _Run:
+    """One ladder being checked. ``blocker`` is the broken rung after which no other says anything."""
 
+    check: CheckContext
+    on_start: OnStart
+    blocker: str = ""
 
-def _broken(rung: Rung, began: float, detail: str, hint: str) -> RungResult:
-    line = " ".join(detail.split())
-    return RungResult(
-        name=rung.name,
-        title=rung.title,
-        status="broken",
-        ms=_ms(began),
-        detail=line,
-        hint=hint,
-        blocks=rung.blocks,
-    )
+    def record(self, rung: Rung) -> RungRecord:
+        """Check a rung, unless it is left out or not reached."""
+        if rung.run is replicas.survive and not self.check.options.restart:
+            return self._record(rung, "left out", "--no-restart")
+        if self.blocker:
+            return self._record(rung, "not reached", f"{self.blocker} is broken")
+        self.on_start(rung)
+        began = time.perf_counter()
+        result = self._outcome(rung)
+        return replace(result, ms=round((time.perf_counter() - began) * 1000, 2))
+
+    def _outcome(self, rung: Rung) -> RungRecord:
+        closed = len(self.check.closed)
+        try:
+            for port in (self.check.https, self.check.dicom) if rung.refusal else ():
+                self.check.listening(port)
+            finding = rung.run(self.check)
+        except LeftOut as reason:
+            return self._record(rung, "left out", str(reason))
+        except Broken as error:
+            return self._broken(rung, error.message, error.hint, error.notes, blocks=error.blocks)
+        except (Interrupted, UsageError):
+            raise
+        except KorthwebError as error:
+            return self._broken(rung, error.message, error.hint)
+        # ValueError: an answer that is not JSON, not a certificate; RuntimeError: an association that ended meanwhile
+        except (OSError, ValueError, RuntimeError, httpx.HTTPError) as error:
+            return self._broken(rung, *_told(error))
+        notes = (*finding.notes, *self.check.closed[closed:])
+        return self._record(rung, "passed", finding.detail, measures=dict(finding.measures), notes=notes)
+
+    def _broken(
+        self, rung: Rung, detail: str, hint: str, notes: tuple[str, ...] = (), *, blocks: bool = True
+    ) -> RungRecord:
+        if blocks and rung.blocks:
+            self.blocker = rung.name
+        return self._record(rung, "broken", " ".join(detail.split()), hint=hint, notes=notes)
+
+    def _record(self, rung: Rung, status: RungStatus, detail: str, **more: Any) -> RungRecord:
+        tenant = self.check.endpoint.tenant
+        return RungRecord(tenant=tenant, name=rung.name, title=rung.title, status=status, detail=detail, **more)
 
 
 def _told(error: Exception) -> tuple[str, str]:
@@ -223,11 +220,7 @@ def _told(error: Exception) -> tuple[str, str]:
     return f"{type(error).__name__}: {error}", ""
 
 
-def _blocker(before: list[RungResult]) -> str:
-    return next((r.name for r in before if r.status == "broken" and r.blocks), "")
-
-
-def _leave(check: CheckContext, results: list[RungResult]) -> str:
+def _leave(check: CheckContext, results: list[RungRecord]) -> str:
     """Delete what an unfinished run has sent, and return a line about it.
 
     The rung "clean" has done it already when all went well.
@@ -240,7 +233,3 @@ def _leave(check: CheckContext, results: list[RungResult]) -> str:
     except (Broken, OSError, ValueError, httpx.HTTPError) as error:
         return f"images under PatientID {check.sent.patient} may be left: {error}"
     return f"what was sent under {check.sent.patient} is deleted all the same"
-
-
-def _ms(began: float) -> float:
-    return round((time.perf_counter() - began) * 1000, 2)

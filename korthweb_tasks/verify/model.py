@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
-
-#: "not reached": an earlier rung is broken, so this one says nothing. "left out": the user asked for that.
-Status = Literal["passed", "broken", "not reached", "left out"]
 
 
 class Secret:
@@ -124,47 +120,6 @@ class Finding:
     detail: str
     measures: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RungResult:
-    """One rung after its check. ``ms`` is how long it took; ``measures`` name their unit (``mb_per_s``).
-
-    ``blocks``: nothing after it could tell anything, if it is broken.
-    """
-
-    name: str
-    title: str
-    status: Status
-    ms: float = 0.0
-    detail: str = ""
-    hint: str = ""
-    measures: Mapping[str, float] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    blocks: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LadderResult:
-    """Every rung in order. ``seconds`` is the whole run."""
-
-    tenant: str
-    address: str
-    web_host: str
-    dicom_host: str
-    rungs: tuple[RungResult, ...]
-    seconds: float
-
-    @property
-    def broken(self) -> RungResult | None:
-        """Return the first broken rung."""
-        return next((rung for rung in self.rungs if rung.status == "broken"), None)
-
-    @property
-    def ok(self) -> bool:
-        """Return True if at least one rung passed and all others did, except those left out on request."""
-        held = [rung for rung in self.rungs if rung.status != "left out"]
-        return bool(held) and all(rung.status == "passed" for rung in held)
 
 
 class Broken(Exception):

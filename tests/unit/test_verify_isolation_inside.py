@@ -8,7 +8,8 @@ from itertools import permutations
 import pytest
 
 from korthweb_tasks.errors import ClusterUnreachable, Interrupted, NotReady
-from korthweb_tasks.verify.isolation.cells import Cell, Isolation, prove
+from korthweb_tasks.report.model import CellRecord
+from korthweb_tasks.verify.isolation.cells import Isolation, prove
 from korthweb_tasks.verify.isolation.inside import ARRIVES, Inside, Place
 from korthweb_tasks.verify.isolation.probes import OPEN_PORT
 from tests.verify_doubles.probes import (
@@ -29,16 +30,16 @@ NAMESPACES = {name: place.namespace for name, place in PLACES.items()}
 ROWS = {f"{group}-{port}" for group in ("mesh", "plain") for port in (8042, 4242, 5432)} | {"own-mesh", "own-plain"}
 
 
-def matrix(probes: FakeProbes, places: dict[str, Place] = PLACES) -> dict[tuple[str, str, str], Cell]:
+def matrix(probes: FakeProbes, places: dict[str, Place] = PLACES) -> dict[tuple[str, str, str], CellRecord]:
     result = proved(probes, places)
-    return {(cell.row, cell.a, cell.b): cell for cell in result.cells if cell.row in ROWS}
+    return {(cell.name, cell.a, cell.b): cell for cell in result.cells if cell.name in ROWS}
 
 
 def proved(probes: FakeProbes, places: dict[str, Place] = PLACES) -> Isolation:
     return prove((Inside(places, probes),), {name: place.namespace for name, place in places.items()})
 
 
-def red(cells: dict[tuple[str, str, str], Cell], status: str = "broken") -> set[tuple[str, str, str]]:
+def red(cells: dict[tuple[str, str, str], CellRecord], status: str = "broken") -> set[tuple[str, str, str]]:
     return {key for key, cell in cells.items() if cell.status == status}
 
 

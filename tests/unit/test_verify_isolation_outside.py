@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from korthweb_tasks.errors import Interrupted
+from korthweb_tasks.report.model import CellRecord
 from korthweb_tasks.verify.check_context import CheckContext
 from korthweb_tasks.verify.dicom import echo as dicom
 from korthweb_tasks.verify.dicom import images
 from korthweb_tasks.verify.isolation import outside
-from korthweb_tasks.verify.isolation.cells import Cell, prove
+from korthweb_tasks.verify.isolation.cells import prove
 from korthweb_tasks.verify.isolation.outside import MARK, Outside
 from korthweb_tasks.verify.model import Broken, Endpoint, Secret
 from korthweb_tasks.verify.tls import connection as tls
@@ -52,7 +53,7 @@ def mhr(servers: dict[str, Orthanc]) -> Tenant:
     return Tenant("MHR", servers["MHR"], OTHER)
 
 
-def by_status(found: dict[Key, Cell], status: str) -> set[Key]:
+def by_status(found: dict[Key, CellRecord], status: str) -> set[Key]:
     return {key for key, cell in found.items() if cell.status == status}
 
 

@@ -13,9 +13,10 @@ import pytest
 from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.errors import CommandFailed, NotReady
+from korthweb_tasks.report.model import CellRecord
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.tools.kubectl import Kubectl
-from korthweb_tasks.verify.isolation.cells import Cell, prove
+from korthweb_tasks.verify.isolation.cells import prove
 from korthweb_tasks.verify.isolation.inside import Place
 from korthweb_tasks.verify.isolation.probes import LABEL, ROLES, RUN, KubectlProbes
 from korthweb_tasks.verify.isolation.rights import ACCOUNTS, RIGHTS, Rights
@@ -212,7 +213,7 @@ def reviewed(allowed: Allowed, *, as_list: bool = False) -> Callable[[Command], 
     return answer
 
 
-def rights(allowed: Allowed, operator: str = "", **more: bool) -> dict[tuple[str, str, str], Cell]:
+def rights(allowed: Allowed, operator: str = "", **more: bool) -> dict[tuple[str, str, str], CellRecord]:
     there = Answer(json.dumps({"items": [{"metadata": {"name": "pg-operator"}}]}) if operator else "")
     script: dict[tuple[str, ...], Any] = {
         ("create", "--filename=-", "--output=json"): reviewed(allowed, **more),
@@ -222,7 +223,7 @@ def rights(allowed: Allowed, operator: str = "", **more: bool) -> dict[tuple[str
     way = Rights(PLACES, runner.run, KUBECTL, operator=place)
     result = prove((way,), {name: place.namespace for name, place in PLACES.items()})
     assert len(runner.calls) == 4
-    return {(cell.row, cell.a, cell.b): cell for cell in result.cells if cell.row in RIGHTS}
+    return {(cell.name, cell.a, cell.b): cell for cell in result.cells if cell.name in RIGHTS}
 
 
 @pytest.mark.parametrize("as_list", [False, True])
@@ -279,9 +280,9 @@ def test_where_no_tenant_has_an_account_who_deploys_is_the_control() -> None:
 
     runner = ScriptedRunner({("create", "--filename=-", "--output=json"): answer})
     result = prove((Rights(PLACES, runner.run, KUBECTL, None),), {"BHC": "bhc-orthweb", "MHR": "mhr-orthweb"})
-    cells = [cell for cell in result.cells if cell.row in RIGHTS]
+    cells = [cell for cell in result.cells if cell.name in RIGHTS]
     assert {cell.status for cell in cells} == {"passed"}
-    assert {cell.control for cell in cells if cell.row == "secrets"} == {
+    assert {cell.control for cell in cells if cell.name == "secrets"} == {
         "MHR: who deploys may get secrets",
         "BHC: who deploys may get secrets",
     }

@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 
 from korthweb_tasks.errors import Interrupted, UsageError
+from korthweb_tasks.report.model import RungRecord
 from korthweb_tasks.verify import ladder
 from korthweb_tasks.verify.dicom.images import MARK
-from korthweb_tasks.verify.model import LadderResult, Options, RungResult, Secret
+from korthweb_tasks.verify.model import Options, Secret
 from korthweb_tasks.verify.tls import certificates
 from tests.verify_doubles.cluster import LoopbackCluster
 from tests.verify_doubles.gateway import Faults
 from tests.verify_doubles.orthanc import PASSWORD, USER, Orthanc
 from tests.verify_doubles.pki import Authority
-from tests.verify_doubles.site import DICOM, QUICK, WEB, Site, a_study, red
+from tests.verify_doubles.site import DICOM, QUICK, WEB, LadderResult, Site, a_study, red
 
 #: what a check that was stopped by its first broken rung may still find green: nothing after it
 MAIN = [rung.name for rung in ladder.RUNGS if rung.blocks]
@@ -53,7 +54,7 @@ def small(tmp_path: Path) -> Options:
 def test_all_is_well(another: Callable[..., Orthanc], authority: Authority) -> None:
     server = another()
     cluster = LoopbackCluster([server] * 3)
-    told: list[RungResult] = []
+    told: list[RungRecord] = []
     result = Site(server, authority, access=cluster).check(Options(), told.append)
     assert not_green(result) == []
     assert [rung.name for rung in result.rungs] == [rung.name for rung in ladder.RUNGS]
@@ -76,7 +77,7 @@ def test_what_others_stored_stays(another: Callable[..., Orthanc], authority: Au
     site = Site(server, authority)
     kept: list[str] = []
 
-    def leave(result: RungResult) -> None:
+    def leave(result: RungRecord) -> None:
         # another verification checks from its beginning to its end in the middle of this one
         if result.name == "find" and not kept:
             kept.append("once")
@@ -204,7 +205,7 @@ def test_an_image_that_is_not_found_is_red(
 def test_an_altered_image_is_red(another: Callable[..., Orthanc], authority: Authority, small: Options) -> None:
     server = another()
 
-    def alter(rung: RungResult) -> None:
+    def alter(rung: RungRecord) -> None:
         if rung.name == "find":
             server.damage_all()
 
@@ -258,7 +259,7 @@ def test_pods_that_do_not_come_back_are_red(
 def test_ctrl_c_leaves_nothing_behind(another: Callable[..., Orthanc], authority: Authority, small: Options) -> None:
     server = another()
 
-    def interrupt(rung: RungResult) -> None:
+    def interrupt(rung: RungRecord) -> None:
         if rung.name == "store":
             assert server.counts() == (1, 1)
             raise KeyboardInterrupt
@@ -305,10 +306,6 @@ def test_needs_come_before() -> None:
     for rung in ladder.RUNGS:
         assert set(rung.needs) <= seen, rung.name
         seen.add(rung.name)
-
-
-def test_a_ladder_of_nothing_is_not_green() -> None:
-    assert not LadderResult(tenant="", address="", web_host="", dicom_host="", rungs=(), seconds=0.0).ok
 
 
 def test_the_mark_is_the_only_thing_deleted(site: Site) -> None:

@@ -21,12 +21,13 @@ import pytest
 from cryptography import x509
 
 from korthweb_tasks.errors import UsageError, VerifyFailed
+from korthweb_tasks.report.model import RungRecord
 from korthweb_tasks.services import verify as services
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.verify.check_context import quiet_dicom
 from korthweb_tasks.verify.dicom import images, received, storing
 from korthweb_tasks.verify.dicom.images import MARK, SHIPPED, prepare
-from korthweb_tasks.verify.model import Broken, LadderResult, Options, RungResult, Secret
+from korthweb_tasks.verify.model import Broken, Options, Secret
 from korthweb_tasks.verify.options import folder_of
 from korthweb_tasks.verify.tls import certificates
 from korthweb_tasks.verify.tls import connection as tls
@@ -277,15 +278,24 @@ def test_a_broken_rung_ends_with_its_name(
     from tests.unit.test_verify_pods import ENDPOINT
 
     rungs = (
-        RungResult(name="address", title="the ingress has an address", status="passed", ms=1.2, detail="198.18.0.9"),
-        RungResult(name="echo", title="C-ECHO over TLS", status="broken", ms=3, detail="no", hint="look there"),
-        RungResult(name="store", title="C-STORE", status="not reached", detail="echo is broken"),
+        RungRecord(
+            tenant="BHC",
+            name="address",
+            title="the ingress has an address",
+            status="passed",
+            ms=1.2,
+            detail="198.18.0.9",
+        ),
+        RungRecord(
+            tenant="BHC", name="echo", title="C-ECHO over TLS", status="broken", ms=3, detail="no", hint="look there"
+        ),
+        RungRecord(tenant="BHC", name="store", title="C-STORE", status="not reached", detail="echo is broken"),
     )
 
-    def checked(endpoint: Any, access: Any, options: Any, on_rung: Any, on_start: Any) -> LadderResult:
+    def checked(endpoint: Any, access: Any, options: Any, on_rung: Any, on_start: Any) -> tuple[RungRecord, ...]:
         for rung in rungs:
             on_rung(rung)
-        return LadderResult(tenant="BHC", address="", web_host="", dicom_host="", rungs=rungs, seconds=1.0)
+        return rungs
 
     put(monkeypatch, "korthweb_tasks.verify.endpoints.find_endpoint", lambda *_: ENDPOINT)
     put(monkeypatch, "korthweb_tasks.verify.ladder.verify", checked)

@@ -7,7 +7,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from korthweb_tasks.verify.isolation.cells import Cell, Isolation, prove
+from korthweb_tasks.report.model import CellRecord
+from korthweb_tasks.verify.isolation.cells import Isolation, prove
 from korthweb_tasks.verify.isolation.outside import Outside
 from korthweb_tasks.verify.model import Endpoint, Options, Secret
 from tests.verify_doubles.gateway import Faults, Gateway, Listener
@@ -74,7 +75,7 @@ def proved(*tenants: Tenant) -> Isolation:
         return prove((Outside(endpoints, QUICK),), {tenant.name: tenant.name.lower() for tenant in tenants})
 
 
-def cells(result: Isolation) -> dict[tuple[str, str, str], Cell]:
+def cells(result: Isolation) -> dict[tuple[str, str, str], CellRecord]:
     """Return the cells of the attempts from outside."""
     rows = Outside({}).rows
-    return {(cell.row, cell.a, cell.b): cell for cell in result.cells if cell.row in rows}
+    return {(cell.name, cell.a, cell.b): cell for cell in result.cells if cell.name in rows}

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from korthweb_tasks.report.model import RungRecord
 from korthweb_tasks.verify.check_context import ClusterAccess
 from korthweb_tasks.verify.ladder import verify
-from korthweb_tasks.verify.model import Endpoint, LadderResult, Options, RungResult, Secret
+from korthweb_tasks.verify.model import Endpoint, Options, Secret
 from tests.verify_doubles.cluster import LoopbackCluster
 from tests.verify_doubles.gateway import Faults, Gateway, Listener
 from tests.verify_doubles.orthanc import PASSWORD, USER, Orthanc
@@ -39,12 +40,12 @@ class Site:
     def check(
         self,
         options: Options = QUICK,
-        on_rung: Callable[[RungResult], None] = lambda _: None,
+        on_rung: Callable[[RungRecord], None] = lambda _: None,
     ) -> LadderResult:
         """Verify the site."""
         access = self.access or LoopbackCluster(self.pods or [self.orthanc] * 3)
         with self.open() as endpoint:
-            return verify(endpoint, access, options, on_rung)
+            return LadderResult(verify(endpoint, access, options, on_rung))
 
     @contextmanager
     def open(self) -> Iterator[Endpoint]:
@@ -68,6 +69,23 @@ class Site:
             yield replace(endpoint, **self.endpoint)
 
 
+@dataclass(frozen=True)
+class LadderResult:
+    """Every rung in order."""
+
+    rungs: tuple[RungRecord, ...]
+
+    @property
+    def broken(self) -> RungRecord | None:
+        """Return the first broken rung."""
+        return next((rung for rung in self.rungs if rung.status == "broken"), None)
+
+    @property
+    def ok(self) -> bool:
+        """Return True if at least one rung passed and all others did, except those left out on request."""
+        return {rung.status for rung in self.rungs} - {"left out"} == {"passed"}
+
+
 def a_study(folder: Path) -> Path:
     """Write one small image into ``folder``."""
     import pydicom.data
@@ -78,7 +96,7 @@ def a_study(folder: Path) -> Path:
     return folder
 
 
-def rung(result: LadderResult, name: str) -> RungResult:
+def rung(result: LadderResult, name: str) -> RungRecord:
     """Return how one rung ended."""
     return next(rung for rung in result.rungs if rung.name == name)
 

@@ -6,7 +6,6 @@ was seen to succeed, before and after it. Without that it is "unknown": nothing 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,12 +17,12 @@ import httpx
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.durations import duration
 from korthweb_tasks.errors import Interrupted, KorthwebError, UsageError
+from korthweb_tasks.report.model import CellRecord, CellStatus
 from korthweb_tasks.verify.model import Broken
 
 #: B's namespace -> what to look at
 Hint = Callable[[str], str]
 Kind = Literal["refused", "reached", "unclear"]
-CellStatus = Literal["passed", "broken", "unknown"]
 #: (row, tenant) -> what the rightful tenant saw; (row, A, B) -> what A saw at B
 Controls = Mapping[tuple[str, str], "Seen"]
 Attempts = Mapping[tuple[str, str, str], Sequence["Seen"]]
@@ -111,35 +110,12 @@ class Seen:
     silent: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """A tries at B. ``passed``: refused. ``broken``: let in. ``unknown``: what was seen proves nothing."""
-
-    row: str
-    a: str
-    b: str
-    status: CellStatus
-    seen: str
-    control: str = ""
-    hint: str = ""
-    ms: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Isolation:
     """The whole matrix. ``notes`` tell of what could not be tidied up."""
 
-    tenants: tuple[str, ...]
-    cells: tuple[Cell, ...]
-    seconds: float
+    cells: tuple[CellRecord, ...]
     notes: tuple[str, ...] = ()
-
-    @property
-    def broken(self) -> Cell | None:
-        """Return the first cell that lets somebody in, else the first one of which nothing is known."""
-        order = {"broken": 0, "unknown": 1}
-        red = [cell for cell in self.cells if cell.status in order]
-        return min(red, key=lambda cell: order[cell.status], default=None)
 
 
 class Way(Protocol):
@@ -184,7 +160,6 @@ def prove(
     """
     if len(namespaces) < 2:
         raise UsageError("isolation is between tenants: there must be two of them", hint="add one to korthweb.yaml")
-    began = time.monotonic()
     notes: list[str] = []
     try:
         with ThreadPoolExecutor(len(ways)) as pool:
@@ -201,9 +176,7 @@ def prove(
         _leave(ways)
         raise
     notes += _leave(ways)
-    seconds = time.monotonic() - began
-    cells = tuple(judged(walks, namespaces, rows))
-    return Isolation(tenants=tuple(namespaces), cells=cells, seconds=seconds, notes=tuple(notes))
+    return Isolation(tuple(judged(walks, namespaces, rows)), tuple(notes))
 
 
 def _walk(way: Way, say: Callable[[str, str], None]) -> Walk:
@@ -243,7 +216,7 @@ def _left(way: Way) -> tuple[str, ...]:
         return (_line(f"{way.name}: {error}"),)
 
 
-def judged(walks: Iterable[Walk], namespaces: Mapping[str, str], rows: Iterable[Row] = ROWS) -> Iterable[Cell]:
+def judged(walks: Iterable[Walk], namespaces: Mapping[str, str], rows: Iterable[Row] = ROWS) -> Iterable[CellRecord]:
     """Judge every cell, row by row."""
     by_row = {row: walk for walk in walks for row in walk.rows}
     for row in rows:
@@ -252,17 +225,23 @@ def judged(walks: Iterable[Walk], namespaces: Mapping[str, str], rows: Iterable[
             yield judge(row, a, b, walk, namespaces[b])
 
 
-def judge(row: Row, a: str, b: str, walk: Walk, namespace: str) -> Cell:
-    """Judge one cell. Whoever was let in was let in, whatever the controls say; nothing is green by default."""
+def judge(row: Row, a: str, b: str, walk: Walk, namespace: str) -> CellRecord:
+    """Judge one cell: refused (passed), let in (broken), or nothing is proved (unknown).
+
+    Whoever was let in was let in, whatever the controls say; nothing is green by default.
+    """
     tries = walk.tries.get((row.name, a, b), ())
     owners = (b, a) if row.both else (b,)
     checks = [round_.get((row.name, who)) for who in owners for round_ in (walk.before, walk.after)]
     control = "; ".join(dict.fromkeys(f"{who}: {_two(row.name, who, walk)}" for who in owners))
     hint = row.hint(namespace)
-    ms = max((seen.ms for seen in tries), default=0.0)
+    ms = round(max((seen.ms for seen in tries), default=0.0), 2)
 
-    def cell(status: CellStatus, seen: str, hint: str = "") -> Cell:
-        return Cell(row=row.name, a=a, b=b, status=status, seen=seen, control=control, hint=hint, ms=round(ms, 2))
+    def cell(status: CellStatus, seen: str, hint: str = "") -> CellRecord:
+        name, group, title = row.name, row.group, row.title
+        return CellRecord(
+            name=name, group=group, title=title, a=a, b=b, status=status, seen=seen, control=control, hint=hint, ms=ms
+        )
 
     if let_in := [seen.text for seen in tries if seen.kind == "reached"]:
         return cell("broken", "; ".join(let_in), hint)

@@ -27,10 +27,11 @@ from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.render import parse
 from korthweb_tasks.provision import builder
+from korthweb_tasks.report.model import CellRecord
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.tools.kubectl import Kubectl as Commands
 from korthweb_tasks.verify.isolation import manifests
-from korthweb_tasks.verify.isolation.cells import ROWS_OF, Cell, prove
+from korthweb_tasks.verify.isolation.cells import ROWS_OF, prove
 from korthweb_tasks.verify.isolation.home import AsGuest, AtHome
 from korthweb_tasks.verify.isolation.manifests import Home
 from tests.applied import Kubectl
@@ -69,12 +70,12 @@ class Site:
         assert done.returncode in command.ok, done.stderr
         return Result(command, done.returncode, done.stdout, done.stderr, 0.0)
 
-    def cells(self) -> dict[str, Cell]:
+    def cells(self) -> dict[str, CellRecord]:
         """Return what A sees at home, by row: these rows as `verify.isolation` judges them."""
         homes = {one.name: Home(one.name, one.namespace, one.web_host, one.dicom_host) for one in (A, B)}
         way = AtHome(homes, self.run, Commands(self.target))
         found = prove([way], {one.name: one.namespace for one in (A, B)}).cells
-        return {cell.row: cell for cell in found if cell.a == A.name and cell.row in way.rows}
+        return {cell.name: cell for cell in found if cell.a == A.name and cell.name in way.rows}
 
     def made(self, obj: dict[str, Any], namespace: str = A.namespace, account: str = "") -> str:
         """Make an object in a dry run; return what refused it, or nothing."""
@@ -168,11 +169,11 @@ def by_hand(site: Site) -> Iterator[dict[str, Home]]:
     site.kubectl("delete", "namespace", *(one.namespace for one in pair), "--wait=false")
 
 
-def _guests(site: Site, homes: dict[str, Home]) -> dict[str, Cell]:
+def _guests(site: Site, homes: dict[str, Home]) -> dict[str, CellRecord]:
     way = AsGuest(homes, site.run, Commands(site.target))
     found = prove([way], {name: home.namespace for name, home in homes.items()}, rows=ROWS_OF["manual"])
     assert not found.notes
-    return {cell.row: cell for cell in found.cells if cell.a == A.name and cell.row in way.rows}
+    return {cell.name: cell for cell in found.cells if cell.a == A.name and cell.name in way.rows}
 
 
 def test_S4_by_hand_nothing_that_a_tenant_makes_at_home_reaches_another(site: Site, by_hand: dict[str, Home]) -> None:

@@ -29,7 +29,7 @@ from korthweb_tasks.verify.tls import connection as tls
 from tests.verify_doubles.gateway import Faults
 from tests.verify_doubles.orthanc import Orthanc
 from tests.verify_doubles.pki import Authority, server_context
-from tests.verify_doubles.site import DICOM, QUICK, WEB, Site, a_study, red, rung
+from tests.verify_doubles.site import DICOM, QUICK, WEB, LadderResult, Site, a_study, red, rung
 
 AUTHORITY = Authority()
 
@@ -297,9 +297,9 @@ def test_F21_another_address_and_other_ports(another: Callable[..., Orthanc], sm
         ways = Options(address="localhost", https_port=endpoint.https_port, dicom_port=endpoint.dicom_port)
         told = as_told(nowhere, ways)
         assert told == replace(endpoint, address="localhost")
-        result = ladder.verify(told, None, small)
+        result = LadderResult(ladder.verify(told, None, small))
         assert red(result) == []
-        broken = ladder.verify(nowhere, None, small).broken
+        broken = LadderResult(ladder.verify(nowhere, None, small)).broken
     assert broken
     assert "--address, --https-port and --dicom-port" in broken.hint
 

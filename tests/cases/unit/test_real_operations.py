@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from pynetdicom import AE, StoragePresentationContexts, evt
 
+from korthweb_tasks.report.model import RungRecord
 from korthweb_tasks.verify.check_context import quiet_dicom
 from korthweb_tasks.verify.endpoints import permitted
-from korthweb_tasks.verify.model import LadderResult, Options, RungResult
+from korthweb_tasks.verify.model import Options
 from korthweb_tasks.verify.web import stow
 from tests.verify_doubles.orthanc import Orthanc, free_port
 from tests.verify_doubles.pki import Authority
-from tests.verify_doubles.site import QUICK, Site, a_study, red
+from tests.verify_doubles.site import QUICK, LadderResult, Site, a_study, red
 
 AUTHORITY = Authority()
 OPERATIONS = ("c-find", "c-get", "c-move", "commitment")
@@ -28,7 +29,7 @@ def small(tmp_path: Path) -> Options:
     return replace(QUICK, study=a_study(tmp_path / "study"), only=(*OPERATIONS, "clean"))
 
 
-def rungs(result: LadderResult) -> dict[str, RungResult]:
+def rungs(result: LadderResult) -> dict[str, RungRecord]:
     return {rung.name: rung for rung in result.rungs}
 
 

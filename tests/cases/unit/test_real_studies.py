@@ -20,11 +20,10 @@ from korthweb_tasks.verify.dicom import association, dicomfile, storing
 from korthweb_tasks.verify.dicom.images import SentImages, prepare
 from korthweb_tasks.verify.dicom.storing import PENDING, SLOWEST, _Paced
 from korthweb_tasks.verify.limits import largest
-from korthweb_tasks.verify.model import LadderResult
 from tests.verify_doubles.gateway import Faults
 from tests.verify_doubles.orthanc import Orthanc, started
 from tests.verify_doubles.pki import Authority
-from tests.verify_doubles.site import QUICK, Site, red, rung
+from tests.verify_doubles.site import QUICK, LadderResult, Site, red, rung
 
 TEST_FILES = Path(pydicom.data.__file__).parent / "test_files"
 AUTHORITY = Authority()
