@@ -10,6 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import yaml
+from jinja2 import DictLoader, Environment, StrictUndefined, TemplateError
+from jinja2.ext import Extension
+from jinja2.lexer import Token, TokenStream
+
 from korthweb_tasks.core import quoting
 from korthweb_tasks.core.quoting import plain, quoted
 
@@ -43,7 +48,6 @@ class Templates:
         """
         if name in self.texts:
             return self.texts[name]
-        from jinja2 import TemplateError
 
         try:
             return str(self._environment.get_template(name + SUFFIX).render(values))
@@ -56,9 +60,6 @@ class Templates:
 
     @cached_property
     def _environment(self) -> Any:
-        from jinja2 import DictLoader, Environment, StrictUndefined
-        from jinja2.ext import Extension
-        from jinja2.lexer import Token, TokenStream
 
         class Quoting(Extension):
             def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
@@ -86,8 +87,6 @@ def digest(value: Any, length: int = 12) -> str:
 
 def parse(text: str, name: str = "text") -> list[dict[str, Any]]:
     """Return the non-empty YAML documents of ``text``; raises RenderError naming the artifact and the line."""
-    import yaml
-
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         return [document for document in yaml.load_all(text, Loader=loader) if document]
@@ -97,7 +96,6 @@ def parse(text: str, name: str = "text") -> list[dict[str, Any]]:
 
 def as_yaml(documents: Iterable[Mapping[str, Any]]) -> str:
     """Return objects as YAML that reads well: keys in their order, long texts as blocks."""
-    import yaml
 
     class Dumper(yaml.SafeDumper):
         pass

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from korthweb_tasks.errors import KorthwebError
+from korthweb_tasks.report import junit
+from korthweb_tasks.report.json import as_data, failure_data
+from korthweb_tasks.report.model import Failure, Report
+from korthweb_tasks.run.console import say
+
 if TYPE_CHECKING:
-    from korthweb_tasks.errors import KorthwebError
-    from korthweb_tasks.report.model import About, Report
+    from korthweb_tasks.report.model import About
 
 #: forms of --output that are one document each; the others are text
 DOCUMENTS = ("json", "junit")
@@ -33,16 +39,12 @@ class Answer:
 
     def give(self, report: Report) -> None:
         """Let the document be ``report``."""
-        from korthweb_tasks.report import json
-
-        self.report, self.data = report, json.as_data(report)
+        self.report, self.data = report, as_data(report)
 
     def fail(self, error: KorthwebError) -> None:
         """Let the document tell of a failure; what was seen before that stays in it."""
         if self.form not in DOCUMENTS and self.folder is None:
             return
-        from korthweb_tasks.report.json import failure_data
-        from korthweb_tasks.report.model import Failure, Report
 
         failure = Failure(self.task(), error.exit_code, error.message, error.details, error.hint)
         told = {**(self.about or {}), **failure_data(failure)}
@@ -57,13 +59,9 @@ class Answer:
 
     def print(self) -> None:
         """Print the document, where there is one."""
-        from korthweb_tasks.run.console import say
-
         if self.form == "json" and self.data is not _NOTHING:
             say(as_json(self.data))
         if self.form == "junit" and self.report is not None:
-            from korthweb_tasks.report import junit
-
             say(junit.render(self.report), end="")
 
 
@@ -85,9 +83,6 @@ def publish(report: Report, form: str) -> None:
 
 def preview(form: str, lines: Iterable[str]) -> None:
     """Answer what would be done: as lines, or as a report in which nothing was."""
-    from korthweb_tasks.report.model import Report
-    from korthweb_tasks.run.console import say
-
     if form in DOCUMENTS:
         publish(Report.of("preview", (), context=""), form)
         return
@@ -108,14 +103,12 @@ def answering(answer: Answer) -> Iterator[Answer]:
 
 def as_json(data: Any) -> str:
     """Return data as the text that --output json prints."""
-    import json
-
     return json.dumps(data, indent=2, default=str)
 
 
 def _write(folder: Path, report: Report) -> None:
-    from korthweb_tasks.errors import KorthwebError
-    from korthweb_tasks.report.files import write
+
+    from korthweb_tasks.report.files import write  # which loads a template engine
 
     with suppress(KorthwebError, OSError):  # the folder itself may be what the failure is about
         write(report, folder)
