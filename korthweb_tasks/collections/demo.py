@@ -91,9 +91,7 @@ def _approach(session: Session, name: str | None, approach: str | None) -> str:
 
 def _on_cluster(there: Session, approach: str, options: Options, folder: Path) -> Report | None:
     """Check, deploy and prove on a cluster that is there; the guard asks what it asks for every deployment."""
-    from korthweb_tasks.collections import manual
-    from korthweb_tasks.services import helm as helm_parts
-    from korthweb_tasks.services import simulated
+    from korthweb_tasks.services import helm, manual, simulated
     from korthweb_tasks.services.shared import refuse_broken
 
     first = there.tenants[0].name
@@ -104,7 +102,7 @@ def _on_cluster(there: Session, approach: str, options: Options, folder: Path) -
         return None
     there.contact()
     simulated.refuse(there, approach)
-    refuse_broken(manual.findings(there) if approach == "manual" else helm_parts.findings(there))
+    refuse_broken(manual.findings(there) if approach == "manual" else helm.findings(there))
     end = {hints.task(f"{approach}.destroy", tenant=first, volumes=True): "take it away, with its images"}
     return _deployed(there, approach, options, folder, ((), 0.0), end)
 
@@ -119,11 +117,11 @@ def _deployed(
     export: str = "",
 ) -> Report:
     """Deploy one tenant, prove it, and write one report of it all; raises VerifyFailed for a broken rung."""
-    from korthweb_tasks.collections import helm, manual
     from korthweb_tasks.errors import VerifyFailed
     from korthweb_tasks.report.files import write
     from korthweb_tasks.run.answer import publish
     from korthweb_tasks.run.console import say
+    from korthweb_tasks.services import helm, manual
     from korthweb_tasks.services.verify import verified
 
     output = there.output

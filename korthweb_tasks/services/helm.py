@@ -1,132 +1,192 @@
-"""What the tasks of the Helm approach share: where the chart comes from, and what is looked at beforehand."""
+"""What the tasks of the Helm approach do."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping
-from pathlib import Path
+import json
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from korthweb_tasks.approaches.helm.plan import RELEASE, SELECTOR, TRAEFIK, ChartAt
-from korthweb_tasks.approaches.helm.values import (
-    own_traefik,
-    refusal,
-    site_values,
-    values,
-)
+from korthweb_tasks.approaches.helm.diff import Change, changes, masked_text
+from korthweb_tasks.approaches.helm.plan import RELEASE, SELECTOR, TRAEFIK, tidied
+from korthweb_tasks.approaches.helm.values import own_traefik
 from korthweb_tasks.approaches.shared import addresses, pod_security
 from korthweb_tasks.approaches.shared.checks import Check, Finding, kubernetes
-from korthweb_tasks.approaches.shared.status import Row, rows
+from korthweb_tasks.approaches.shared.status import Row, rows, table
 from korthweb_tasks.core import hints
-from korthweb_tasks.errors import KorthwebError, SettingsError, UsageError
-from korthweb_tasks.files import output
-from korthweb_tasks.lab import labs
-from korthweb_tasks.paths import artifacts_dir
-from korthweb_tasks.provision.charts import Dependency, staged
-from korthweb_tasks.services import beforehand
+from korthweb_tasks.core.render import parse
+from korthweb_tasks.errors import Differs, StepFailed, UsageError
+from korthweb_tasks.run.guard import allow
+from korthweb_tasks.services import beforehand, chart, ownership, simulated
 from korthweb_tasks.services.components import component_findings
-from korthweb_tasks.services.lab import install_addon
-from korthweb_tasks.services.shared import answers, settings_finding, tool
-from korthweb_tasks.settings.choice import LAB_PREFIX
+from korthweb_tasks.services.shared import (
+    answers,
+    settings_finding,
+    sound_settings,
+    tell_findings,
+    tell_following,
+    tell_rows,
+    tool,
+)
 from korthweb_tasks.settings.versions import PINS, within
-from korthweb_tasks.tools.helm import Helm, chart_command
+from korthweb_tasks.tools.helm import Helm, push
 from korthweb_tasks.tools.helm import rows as releases
 from korthweb_tasks.tools.kubectl import items
 
 if TYPE_CHECKING:
     from korthweb_tasks.approaches.helm.plan import Builder
-    from korthweb_tasks.provision.charts import Staged
+    from korthweb_tasks.report.model import Report
     from korthweb_tasks.services.session import Session
-    from korthweb_tasks.settings.charts import Chart
     from korthweb_tasks.settings.tenant import Tenant
 
-OURS = "korthweb"
-LAB = "lab"
 OF_RELEASE = "deployment,statefulset,horizontalpodautoscaler,service,pod"
 
 
-class NotInLab(UsageError):
-    """The lab has not been given a chart that its settings take from there."""
+def check(session: Session) -> None:
+    """Tell what is there of the prerequisites, and what is missing."""
+    session.contact()
+    tell_findings(session, findings(session))
 
 
-def chart_at(session: Session, *, bring: bool = False) -> ChartAt:
-    """Return where helm takes the chart of Orthanc from: ours with its dependencies, or the site's registry."""
-    chart = session.settings.charts["orthanc"]
-    if chart.source != OURS:
-        return ChartAt(chart.source, chart.version)
-    made = stage(session, bring=bring)
-    return ChartAt(str(made.folder), made.version)
+def dependencies(session: Session) -> None:
+    """Fetch the charts that ours needs."""
+    if session.dry_run:
+        wanted = [
+            {"name": name, "version": given.version, "source": given.source} for name, given in chart.wanted(session)
+        ]
+        lines = [f"would bring {one['name']} {one['version']} from {one['source']}" for one in wanted]
+        session.emit(wanted, "\n".join(lines) or "no dependency is wanted")
+        return
+    made = chart.stage(session, bring=True)
+    names = sorted(path.name for path in (made.folder / "charts").iterdir())
+    data = {"chart": str(made.folder), "version": made.version, "dependencies": names}
+    session.emit(data, f"{made.folder} ({made.version}) with {', '.join(names) or 'no dependency'}")
 
 
-def stage(session: Session, defaults: Mapping[str, Any] | None = None, *, bring: bool = False) -> Staged:
-    """Return our chart with its dependencies; a mirror's address is asked, nothing else outside.
-
-    ``bring`` gives a lab what it does not have yet; without it, that is NotInLab.
-    """
-    dependencies = tuple(_dependency(session, name, bring) for name, _ in wanted(session))
-    return staged(artifacts_dir("helm") / "orthanc", dependencies, session.runner.run, defaults or {})
-
-
-def wanted(session: Session) -> list[tuple[str, Chart]]:
-    """Return the charts that ours needs with these settings, as the settings give them."""
-    settings = session.settings
-    return [("traefik", settings.charts["traefik"])] if own_traefik(settings) else []
+def lint(session: Session) -> None:
+    """Check the chart with each tenant's values."""
+    sound_settings(session, "helm")
+    made = chart.stage(session)
+    chart.lint(session, made)
+    names = [tenant.name for tenant in session.tenants]
+    session.emit({"version": made.version, "tenants": names}, f"orthanc-{made.version}: good for {', '.join(names)}")
 
 
-def _dependency(session: Session, name: str, bring: bool) -> Dependency:
-    """Return where a chart comes from; the source ``lab`` is the lab's own registry."""
-    chart = session.settings.charts[name]
-    if chart.source != LAB:
-        return Dependency(name, chart.source, chart.version)
-    context = session.ref.context
-    if not context.startswith(LAB_PREFIX):
-        raise UsageError(
-            f"charts.{name}.source is lab, but {context} is no lab", hint=f"charts.{name}.source: oci://... of a mirror"
-        )
-
-    lab = context.removeprefix(LAB_PREFIX)
-    if there := labs.chart_source(lab, name, chart.version):
-        return Dependency(name, there[0], chart.version, str(there[1]))
-    if not bring:
-        text = f"the lab '{lab}' has no chart {name} {chart.version} yet"
-        raise NotInLab(text, hint=hints.task("lab.up", name=lab, with_=name))
-
-    found = install_addon(session, lab, name)
-    return Dependency(name, found.source, found.version, str(found.ca_file))
+def template(session: Session) -> None:
+    """Show what the chart makes of the settings, Secrets masked."""
+    sound_settings(session, "helm")
+    folder = str(chart.stage(session).folder)
+    commands = [chart.with_values(session, tenant, "template", RELEASE, folder) for tenant in session.tenants]
+    text = "".join(masked_text(session.runner.run(command).stdout) for command in commands)
+    session.emit(parse(text) if session.output == "json" else None, text.rstrip("\n"))
 
 
-def archive_in(out: str) -> Path:
-    """Return the path of the archive of our chart in the folder ``out``."""
-    text = (artifacts_dir("helm") / "orthanc" / "Chart.yaml").read_text(encoding="utf-8")
-    return Path(out).resolve() / f"{RELEASE}-{yaml.safe_load(text)['version']}.tgz"
+def diff(session: Session) -> None:
+    """Tell what an upgrade would change; raises Differs where it is something."""
+    session.contact()
+    builder = chart.builder(session)
+    found = [change for tenant in session.tenants for change in _changes(session, builder, tenant)]
+    text = "\n\n".join(f"# {change.tenant}: {change.name}\n{change.text}" for change in found)
+    session.show(text or "nothing would change", data=[change.as_data() for change in found])
+    if found:
+        raise Differs(f"{len(found)} objects would change", hint=f"`{hints.task('helm.deploy')}` changes them")
 
 
-def packaged(session: Session, out: str, *, plain: bool) -> Path:
-    """Write the archive of the chart into the folder ``out`` and return its path."""
-    made = stage(session, {} if plain else site_values(session.settings))
-    archive = archive_in(out)
-    with tempfile.TemporaryDirectory() as folder:
-        words = (str(made.folder), "--version", made.version.partition("+")[0], "--destination", folder)
-        session.runner.run(chart_command("package", *words))
-        output(archive.parent).write(archive.name, Path(folder, archive.name).read_bytes())
-    return archive
+def _changes(session: Session, builder: Builder, tenant: Tenant) -> list[Change]:
+    before = session.runner.run(builder.helm.manifest(RELEASE, namespace=tenant.namespace))
+    if before.code != 0:
+        return [Change(tenant.name, f"release/{RELEASE}", "would be installed")]
+    after = session.runner.run(builder.helm.rendered(builder.release(tenant)))
+    return changes(tenant.name, before.stdout, json.loads(after.stdout)["manifest"])
 
 
-def refuse_values(session: Session, builder: Builder) -> None:
-    """Raise SettingsError with the chart's own words where it does not take the values."""
-    run, hint = session.runner.run, "charts.orthanc.values in korthweb.yaml; helm/orthanc/README.md lists the values"
-    for tenant in session.tenants:
-        release = builder.release(tenant)
-        if all(fact.read(run(fact.command)) for fact in builder.helm.deployed(release)):
-            continue
-        if not release.local:
-            continue
-        place = ("--namespace", tenant.namespace, "--kube-version", session.settings.versions["kubernetes"])
-        result = session.runner.check(chart_command("template", RELEASE, release.source, *place, values=release.values))
-        if result.code != 0:
-            raise SettingsError(f"{tenant.name}: the chart refuses its values: {refusal(result.stderr)}", hint=hint)
+def deploy(session: Session) -> Report:
+    """Deploy the session's tenants, and say what to type next."""
+    report = deployed(session)
+    if not session.dry_run:
+        tell_following(session, "helm")
+    return report
+
+
+def deployed(session: Session) -> Report:
+    """Deploy the session's tenants and return the report."""
+    session.contact()
+    beforehand.refuse(session, "helm")
+    simulated.refuse(session, "helm")
+    builder = chart.builder(session, bring=not session.dry_run)
+    chart.refuse_values(session, builder)
+    return session.execute(builder.plan(session.tenants))
+
+
+def test(session: Session) -> None:
+    """Run the chart's own test in the cluster; raises StepFailed with its log."""
+    if session.dry_run:
+        places = {tenant.name: tenant.namespace for tenant in session.tenants}
+        lines = [f"{name}: would run the test of the release {RELEASE} in {place}" for name, place in places.items()]
+        session.emit(places, "\n".join(lines))
+        return
+    session.contact()
+    allow(session.ref, yes=session.yes)
+    session.lock()  # it makes pods, and a deployment at the same time would take them for its own
+    told = {tenant.name: _tested(session, tenant) for tenant in session.tenants}
+    session.emit(told, "\n".join(f"{name}: {line}" for name, lines in told.items() for line in lines))
+
+
+def _tested(session: Session, tenant: Tenant) -> list[str]:
+    command = Helm(session.target).test(RELEASE, namespace=tenant.namespace, timeout=session.timeout or 300.0)
+    result = session.runner.check(command)
+    log = result.stdout.partition("POD LOGS")[2].partition("\n")[2].strip()
+    if result.code != 0:
+        raise StepFailed(f"{tenant.name}: the release's test failed", details=f"{log}\n{result.stderr}".strip())
+    session.runner.run(tidied(session.kubectl, tenant))
+    return log.splitlines()
+
+
+def status(session: Session) -> None:
+    """Tell the state of each release; raises NotReady where one is missing or not well."""
+    session.contact()
+    tell_rows(session, [row for tenant in session.tenants for row in status_rows(session, tenant)], "helm")
+
+
+def history(session: Session) -> None:
+    """Show the revisions of each release."""
+    session.contact()
+    found = [{"tenant": tenant.name, **row} for tenant in session.tenants for row in revisions(session, tenant)]
+    keys = ("tenant", "revision", "updated", "status", "chart", "description")
+    lines = [tuple(key.upper() for key in keys), *(tuple(str(row.get(key, "")) for key in keys) for row in found)]
+    session.emit(found, table(lines))
+
+
+def rollback(session: Session, revision: int) -> Report:
+    """Go back to a revision of one tenant's release (0: the one before)."""
+    if len(session.tenants) != 1:
+        names = ", ".join(tenant.name for tenant in session.tenants)
+        raise UsageError("a rollback is of one tenant", hint=f"--tenant takes one of {names}")
+    session.contact()
+    ownership.refuse_others(session, "helm")
+    refuse_revision(session, session.tenants[0], revision)
+    return session.execute(chart.chartless(session).rollback(session.tenants[0], revision))
+
+
+def package(session: Session, out: str, *, to: str, ca: str, plain: bool) -> None:
+    """Write the archive of the chart into the folder ``out``, and push it to the registry ``to``, if any."""
+    if session.dry_run:
+        path = chart.archive_in(out)
+        text = f"would write {path}{f' and push it to {to}' if to else ''}"
+        session.emit({"archive": str(path), "pushed": None}, text)
+        return
+    archive = chart.packaged(session, out, plain=plain)
+    if to:
+        session.runner.run(push(str(archive), to, ca_file=ca))
+    session.emit({"archive": str(archive), "pushed": to or None}, f"{archive}{f' is at {to}' if to else ''}")
+
+
+def destroy(session: Session, *, volumes: bool) -> Report:
+    """Remove the session's tenants; the admission policies go with the last tenant."""
+    session.contact()
+    homes = [(tenant.name, tenant.namespace) for tenant in session.tenants]
+    fates = ownership.fates(session, "helm", homes, volumes=volumes)
+    alone = not session.tenant_flag and not ownership.others_on_cluster(session, fates)
+    plan = chart.chartless(session).removal(session.tenants, volumes=volumes, fates=fates, shared=alone)
+    return session.execute(plan, destructive=True)
 
 
 def findings(session: Session) -> list[Finding]:
@@ -141,10 +201,10 @@ def findings(session: Session) -> list[Finding]:
         asked += addresses.questions(session.kubectl, session.tenants, TRAEFIK)
     return [
         *found,
-        _server(session),
+        server_finding(session),
         *answers(session, asked),
         *component_findings(session, "helm"),
-        *_chart(session),
+        *chart.finding(session),
         *beforehand.findings(session, "helm"),
     ]
 
@@ -179,28 +239,11 @@ def status_rows(session: Session, tenant: Tenant) -> list[Row]:
     return [head, *rows([*objects, *claims])]
 
 
-def _server(session: Session) -> Finding:
-
+def server_finding(session: Session) -> Finding:
+    """Return whether the chart takes this version of Kubernetes."""
     command = session.kubectl.command("version", "--output", "json", repeatable=True)
     found = Check("Kubernetes", command, kubernetes).finding(session.runner.run(command))
     lowest = PINS["kubernetes"].accepted.partition(",")[0]
     if found.verdict == "note" and not within(found.text.partition(" ")[0], lowest):
         return Finding(found.title, "broken", found.text)  # the chart itself refuses it
     return found
-
-
-def _chart(session: Session) -> list[Finding]:
-
-    if session.settings.charts["orthanc"].source != OURS:
-        return []
-    try:
-        made = stage(session)
-        for tenant in session.tenants:
-            place = ("--namespace", tenant.namespace, "--kube-version", session.settings.versions["kubernetes"])
-            words = ("--strict", "--quiet", str(made.folder), *place)
-            session.runner.run(chart_command("lint", *words, values=values(session.settings, tenant)))
-    except NotInLab as error:
-        return [Finding("chart", "note", f"{error.message}; helm.deploy brings it")]
-    except KorthwebError as error:
-        return [Finding("chart", "broken", f"{error.message} {error.details}".strip())]
-    return [Finding("chart", "ok", f"orthanc-{made.version}")]

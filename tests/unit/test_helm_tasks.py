@@ -18,8 +18,9 @@ from korthweb_tasks.lab import addons
 from korthweb_tasks.lab.addons import InstalledAddon
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.guard import Identity
-from korthweb_tasks.services import helm as helm_parts
+from korthweb_tasks.services import chart
 from korthweb_tasks.services.connection import Connection
+from korthweb_tasks.services.helm import server_finding
 from korthweb_tasks.services.session import Session
 from tests.fakes import NO_COMPONENTS, Answer, ScriptedRunner
 
@@ -73,7 +74,7 @@ def test_what_can_not_be_known_is_not_taken_for_absent(
     answer: Answer, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scripted(monkeypatch, {("helm", "history"): answer, ("helm", "manifest"): answer})
-    monkeypatch.setattr(helm_parts, "chart_at", lambda *_, **__: ChartAt("/chart", "0.1.0"))
+    monkeypatch.setattr(chart, "chart_at", lambda *_, **__: ChartAt("/chart", "0.1.0"))
     for task in (helm.history, helm.diff):
         with pytest.raises(KorthwebError) as raised:
             task(context(), **LOOKING)
@@ -84,7 +85,7 @@ def test_a_release_that_is_not_there_is_an_answer(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scripted(monkeypatch, {("helm", "history"): NONE, ("helm", "manifest"): NONE})
-    monkeypatch.setattr(helm_parts, "chart_at", lambda *_, **__: ChartAt("/chart", "0.1.0"))
+    monkeypatch.setattr(chart, "chart_at", lambda *_, **__: ChartAt("/chart", "0.1.0"))
     helm.history(context(), **{**LOOKING, "output": "json"})
     assert json.loads(capsys.readouterr().out) == []
     with pytest.raises(KorthwebError) as raised:
@@ -150,7 +151,7 @@ def test_who_looks_only_does_not_build_for_a_lab(monkeypatch: pytest.MonkeyPatch
 
 def test_a_check_notes_that_a_lab_will_be_given_its_chart(monkeypatch: pytest.MonkeyPatch) -> None:
     scripted(monkeypatch, {})
-    (found,) = helm_parts._chart(Session.open(context(), context="korthweb-x"))
+    (found,) = chart.finding(Session.open(context(), context="korthweb-x"))
     assert (found.verdict, "helm.deploy brings it" in found.text) == ("note", True)
 
 
@@ -190,4 +191,4 @@ def test_the_server_is_measured_by_the_one_table_of_pins(
     answer = Answer(json.dumps({"serverVersion": {"gitVersion": version}}))
     scripted(monkeypatch, {("kubectl", "version"): answer})
     session = Session.open(context(), context="hospital")
-    assert helm_parts._server(session).verdict == verdict
+    assert server_finding(session).verdict == verdict

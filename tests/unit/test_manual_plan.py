@@ -28,7 +28,7 @@ TARGET = Cluster("hospital-a", "/k")
 
 def plan(given: dict[str, Any] | None = None) -> Plan:
     settings = Settings(**(given or {}))
-    return build(settings, TARGET, settings.tenants, Secrets(), ARTIFACTS)
+    return build(Manifests(settings, Secrets(), ARTIFACTS), TARGET, settings.tenants)
 
 
 def before(whole: Plan, name: str) -> set[str]:

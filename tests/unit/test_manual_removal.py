@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from korthweb_tasks.approaches.manual.manifests import Manifests
 from korthweb_tasks.approaches.manual.removal import build_removal, custom
 from korthweb_tasks.approaches.shared.common import Artifacts
 from korthweb_tasks.approaches.shared.ownership import RECORD, STAYS, Fate, Record
@@ -36,7 +37,12 @@ def removal(tenants: Any = ALL, *, volumes: bool = False, shared: bool = True, *
     if not volumes:
         known |= {name: replace(known[name], kept=STAYS) for name in ("bhc-orthweb", "mhr-orthweb")}
     return build_removal(
-        Settings(), Cluster("lab"), tenants, Secrets(), ARTIFACTS, volumes=volumes, fates=known, shared=shared
+        Manifests(Settings(), Secrets(), ARTIFACTS),
+        Cluster("lab"),
+        tenants,
+        volumes=volumes,
+        fates=known,
+        shared=shared,
     )
 
 

@@ -14,8 +14,6 @@ from korthweb_tasks.approaches.shared.common import (
     ISTIO_RECORD,
     ISTIOD,
     OBSERVABILITY,
-    Artifacts,
-    Secrets,
     gateway_of,
 )
 from korthweb_tasks.approaches.shared.credentials import Credentials
@@ -35,11 +33,9 @@ if TYPE_CHECKING:
 TENANT_STEPS = ("namespace", "credentials", "config", "certificates", "postgres", "dbinit", "orthanc", "ingress")
 
 
-def build(
-    settings: Settings, target: Cluster, tenants: Iterable[Tenant], secrets: Secrets, artifacts: Artifacts
-) -> Plan:
+def build(manifests: Manifests, target: Cluster, tenants: Iterable[Tenant]) -> Plan:
     """Return the whole deployment of ``tenants`` as one graph."""
-    return Builder(Manifests(settings, secrets, artifacts), target).plan(tuple(tenants))
+    return Builder(manifests, target).plan(tuple(tenants))
 
 
 def steps_of(tenants: Iterable[Tenant], *kinds: str) -> list[str]:

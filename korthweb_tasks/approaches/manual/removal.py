@@ -15,8 +15,6 @@ from korthweb_tasks.approaches.shared.common import (
     ISTIO_RECORD,
     OBSERVABILITY,
     USERS_SECRET,
-    Artifacts,
-    Secrets,
     metrics_secret,
 )
 from korthweb_tasks.approaches.shared.ownership import STAYS, Fate, delete_namespace, is_kept, kept
@@ -28,7 +26,6 @@ from korthweb_tasks.tools.kubectl import ABSENT, Kubectl, as_json, found, items
 
 if TYPE_CHECKING:
     from korthweb_tasks.core.cluster import Cluster
-    from korthweb_tasks.settings.model import Settings
     from korthweb_tasks.settings.tenant import Tenant
 
 #: kinds that a namespace keeps as long as it keeps its volumes: who the volume belongs to, and its passwords
@@ -38,11 +35,9 @@ SHARED = (OBSERVABILITY, CERT_MANAGER, ISTIO)
 
 
 def build_removal(
-    settings: Settings,
+    manifests: Manifests,
     target: Cluster,
     tenants: Iterable[Tenant],
-    secrets: Secrets,
-    artifacts: Artifacts,
     *,
     volumes: bool = False,
     fates: Mapping[str, Fate] | None = None,
@@ -54,7 +49,7 @@ def build_removal(
     ``volumes`` a tenant's namespace stays with its volume claim and the passwords that belong to it.
     """
     gone = tuple(tenants)
-    remover = Remover(Manifests(settings, secrets, artifacts), target, volumes, fates or {})
+    remover = Remover(manifests, target, volumes, fates or {})
     own = [step for tenant in gone for step in remover.tenant(tenant)]
     rest = remover.shared(gone) if shared else ()
     who = " and ".join(tenant.name for tenant in gone)

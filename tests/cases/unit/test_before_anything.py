@@ -42,7 +42,7 @@ def test_U10_rendering_needs_no_cluster(
     helm.dependencies(c, dry_run=True, **words)
     helm.package(c, dry_run=True, **words)
     made = charts.Staged(Path("chart"), "0.1.0")
-    put(monkeypatch, "korthweb_tasks.services.helm.stage", lambda *_, **__: made)
+    put(monkeypatch, "korthweb_tasks.services.chart.stage", lambda *_, **__: made)
     runner = ScriptedRunner({("helm", "lint"): Answer(), ("helm", "template"): Answer("kind: ConfigMap\n")})
     put(monkeypatch, "korthweb_tasks.run.runner.Runner", lambda **_: runner)
     monkeypatch.setattr("korthweb_tasks.services.session.CONNECTIONS", {})

@@ -53,7 +53,7 @@ def objects(plan: Plan) -> list[dict[str, Any]]:
 def test_F3_beside_a_mesh_only_objects_of_our_own_namespaces_are_made(istio: dict[str, str]) -> None:
     """F3: no istioctl, no chart, nothing mesh-wide; what has no namespace is called korthweb's."""
     settings = used(**istio)
-    plan = build(settings, Cluster("ctx"), settings.tenants, Secrets(), ARTIFACTS)
+    plan = build(Manifests(settings, Secrets(), ARTIFACTS), Cluster("ctx"), settings.tenants)
     assert {command.argv[0] for command in commands(plan)} == {"kubectl"}
     made = objects(plan)
     assert {"Gateway", "Deployment", "Sidecar", "PeerAuthentication", "Certificate"} <= {obj["kind"] for obj in made}
@@ -72,7 +72,7 @@ def test_F3_beside_a_mesh_only_objects_of_our_own_namespaces_are_made(istio: dic
 def test_F3_nothing_of_theirs_is_removed() -> None:
     """F3: destroy deletes by name, in our own namespaces, what was made there."""
     settings = used()
-    plan = build_removal(settings, Cluster("ctx"), settings.tenants[:1], Secrets(), ARTIFACTS, volumes=False)
+    plan = build_removal(Manifests(settings, Secrets(), ARTIFACTS), Cluster("ctx"), settings.tenants[:1], volumes=False)
     for obj in objects(plan):
         assert obj["metadata"].get("namespace", "bhc-orthweb") in OWN
     for command in commands(plan):

@@ -17,6 +17,7 @@ import yaml
 from invoke.parser import Parser
 
 from korthweb_tasks import errors, gitops, manual
+from korthweb_tasks.approaches.base import every
 from korthweb_tasks.approaches.manual.prerequisites import SIGNS
 from korthweb_tasks.collections import assemble
 from korthweb_tasks.collections.flags import task
@@ -88,9 +89,20 @@ def values(node: ast.expr) -> Iterator[str]:
         yield "x"
 
 
+#: what variables hold: in approaches/manual/prerequisites.py what has to come first,
+#: of an Approach (approaches/base.py) what removes a tenant and what else proves it
+NAMED = {
+    "first": {name for _, name in SIGNS.values()},
+    "remover": {one.remover for one in every() if one.remover},
+    "name": {name for one in every() for name in one.proofs},
+}
+
+
 def names(node: ast.expr) -> Iterator[str]:
-    if isinstance(node, ast.Name):  # approaches/manual/prerequisites.py: what has to come first
-        yield from {name for _, name in SIGNS.values()}
+    if isinstance(node, ast.Name):
+        yield from NAMED[node.id]
+    elif ast.unparse(node) == "f'{self.name}.{self.first}'":
+        yield from (f"{one.name}.{one.first}" for one in every())
     else:
         yield from values(node)
 

@@ -207,7 +207,7 @@ def test_U6_the_json_of_what_looks_at_a_cluster_names_it(
     kubeconfig(tmp_path / "config")
     used(monkeypatch, EmptyCluster({("helm", "manifest"): NO_RELEASE}))
     put(monkeypatch, "korthweb_tasks.services.shared.tool", lambda _, name: Finding(name, "ok", "1"))
-    put(monkeypatch, "korthweb_tasks.services.helm.chart_at", lambda *_, **__: ChartAt("/chart", "0.1.0"))
+    put(monkeypatch, "korthweb_tasks.services.chart.chart_at", lambda *_, **__: ChartAt("/chart", "0.1.0"))
     put(monkeypatch, "korthweb_tasks.services.gitops.follow.looked", lambda _: Objects([]))
     if name == "gitops.diff":
         made = SimpleNamespace(changes=SimpleNamespace(files={}, diff=""), checkout=SimpleNamespace(refresh=str))
