@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
 
 from korthweb_tasks.core.record import StepRecord, Verdict
 from korthweb_tasks.errors import Interrupted
 from korthweb_tasks.run.console import Console
+from korthweb_tasks.run.dag import run_dag
 
 Note = Callable[[str], None]
 
@@ -24,7 +23,7 @@ class Work:
     title: str
     action: Callable[[Note], bool]
     needs: tuple[str, ...] = ()
-    #: says when it came to work, where it has waited for its turn before that
+    #: returns when it came to work, where it has waited for its turn before that
     begun: Callable[[], float | None] = lambda: None
 
 
@@ -43,54 +42,52 @@ class _Run:
         self.stop = stop
         self.began = time.monotonic()
         self.records: list[StepRecord] = []
+        self.fault: BaseException | None = None
 
     def all(self) -> list[StepRecord]:
-        """Walk the graph."""
-        sorter = TopologicalSorter({work.name: work.needs for work in self.works.values()})
-        sorter.prepare()
+        """Do all the work; raise the first failure when everything has ended."""
         for work in self.works.values():
             self.console.row(work.name, work.title)
-        running: dict[Future[None], str] = {}
-        pool = ThreadPoolExecutor(max_workers=len(self.works))
-        try:
-            while sorter.is_active():
-                for name in sorter.get_ready():
-                    running[pool.submit(self._one, self.works[name])] = name
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-                    sorter.done(running.pop(future))
-        except KeyboardInterrupt as error:
-            self._abandon(running)
-            raise Interrupted("interrupted; `lab.up` again goes on from here") from error
-        except BaseException:
-            self._abandon(running)
-            raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        needs = {work.name: work.needs for work in self.works.values()}
+        run_dag(
+            needs,
+            lambda name: self._do(self.works[name]),
+            self._settle,
+            jobs=len(needs),
+            stopped=lambda: self.fault is not None,
+            interrupt=lambda: self._fail(Interrupted("interrupted; `lab.up` again goes on from here")),
+        )
+        if self.fault:
+            raise self.fault
         return self.records
 
-    def _abandon(self, running: dict[Future[None], str]) -> None:
-        with suppress(Exception):
-            self.stop()
-        wait(running, timeout=30)
+    def _settle(self, record: StepRecord) -> bool:
+        self.records.append(record)
+        self.console.end(record)
+        return record.verdict in ("same", "changed")
 
-    def _one(self, work: Work) -> None:
+    def _fail(self, error: BaseException) -> None:
+        """Remember the first failure, and end what still runs."""
+        if self.fault is None:
+            self.fault = error
+            with suppress(Exception):
+                self.stop()
+
+    def _do(self, work: Work) -> StepRecord:
         self.console.begin(work.name, work.title)
         start = time.monotonic() - self.began
-        verdict: Verdict = "failed"
-        detail = ""
+        verdict, detail = self._outcome(work)
+        end = time.monotonic() - self.began
+        start = max(start, (work.begun() or 0.0) - self.began)
+        return StepRecord(work.name, work.title, work.needs, verdict, start, end, 1, detail)
+
+    def _outcome(self, work: Work) -> tuple[Verdict, str]:
         try:
-            verdict = "changed" if work.action(lambda text: self.console.note(work.name, text)) else "same"
-        except Interrupted:
-            verdict = "interrupted"
-            raise
-        except Exception as error:
-            detail = str(error)
-            raise
-        finally:
-            end = time.monotonic() - self.began
-            start = max(start, (work.begun() or 0.0) - self.began)
-            record = StepRecord(work.name, work.title, work.needs, verdict, start, end, 1, detail)
-            self.records.append(record)
-            self.console.end(record)
+            changed = work.action(lambda text: self.console.note(work.name, text))
+        except Interrupted as error:
+            self._fail(error)
+            return "interrupted", ""
+        except Exception as error:  # noqa: BLE001 - raised again when everything has ended
+            self._fail(error)
+            return "failed", str(error)
+        return "changed" if changed else "same", ""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -14,6 +13,7 @@ from korthweb_tasks.core.command import Command, masked
 from korthweb_tasks.core.plan import Fact, Plan, Step
 from korthweb_tasks.core.record import StepRecord, Verdict
 from korthweb_tasks.errors import Interrupted, KorthwebError, NotReady
+from korthweb_tasks.run.dag import run_dag
 from korthweb_tasks.run.journal import Journal, as_row
 from korthweb_tasks.run.runner import Runner, failure
 from korthweb_tasks.run.watch import Observe, Waiter
@@ -67,24 +67,20 @@ class Executor:
         An interrupt ends the running commands in order and marks what was not done.
         """
         records: dict[str, StepRecord] = {}
-        sorter = plan.sorter()
-        sorter.prepare()
-        with ThreadPoolExecutor(JOBS) as pool:
-            running: dict[Future[StepRecord], str] = {}
-            while True:
-                try:
-                    ready = () if self.runner.stopped else sorter.get_ready()
-                    running.update({pool.submit(self._step, plan[name]): name for name in ready})
-                    if not running:
-                        break
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        record = future.result()
-                        records[running.pop(future)] = record
-                        self._told(record)
-                        if record.verdict in ("same", "changed"):
-                            sorter.done(record.name)
-                except KeyboardInterrupt:
-                    threading.Thread(target=self.runner.stop, daemon=True).start()
+
+        def settle(record: StepRecord) -> bool:
+            records[record.name] = record
+            self._told(record)
+            return record.verdict in ("same", "changed")
+
+        run_dag(
+            {step.name: step.needs for step in plan.steps},
+            lambda name: self._step(plan[name]),
+            settle,
+            jobs=JOBS,
+            stopped=lambda: self.runner.stopped,
+            interrupt=self.runner.stop,
+        )
         return tuple(records.get(step.name) or self._left_out(step) for step in plan.steps)
 
     def _step(self, step: Step) -> StepRecord:
