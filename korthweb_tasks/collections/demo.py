@@ -10,6 +10,7 @@ from korthweb_tasks.collections.flags import task
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.durations import about
 from korthweb_tasks.errors import UsageError
+from korthweb_tasks.report.formats import FILES
 
 if TYPE_CHECKING:
     from korthweb_tasks.core.record import StepRecord
@@ -32,7 +33,7 @@ WARM, COLD = 120.0, 300.0
         "approach": "with --context: manual or helm (default: the approach of the settings)",
         "tenant": "only this tenant (default: the first of the settings)",
         "study": "a folder of DICOM files to send (default: built-in images)",
-        "report": "a folder for report.html, report.json and junit.xml (default: .korthweb/demo)",
+        "report": f"a folder for {FILES} (default: .korthweb/demo)",
     },
 )
 def demo(
@@ -118,7 +119,7 @@ def _deployed(
 ) -> Report:
     """Deploy one tenant, prove it, and write one report of it all; raises VerifyFailed for a broken rung."""
     from korthweb_tasks.errors import VerifyFailed
-    from korthweb_tasks.report.files import write
+    from korthweb_tasks.report.formats import write
     from korthweb_tasks.run.answer import publish
     from korthweb_tasks.run.console import say
     from korthweb_tasks.services import helm, manual

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from korthweb_tasks.collections.flags import task
+from korthweb_tasks.report.formats import FILES, OUTPUTS
 
 if TYPE_CHECKING:
     from korthweb_tasks.report.model import Report
@@ -28,8 +29,8 @@ _TITLES = {
     "move_to": "AE title of a modality that C-MOVE sends the study to, and that keeps it (default: no C-MOVE)",
 }
 _REPORT = {
-    "report": "a folder for report.html, report.json and junit.xml (default: none)",
-    "output": "text, json or junit",
+    "report": f"a folder for {FILES} (default: none)",
+    "output": f"{', '.join(OUTPUTS[:-1])} or {OUTPUTS[-1]}",
 }
 _HELP = {
     "approach": "manual, helm or gitops (default: the approach of the settings)",

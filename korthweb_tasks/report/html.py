@@ -12,7 +12,7 @@ import jinja2
 from korthweb_tasks.core.durations import duration, milliseconds
 from korthweb_tasks.report.matrix import MARKS, matrix
 from korthweb_tasks.report.model import Report, RungRecord
-from korthweb_tasks.report.timeline import LABEL, PLOT, ROW, Timeline, timeline
+from korthweb_tasks.report.timeline import LABEL, PLOT, ROW, timeline
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 #: rung, measure, what it is called, how it is written: the numbers that people ask for first
@@ -132,6 +132,3 @@ def moment(iso: str) -> str:
 def share(ms: float) -> float:
     """Return a latency as per cent of a bar, from 1 ms (0) to 100 s (100), each power of ten as wide as the others."""
     return round(20 * min(5.0, max(0.0, math.log10(max(ms, 1.0)))), 1)
-
-
-__all__ = ["Ladder", "Tile", "Timeline", "headline", "ladders", "milliseconds", "moment", "render", "share", "tiles"]

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from korthweb_tasks.report.model import Failure, Report, RungRecord, StepRecord, outcome_of
+from korthweb_tasks.report.model import Failure, Report, outcome_of
 
 SCHEMA = "korthweb.report/1"
 
@@ -23,8 +23,8 @@ def as_data(report: Report) -> dict[str, Any]:
         "settings": report.settings,
         "started": report.started,
         "seconds": round(report.seconds, 3),
-        "steps": [_step(step) for step in report.steps],
-        "rungs": [_rung(rung) for rung in report.rungs],
+        "steps": [{**asdict(step), "start": round(step.start, 3), "end": round(step.end, 3)} for step in report.steps],
+        "rungs": [asdict(rung) for rung in report.rungs],
         "tenants": [asdict(tenant) for tenant in report.tenants],
         "cells": [asdict(cell) for cell in report.cells],
         **ended,
@@ -39,30 +39,3 @@ def failure_data(failure: Failure) -> dict[str, Any]:
 def render(report: Report) -> str:
     """Return the report as JSON text."""
     return json.dumps(as_data(report), indent=2, ensure_ascii=False) + "\n"
-
-
-def _step(step: StepRecord) -> dict[str, Any]:
-    return {
-        "name": step.name,
-        "title": step.title,
-        "needs": list(step.needs),
-        "verdict": step.verdict,
-        "start": round(step.start, 3),
-        "end": round(step.end, 3),
-        "attempts": step.attempts,
-        "detail": step.detail,
-    }
-
-
-def _rung(rung: RungRecord) -> dict[str, Any]:
-    return {
-        "tenant": rung.tenant,
-        "name": rung.name,
-        "title": rung.title,
-        "status": rung.status,
-        "ms": rung.ms,
-        "detail": rung.detail,
-        "hint": rung.hint,
-        "measures": dict(rung.measures),
-        "notes": list(rung.notes),
-    }

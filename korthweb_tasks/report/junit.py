@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree
 
-from korthweb_tasks.report.model import CellRecord, Failure, Report, RungRecord, StepRecord
+from korthweb_tasks.core.record import StepRecord
+from korthweb_tasks.report.model import CellRecord, Failure, Report, RungRecord
 
 #: characters that XML 1.0 has no way to write
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

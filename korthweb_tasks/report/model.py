@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Literal, TypedDict
 
-from korthweb_tasks.core.record import StepRecord, Verdict
+from korthweb_tasks.core.record import StepRecord
 from korthweb_tasks.errors import Interrupted
 
 RungStatus = Literal["passed", "broken", "not reached", "left out"]
@@ -167,17 +167,3 @@ class Report:
 def outcome_of(failure: Failure) -> Outcome:
     """Return how a run ended that ended so."""
     return "interrupted" if failure.code == Interrupted.exit_code else "failed"
-
-
-__all__ = [
-    "CellRecord",
-    "CellStatus",
-    "Failure",
-    "Outcome",
-    "Report",
-    "RungRecord",
-    "RungStatus",
-    "StepRecord",
-    "TenantSummary",
-    "Verdict",
-]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from korthweb_tasks.errors import KorthwebError
-from korthweb_tasks.report import junit
+from korthweb_tasks.report.formats import PRINTED, rendered, write
 from korthweb_tasks.report.json import as_data, failure_data
 from korthweb_tasks.report.model import Failure, Report
 from korthweb_tasks.run.console import say
@@ -18,8 +18,6 @@ from korthweb_tasks.run.console import say
 if TYPE_CHECKING:
     from korthweb_tasks.report.model import About
 
-#: forms of --output that are one document each; the others are text
-DOCUMENTS = ("json", "junit")
 _NOTHING = object()
 
 
@@ -43,7 +41,7 @@ class Answer:
 
     def fail(self, error: KorthwebError) -> None:
         """Let the document tell of a failure; what was seen before that stays in it."""
-        if self.form not in DOCUMENTS and self.folder is None:
+        if self.form not in PRINTED and self.folder is None:
             return
 
         failure = Failure(self.task(), error.exit_code, error.message, error.details, error.hint)
@@ -59,10 +57,11 @@ class Answer:
 
     def print(self) -> None:
         """Print the document, where there is one."""
-        if self.form == "json" and self.data is not _NOTHING:
-            say(as_json(self.data))
-        if self.form == "junit" and self.report is not None:
-            say(junit.render(self.report), end="")
+        if self.form == "json":
+            if self.data is not _NOTHING:
+                say(as_json(self.data))
+        elif self.form in PRINTED and self.report is not None:
+            say(rendered(self.report, self.form), end="")
 
 
 _answers: list[Answer] = []
@@ -83,7 +82,7 @@ def publish(report: Report, form: str) -> None:
 
 def preview(form: str, lines: Iterable[str]) -> None:
     """Answer what would be done: as lines, or as a report in which nothing was."""
-    if form in DOCUMENTS:
+    if form in PRINTED:
         publish(Report.of("preview", (), context=""), form)
         return
     for line in lines:
@@ -107,8 +106,5 @@ def as_json(data: Any) -> str:
 
 
 def _write(folder: Path, report: Report) -> None:
-
-    from korthweb_tasks.report.files import write  # which loads a template engine
-
     with suppress(KorthwebError, OSError):  # the folder itself may be what the failure is about
         write(report, folder)

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from korthweb_tasks.report.files import write
+from korthweb_tasks.report.formats import OUTPUTS, write
 from korthweb_tasks.report.model import Report
 from korthweb_tasks.run.answer import preview, publish
 from korthweb_tasks.run.console import say
@@ -18,15 +18,13 @@ from korthweb_tasks.settings.words import known_output
 if TYPE_CHECKING:
     from korthweb_tasks.services.session import Session
 
-FORMS = ("text", "json", "junit")
-
 
 def begun(session: Session, output: str, planned: Iterable[str], *, changes: bool, yes: bool) -> bool:
     """Return True if the proof may begin, False where ``planned`` was shown instead (--dry-run).
 
     What ``changes`` something asks first, and runs alone: two proofs would take each other's changes for faults.
     """
-    known_output(output, FORMS)
+    known_output(output, OUTPUTS)
     if session.dry_run:
         preview(output, planned)
         return False

@@ -12,9 +12,9 @@ from xml.etree import ElementTree
 import pytest
 
 from korthweb_tasks.collections.errors_out import described
-from korthweb_tasks.core.durations import duration
+from korthweb_tasks.core.durations import duration, milliseconds
 from korthweb_tasks.core.record import StepRecord
-from korthweb_tasks.report import files, html, junit
+from korthweb_tasks.report import formats, html, junit
 from korthweb_tasks.report import json as as_json
 from korthweb_tasks.report.matrix import as_text, matrix
 from korthweb_tasks.report.model import CellRecord, Report, RungRecord, TenantSummary
@@ -247,7 +247,7 @@ def test_durations_as_a_person_says_them(seconds: float, text: str) -> None:
 
 @pytest.mark.parametrize(("ms", "text"), [(0.04, "0.0 ms"), (9.94, "9.9 ms"), (123.4, "123 ms"), (12_000, "12 s")])
 def test_latencies_as_a_person_says_them(ms: float, text: str) -> None:
-    assert html.milliseconds(ms) == text
+    assert milliseconds(ms) == text
 
 
 def test_latency_bars_are_logarithmic_and_bounded() -> None:
@@ -334,7 +334,7 @@ def test_the_matrix_escapes_what_comes_from_outside() -> None:
 
 
 def test_a_report_is_written_in_every_form(tmp_path: Path) -> None:
-    made = files.write(REPORT, tmp_path / "a/b")
+    made = formats.write(REPORT, tmp_path / "a/b")
     assert sorted(path.name for path in (tmp_path / "a/b").iterdir()) == ["junit.xml", "report.html", "report.json"]
     assert set(made) == {"junit.xml", "report.html", "report.json"}
 
@@ -342,6 +342,6 @@ def test_a_report_is_written_in_every_form(tmp_path: Path) -> None:
 def test_a_folder_that_is_a_file_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(NotADirectoryError) as refused:
-        files.write(REPORT, tmp_path / "file")
+        formats.write(REPORT, tmp_path / "file")
     told = described(refused.value)
     assert (told.exit_code, told.message) == (2, f"{tmp_path}/file can't be used: it is a file, not a folder")

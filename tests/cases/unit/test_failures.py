@@ -15,7 +15,7 @@ from korthweb_tasks.collections import assemble
 from korthweb_tasks.collections.flags import task
 from korthweb_tasks.errors import NotReady, VerifyFailed
 from korthweb_tasks.main import program
-from korthweb_tasks.report.files import write
+from korthweb_tasks.report.formats import write
 from korthweb_tasks.report.model import Report, RungRecord
 from korthweb_tasks.run.answer import publish
 from korthweb_tasks.services.session import Session

@@ -15,7 +15,7 @@ from korthweb_tasks.collections import config
 from korthweb_tasks.collections.errors_out import exit_for
 from korthweb_tasks.errors import KorthwebError, UntrustedFile
 from korthweb_tasks.lab import pki, store
-from korthweb_tasks.report.files import write as write_report
+from korthweb_tasks.report.formats import write as write_report
 from korthweb_tasks.report.model import Report
 from korthweb_tasks.run import guard
 from korthweb_tasks.run.journal import KEPT, Journal
