@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
+
 from korthweb_tasks.approaches import base as approaches
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.errors import VerifyFailed
 from korthweb_tasks.report.model import TenantSummary
 from korthweb_tasks.tools.kubectl import Kubectl, items
-from korthweb_tasks.verify.model import Endpoint, Options, Policy, Secret
+from korthweb_tasks.verify.model import Endpoint, Options, Policy
 
 if TYPE_CHECKING:
     from korthweb_tasks.approaches.base import Key
@@ -47,7 +49,7 @@ def find_endpoint(run: Run, kubectl: Kubectl, tenant: Tenant, approach: str) -> 
         aet=tenant.aet,
         ca_pem=ca,
         username=user,
-        password=Secret(password),
+        password=SecretStr(password),
         https_port=tenant.ports.https,
         dicom_port=tenant.ports.dicom,
         namespace=tenant.namespace,

@@ -14,7 +14,7 @@ from korthweb_tasks.report.model import RungRecord, RungStatus
 from korthweb_tasks.verify import replicas
 from korthweb_tasks.verify.check_context import CheckContext, ClusterAccess
 from korthweb_tasks.verify.dicom import echo as dicom
-from korthweb_tasks.verify.dicom import query
+from korthweb_tasks.verify.dicom import query, storing
 from korthweb_tasks.verify.model import Broken, Endpoint, Finding, LeftOut, Options
 from korthweb_tasks.verify.tls import certificates
 from korthweb_tasks.verify.tls import connection as tls
@@ -68,7 +68,7 @@ RUNGS: tuple[Rung, ...] = (
     Rung("wrong-name-dicom", "a wrong name refused, DICOM", ("echo",), dicom.wrong_name_refused, refusal=True),
     Rung("plain-dicom", "an association without TLS refused", ("echo",), dicom.plain_refused, refusal=True),
     Rung("wrong-aet", "a wrong AE title refused", ("echo",), dicom.wrong_aet_refused, refusal=True),
-    Rung("store", "C-STORE of real images", ("echo", "login"), dicom.store),
+    Rung("store", "C-STORE of real images", ("echo", "login"), storing.store),
     Rung("find", "found by QIDO", ("store",), dicomweb.find),
     Rung("pixels", "pixel data read back identical", ("find",), dicomweb.read_back),
     Rung("stow", "STOW-RS, chunked too", ("pixels",), stow.stow, aside=True),

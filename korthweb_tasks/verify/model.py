@@ -6,26 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-
-class Secret:
-    """A text that shows itself only when asked to."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        """Return the text itself."""
-        return self._text
-
-    def __repr__(self) -> str:
-        """Return a mask."""
-        return "Secret(********)"
-
-    def __str__(self) -> str:
-        """Return a mask."""
-        return "********"
+from pydantic import SecretStr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +40,7 @@ class Endpoint:
     aet: str
     ca_pem: str = field(repr=False)
     username: str
-    password: Secret
+    password: SecretStr
     https_port: int = 443
     dicom_port: int = 11112
     namespace: str = ""

@@ -49,7 +49,7 @@ class KubectlAccess:
     def reach(self, pod: Pod) -> Iterator[Get]:
         """Give the way to ask this very pod."""
         args = ("port-forward", f"pod/{pod.name}", f":{HTTP_PORT}", "--address", "127.0.0.1")
-        auth = (self.endpoint.username, self.endpoint.password.reveal())
+        auth = (self.endpoint.username, self.endpoint.password.get_secret_value())
         with self.runner.stream(self.kubectl.command(*args, namespace=self.namespace)) as stream:
             base = f"http://127.0.0.1:{_local_port(stream, pod)}"
             with httpx.Client(base_url=base, auth=auth, timeout=self.timeout, trust_env=False) as session:

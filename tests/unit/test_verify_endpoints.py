@@ -43,7 +43,7 @@ def test_everything_is_found() -> None:
     assert (endpoint.https_port, endpoint.dicom_port, endpoint.aet) == (443, 11112, "BHC")
     assert endpoint.ca_pem == "THE CA"
     assert endpoint.username == "admin"
-    assert endpoint.password.reveal() == "s3same"
+    assert endpoint.password.get_secret_value() == "s3same"
     assert "s3same" not in repr(endpoint)
     assert "THE CA" not in repr(endpoint)
 

@@ -8,16 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from korthweb_tasks.errors import Interrupted
 from korthweb_tasks.report.model import CellRecord
 from korthweb_tasks.verify.check_context import CheckContext
-from korthweb_tasks.verify.dicom import echo as dicom
-from korthweb_tasks.verify.dicom import images
+from korthweb_tasks.verify.dicom import images, storing
 from korthweb_tasks.verify.isolation import outside
 from korthweb_tasks.verify.isolation.cells import prove
 from korthweb_tasks.verify.isolation.outside import MARK, Outside
-from korthweb_tasks.verify.model import Broken, Endpoint, Secret
+from korthweb_tasks.verify.model import Broken, Endpoint
 from korthweb_tasks.verify.tls import connection as tls
 from korthweb_tasks.verify.web import dicomweb
 from tests.verify_doubles.gateway import Faults
@@ -142,9 +142,9 @@ def test_what_a_killed_run_has_left_is_removed(bhc: Tenant, mhr: Tenant) -> None
     with opened(bhc) as endpoints:
         killed = CheckContext(endpoints["BHC"], None, QUICK)
         whole = images.prepare(None, MARK)
-        dicom.send(killed, whole.images[:2])
+        storing.send(killed, whole.images[:2])
         others = images.prepare(None)
-        dicom.send(killed, others.images[:1])
+        storing.send(killed, others.images[:1])
     assert bhc.orthanc.counts() == (2, 3)
     proved(bhc, mhr)
     # the image of another verification is not ours
@@ -155,7 +155,7 @@ def test_what_a_killed_run_has_left_is_removed(bhc: Tenant, mhr: Tenant) -> None
 def test_a_database_that_was_away_a_moment_ago_is_asked_again(
     bhc: Tenant, mhr: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send, failed = dicom.send, []
+    send, failed = storing.send, []
 
     def once(check: CheckContext, some: tuple[images.Image, ...]) -> list[float]:
         if check.endpoint.tenant not in failed:
@@ -163,7 +163,7 @@ def test_a_database_that_was_away_a_moment_ago_is_asked_again(
             raise Broken("C-STORE of CT_small.dcm was answered with status 0xA700")
         return send(check, some)
 
-    monkeypatch.setattr(dicom, "send", once)
+    monkeypatch.setattr(storing, "send", once)
     monkeypatch.setattr(outside, "PAUSE", 0.01)
     found = cells(proved(bhc, mhr))
     assert len(failed) == 2
@@ -200,7 +200,7 @@ def test_a_gateway_that_both_share_may_serve_the_others_name(monkeypatch: pytest
     """By hand there is one address for all: A's name is served there rightly; A's authority vouches for none of B's."""
     shared = [
         Endpoint(tenant=name, address="192.0.2.1", web_host=f"web.{name}", dicom_host=f"dicom.{name}", aet=name,
-                 ca_pem=Authority(name).pem, username="admin", password=Secret("x"))
+                 ca_pem=Authority(name).pem, username="admin", password=SecretStr("x"))
         for name in ("a", "b")
     ]  # fmt: skip
     asked: list[str] = []

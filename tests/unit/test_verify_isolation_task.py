@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from korthweb_tasks.errors import UsageError, VerifyFailed
 from korthweb_tasks.run.console import Console
@@ -16,7 +17,7 @@ from korthweb_tasks.services import isolation as verify_isolation
 from korthweb_tasks.settings.cluster import ClusterSettings
 from korthweb_tasks.settings.tenant import Tenant
 from korthweb_tasks.verify.isolation.cells import ROWS, ROWS_OF, Seen
-from korthweb_tasks.verify.model import Endpoint, Secret
+from korthweb_tasks.verify.model import Endpoint
 from tests.fakes import put
 from tests.unit.test_verify_isolation import LEAK, OK, Told
 
@@ -57,7 +58,7 @@ def session(monkeypatch: pytest.MonkeyPatch) -> FakeSession:
         assert approach == "gitops"
         return Endpoint(
             tenant=tenant.name, address="198.18.64.2", web_host=tenant.web_host, dicom_host=tenant.dicom_host,
-            aet=tenant.aet, ca_pem="", username="admin", password=Secret("s3same"),
+            aet=tenant.aet, ca_pem="", username="admin", password=SecretStr("s3same"),
         )  # fmt: skip
 
     put(monkeypatch, "korthweb_tasks.verify.endpoints.find_endpoint", endpoint)
@@ -178,7 +179,7 @@ def test_by_hand_the_rows_are_those_that_hold_behind_a_shared_gateway(
 ) -> None:
     where = Endpoint(
         tenant="", address="198.18.64.2", web_host="w", dicom_host="d", aet="A", ca_pem="", username="admin",
-        password=Secret("s3same"),
+        password=SecretStr("s3same"),
     )  # fmt: skip
     put(
         monkeypatch,

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from korthweb_tasks.errors import Interrupted, UsageError
 from korthweb_tasks.report.model import RungRecord
 from korthweb_tasks.verify import ladder
 from korthweb_tasks.verify.dicom.images import MARK
-from korthweb_tasks.verify.model import Options, Secret
+from korthweb_tasks.verify.model import Options
 from korthweb_tasks.verify.tls import certificates
 from tests.verify_doubles.cluster import LoopbackCluster
 from tests.verify_doubles.gateway import Faults
@@ -116,7 +117,7 @@ MUTATIONS = [
     Mutation("old-tls-https", {"web_faults": Faults(old=True)}, says="accepts TLSv1"),
     Mutation("old-tls-dicom", {"dicom_faults": Faults(old=True)}, says="accepts TLSv1"),
     Mutation("no-password", config={"AuthenticationEnabled": False}, says="200 without a password"),
-    Mutation("login", {"endpoint": {"password": Secret("wrong")}}, says="is refused"),
+    Mutation("login", {"endpoint": {"password": SecretStr("wrong")}}, says="is refused"),
     Mutation("login", config={"Plugins": []}, says="DICOMweb"),
     Mutation("wrong-password", {"web_faults": WRONG}, says="200, not 401"),
     Mutation("wrong-name-https", {"web_faults": Faults(any_name=True, any_host=True)}, says="answered with 401"),

@@ -27,7 +27,7 @@ from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.verify.check_context import quiet_dicom
 from korthweb_tasks.verify.dicom import images, received, storing
 from korthweb_tasks.verify.dicom.images import MARK, SHIPPED, prepare
-from korthweb_tasks.verify.model import Broken, Options, Secret
+from korthweb_tasks.verify.model import Broken, Options
 from korthweb_tasks.verify.options import folder_of
 from korthweb_tasks.verify.tls import certificates
 from korthweb_tasks.verify.tls import connection as tls
@@ -227,12 +227,6 @@ def test_two_files_for_one_are_not_the_one(tmp_path: Path) -> None:
 def test_what_is_no_multipart_answer_is_said_so(kind: str) -> None:
     with pytest.raises(Broken, match="WADO answers with"), received.of_answer(kind, ()):
         pass
-
-
-def test_a_secret_shows_itself_only_when_asked() -> None:
-    secret = Secret("s3same")
-    assert "s3same" not in f"{secret} {secret!r}"
-    assert secret.reveal() == "s3same"
 
 
 class FakeConsole:

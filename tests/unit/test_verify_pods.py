@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.documents import Documents
@@ -18,7 +19,7 @@ from korthweb_tasks.errors import CommandFailed, NotReady
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.tools.kubectl import Kubectl
 from korthweb_tasks.verify.check_context import Pod
-from korthweb_tasks.verify.model import Endpoint, Secret
+from korthweb_tasks.verify.model import Endpoint
 from korthweb_tasks.verify.pods import KubectlAccess
 
 #: answers by the words of its command line: FOLDER/<verb>, and for a watch one file after another
@@ -50,7 +51,7 @@ ENDPOINT = Endpoint(
     aet="BHC",
     ca_pem="",
     username="admin",
-    password=Secret("word"),
+    password=SecretStr("word"),
 )
 
 

@@ -7,10 +7,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pydantic import SecretStr
+
 from korthweb_tasks.report.model import CellRecord
 from korthweb_tasks.verify.isolation.cells import Isolation, prove
 from korthweb_tasks.verify.isolation.outside import Outside
-from korthweb_tasks.verify.model import Endpoint, Options, Secret
+from korthweb_tasks.verify.model import Endpoint, Options
 from tests.verify_doubles.gateway import Faults, Gateway, Listener
 from tests.verify_doubles.orthanc import USER, Orthanc
 from tests.verify_doubles.pki import Authority
@@ -61,7 +63,7 @@ def opened(*tenants: Tenant) -> Iterator[dict[str, Endpoint]]:
                 aet=tenant.name,
                 ca_pem=tenant.authority.pem,
                 username=USER,
-                password=Secret(tenant.password),
+                password=SecretStr(tenant.password),
                 https_port=web.port,
                 dicom_port=dicom.port,
             )

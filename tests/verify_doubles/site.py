@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from korthweb_tasks.report.model import RungRecord
 from korthweb_tasks.verify.check_context import ClusterAccess
 from korthweb_tasks.verify.ladder import verify
-from korthweb_tasks.verify.model import Endpoint, Options, Secret
+from korthweb_tasks.verify.model import Endpoint, Options
 from tests.verify_doubles.cluster import LoopbackCluster
 from tests.verify_doubles.gateway import Faults, Gateway, Listener
 from tests.verify_doubles.orthanc import PASSWORD, USER, Orthanc
@@ -62,7 +64,7 @@ class Site:
                 aet="BHC",
                 ca_pem=self.authority.pem,
                 username=USER,
-                password=Secret(PASSWORD),
+                password=SecretStr(PASSWORD),
                 https_port=web.port,
                 dicom_port=dicom.port,
             )

@@ -10,12 +10,10 @@ from dataclasses import replace
 from korthweb_tasks.core import hints
 from korthweb_tasks.verify.check_context import CheckContext
 from korthweb_tasks.verify.dicom.association import Ask, as_modality, asked, association, rejection, unknown_calling
-from korthweb_tasks.verify.dicom.storing import send, store
 from korthweb_tasks.verify.model import Broken, Finding, LeftOut
 from korthweb_tasks.verify.tls import certificates
 from korthweb_tasks.verify.tls import connection as tls
 
-__all__ = ["called", "echo", "plain_refused", "send", "store", "without_sni", "wrong_aet_refused", "wrong_name_refused"]
 TRIES = 5
 CONTROL = "the same association under the right name was taken in this run"
 
@@ -68,15 +66,7 @@ def plain_refused(check: CheckContext) -> Finding:
 
 def wrong_name_refused(check: CheckContext) -> Finding:
     """Ask under another name: neither a verifying client nor one that does not look must reach Orthanc."""
-    wrong_name = f"wrong-{secrets.token_hex(4)}.{check.endpoint.dicom_host.partition('.')[2]}"
-    check.listening(check.dicom)
-    try:
-        address, port, _ = check.dicom_address
-        tls.handshake(check.tls_context, address, port, wrong_name, check.options.timeout)
-    except OSError as error:
-        how = _how(error)
-    else:
-        raise Broken(f"the certificate passes for {wrong_name}", "is it for a wildcard of the tenant's domain?")
+    wrong_name, how = certificates.wrong_name(check, check.dicom)
     _must_not(check, (tls.looking(), wrong_name), f"the name {wrong_name}")
     return Finding(f"{wrong_name}: {how}, and no way to Orthanc for a client that does not verify")
 
@@ -116,9 +106,3 @@ def _must_not(check: CheckContext, security: tuple[ssl.SSLContext, str] | None, 
 def _status(status: object) -> str:
     code = getattr(status, "Status", None)
     return "no answer" if code is None else f"status 0x{code:04X}"
-
-
-def _how(error: OSError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return str(error.verify_message)
-    return "the connection is ended" if not isinstance(error, TimeoutError) else "no answer"

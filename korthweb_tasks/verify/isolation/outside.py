@@ -14,7 +14,7 @@ import httpx
 from korthweb_tasks.core.durations import limit
 from korthweb_tasks.verify.check_context import CheckContext, Port, quiet_dicom
 from korthweb_tasks.verify.dicom import echo as dicom
-from korthweb_tasks.verify.dicom import images
+from korthweb_tasks.verify.dicom import images, storing
 from korthweb_tasks.verify.dicom.images import SentImages
 from korthweb_tasks.verify.isolation.cells import Attempts, Controls, Seen
 from korthweb_tasks.verify.model import Broken, Endpoint, Options
@@ -125,7 +125,7 @@ def stored_and_found(check: CheckContext) -> str:
 def _stored(check: CheckContext, sent: SentImages, tries: int = TRIES) -> None:
     """Store, again where Orthanc refuses: its database may have been away since it was asked last."""
     try:
-        dicom.send(check, sent.images)
+        storing.send(check, sent.images)
     except Broken:
         if tries == 1:
             raise
@@ -186,7 +186,7 @@ def _by_authority(a: CheckContext, b: CheckContext, mine: Port) -> Seen:
 def password(a: CheckContext, b: CheckContext) -> Iterator[Seen]:
     """A's user and password at B's web."""
     with_their_user = replace(b, endpoint=replace(b.endpoint, username=a.endpoint.username))
-    with web.client(with_their_user, a.endpoint.password.reveal()) as session:
+    with web.client(with_their_user, a.endpoint.password.get_secret_value()) as session:
         code = web.patiently(b, session, "GET", "/system").status_code
     kinds: Mapping[int, Seen] = {401: Seen("refused", "401"), 200: Seen("reached", f"200 for {a.endpoint.username}")}
     yield kinds.get(code, Seen("unclear", f"{code}, which is neither 401 nor 200"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import secrets
 import socket
 import ssl
 from collections.abc import Callable
@@ -158,6 +159,19 @@ def _fits(suite: str, key: str) -> bool:
 def _has_curve(check: CheckContext) -> bool:
     seen = check.handshake(tls.looking(), check.dicom)
     return isinstance(leaf_of(seen).public_key(), ec.EllipticCurvePublicKey)
+
+
+def wrong_name(check: CheckContext, port: Port) -> tuple[str, str]:
+    """Ask under a name that nobody has; return it and how it is refused. Raises Broken where the certificate passes."""
+    name = f"wrong-{secrets.token_hex(4)}.{port.host.partition('.')[2]}"
+    check.listening(port)
+    try:
+        tls.handshake(check.tls_context, check.endpoint.address, port.number, name, check.options.timeout)
+    except ssl.SSLCertVerificationError as error:
+        return name, error.verify_message
+    except OSError as error:
+        return name, "no answer" if isinstance(error, TimeoutError) else "the connection is ended"
+    raise Broken(f"the certificate passes for {name}", "is it for a wildcard of the tenant's domain?")
 
 
 def other_ca_refused(check: CheckContext, port: Port) -> Finding:

@@ -13,6 +13,7 @@ import httpx
 
 from korthweb_tasks.verify.check_context import CheckContext
 from korthweb_tasks.verify.model import Broken, Finding
+from korthweb_tasks.verify.tls import certificates
 from korthweb_tasks.verify.tls import connection as tls
 
 T = TypeVar("T")
@@ -59,7 +60,7 @@ def client(check: CheckContext, password: str | None = None) -> Iterator[httpx.C
 @contextmanager
 def logged_in(check: CheckContext) -> Iterator[httpx.Client]:
     """Give a client that sends the tenant's credentials."""
-    with client(check, check.endpoint.password.reveal()) as made:
+    with client(check, check.endpoint.password.get_secret_value()) as made:
         yield made
 
 
@@ -161,15 +162,7 @@ def wrong_password_refused(check: CheckContext) -> Finding:
 
 def wrong_name_refused(check: CheckContext) -> Finding:
     """Ask under another name, with and without looking at the certificate: no way must lead to Orthanc."""
-    endpoint = check.endpoint
-    wrong_name = f"wrong-{secrets.token_hex(4)}.{endpoint.web_host.partition('.')[2]}"
-    check.listening(check.https)
-    try:
-        tls.handshake(check.tls_context, endpoint.address, endpoint.https_port, wrong_name, check.options.timeout)
-    except OSError as error:
-        how = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else "the connection is ended"
-    else:
-        raise Broken(f"the certificate passes for {wrong_name}", "is it for a wildcard of the tenant's domain?")
+    wrong_name, how = certificates.wrong_name(check, check.https)
     check.listening(check.https)
     with _client(check, tls.looking(), wrong_name, None) as web:
         routed = _reaches(web, "/system", None)

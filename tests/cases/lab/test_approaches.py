@@ -370,7 +370,7 @@ def browser(endpoint: Endpoint) -> Iterator[httpx.Client]:
     with httpx.Client(
         base_url=f"https://{endpoint.address}",
         verify=ssl.create_default_context(cadata=endpoint.ca_pem),
-        auth=(endpoint.username, endpoint.password.reveal()),
+        auth=(endpoint.username, endpoint.password.get_secret_value()),
         event_hooks={"request": [named]},
         timeout=60,
         trust_env=False,

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from korthweb_tasks.collections import verify as tasks
 from korthweb_tasks.errors import UsageError
@@ -22,7 +23,7 @@ from korthweb_tasks.verify import check_context, ladder
 from korthweb_tasks.verify.check_context import CheckContext
 from korthweb_tasks.verify.dicom import echo as dicom
 from korthweb_tasks.verify.endpoints import as_told, let_in_without_sni, permitted
-from korthweb_tasks.verify.model import Broken, Endpoint, LeftOut, Options, Policy, Secret
+from korthweb_tasks.verify.model import Broken, Endpoint, LeftOut, Options, Policy
 from korthweb_tasks.verify.options import options_of, refuse_several
 from korthweb_tasks.verify.tls import certificates
 from korthweb_tasks.verify.tls import connection as tls
@@ -132,7 +133,7 @@ def check_at(number: int, **endpoint: Any) -> CheckContext:
         "aet": "BHC",
         "ca_pem": AUTHORITY.pem,
         "username": "admin",
-        "password": Secret("-"),
+        "password": SecretStr("-"),
         "dicom_port": number,
         **endpoint,
     }

@@ -121,7 +121,7 @@ def verdicts(text: str) -> set[str]:
 def instances(endpoint: Endpoint) -> set[str]:
     """Return the SOPInstanceUIDs that Orthanc has of the stream."""
     context = ssl.create_default_context(cadata=endpoint.ca_pem)
-    login = (endpoint.username, endpoint.password.reveal())
+    login = (endpoint.username, endpoint.password.get_secret_value())
     query = {"Level": "Instance", "Query": {"PatientID": "KORTHWEB-VERIFY-STREAM"}, "Expand": True, "Limit": 0}
     with httpx.Client(verify=context, auth=login, timeout=120, trust_env=False) as web:
         answer = web.post(
@@ -183,7 +183,7 @@ def test_two_releases_do_not_meet(deployed: Site) -> None:
     one, other = deployed.endpoint(BHC), deployed.endpoint(MHR)
     assert one.address != other.address
     assert one.ca_pem != other.ca_pem
-    assert one.password.reveal() != other.password.reveal()
+    assert one.password.get_secret_value() != other.password.get_secret_value()
     with pytest.raises(httpx.ConnectError):
         instances(Endpoint(**{**fields(one), "address": other.address}))
     for host, codes in (
