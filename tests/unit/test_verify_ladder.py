@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from korthweb_tasks.errors import Interrupted, UsageError
 from korthweb_tasks.report.model import RungRecord
 from korthweb_tasks.verify import ladder
+from korthweb_tasks.verify.dicom import echo
 from korthweb_tasks.verify.dicom.images import MARK
 from korthweb_tasks.verify.model import Options
 from korthweb_tasks.verify.tls import certificates
@@ -281,6 +282,18 @@ def test_without_restart_that_rung_is_left_out_and_the_rest_is_green(site: Site,
     result = site.check(small)
     assert result.ok
     assert {rung.name: rung.detail for rung in result.rungs if rung.status == "left out"}["survive"] == "--no-restart"
+
+
+@pytest.mark.parametrize(("silence", "times", "waits"), [(1.0, 1, 1.0), (0.01, 10, 3.0)], ids=["quick", "slow"])
+def test_silence_is_a_refusal_sooner_where_orthanc_is_quick(
+    silence: float, times: int, waits: float, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(echo, "SILENCE", silence)
+    monkeypatch.setattr(echo, "TIMES", times)
+    mute = replace(site, dicom_faults=Faults(mute=True))
+    result = mute.check(replace(QUICK, timeout=3.0, only=("plain-dicom",)))
+    assert not_green(result) == []
+    assert waits * 1000 <= result.rungs[-1].ms < (waits + 2) * 1000
 
 
 @pytest.mark.parametrize("only", ladder.PARTS.values())

@@ -25,6 +25,7 @@ class Faults:
     any_name: bool = False  # serves names that it should not know
     any_host: bool = False  # routes any Host header
     plain: bool = False  # takes connections without TLS
+    mute: bool = False  # keeps connections without TLS, and says nothing
     old: bool = False  # takes TLS 1.0 and 1.1
     any_password: bytes = b""  # puts this Authorization in place of any other
     keeps: bool = False  # answers to DELETE without doing it
@@ -75,6 +76,8 @@ class Listener:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await _readable(connection)
         first = connection.recv(1, socket.MSG_PEEK)
+        if first and first != TLS_HANDSHAKE and self.faults.mute:
+            await asyncio.Event().wait()
         if not first or (first != TLS_HANDSHAKE and not self.faults.plain):
             connection.close()
             return

@@ -34,6 +34,7 @@ class Ask:
     """What an association is asked for. ``roles``: SOP classes that we take, too (C-GET), by ``handlers``.
 
     ``security`` is the TLS context and the name that travels as SNI (None: none); None asks without TLS.
+    ``seconds`` is how long an answer may take, 0 for the time-out of the options.
     """
 
     kinds: tuple[Kind, ...] = ECHO
@@ -41,6 +42,7 @@ class Ask:
     security: tuple[ssl.SSLContext, str | None] | None = None
     roles: tuple[str, ...] = ()
     handlers: tuple[tuple[Any, Callable[..., Any]], ...] = ()
+    seconds: float = 0.0
 
 
 def as_modality(check: CheckContext, kinds: Iterable[Kind] = ECHO, **words: Any) -> Ask:
@@ -95,7 +97,7 @@ def _answered(check: CheckContext, ask: Ask) -> Association:
 
 def _associate(check: CheckContext, ask: Ask) -> Association:
     entity = AE(ae_title=check.options.calling_aet)
-    seconds = check.options.timeout
+    seconds = ask.seconds or check.options.timeout
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = seconds
     for abstract, transfer in ask.kinds:
         entity.add_requested_context(abstract, transfer)
