@@ -154,6 +154,11 @@ class Console:
                 row.note, row.noted = self.clean(text), self.clock()
             self._sign()
 
+    def drop(self, name: str) -> None:
+        """Take a row away: how it ended is told elsewhere."""
+        with self._lock:
+            self._rows.pop(name, None)
+
     def end(self, record: StepRecord) -> None:
         """Show how a row ended."""
         with self._lock:

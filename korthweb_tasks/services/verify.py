@@ -120,9 +120,9 @@ def _verify(
         with session.console.table(title):
             for rung in in_order(chosen(options.only), options):
                 session.console.row(rung.name, rung.title)
-            return verify(endpoint, access, options, view.end, view.begin)
+            return verify(endpoint, access, options, view.end, view.begin, view.progress)
     view.line(title)
-    return verify(endpoint, access, options, view.end, view.begin)
+    return verify(endpoint, access, options, view.end, view.begin, view.progress)
 
 
 class _View:
@@ -133,15 +133,19 @@ class _View:
         self.line = say if text else session.console.line
 
     def begin(self, rung: Rung) -> None:
-        """Show that a rung begins."""
-        if self.live:
-            self.console.begin(rung.name, rung.title)
+        """Show that a rung begins; where there is no table, a long one has a line a minute."""
+        self.console.begin(rung.name, rung.title)
+
+    def progress(self, rung: Rung, text: str) -> None:
+        """Show how far a rung has come."""
+        self.console.note(rung.name, text)
 
     def end(self, result: RungRecord) -> None:
         """Show how a rung ended."""
         if self.live:
             self.console.end(_record(result))
         else:
+            self.console.drop(result.name)
             self.line(line_of(result))
 
 

@@ -79,6 +79,7 @@ class CheckContext:
 
     ``calm_by`` (monotonic clock) is until when an ingress may be without a backend. ``gone``: the typed address does
     not listen any more. ``closed`` are the connections that were closed during the handshake and made again.
+    ``progress`` is told how far a long rung has come.
     """
 
     endpoint: Endpoint
@@ -88,6 +89,7 @@ class CheckContext:
     calm_by: float = 0.0
     gone: bool = False
     closed: list[str] = field(default_factory=list)
+    progress: Callable[[str], None] = lambda _: None
 
     def listening(self, port: Port) -> None:
         """Wait until a typed address listens, before something is tried there that must be refused.

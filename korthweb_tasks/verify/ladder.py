@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import httpx
@@ -107,6 +108,7 @@ LAST_PATIENCE = 3
 
 OnRung = Callable[[RungRecord], None]
 OnStart = Callable[[Rung], None]
+OnProgress = Callable[[Rung, str], None]
 
 
 def verify(
@@ -115,13 +117,15 @@ def verify(
     options: Options | None = None,
     on_rung: OnRung = lambda _: None,
     on_start: OnStart = lambda _: None,
+    on_progress: OnProgress = lambda *_: None,
 ) -> tuple[RungRecord, ...]:
-    """Check the rungs in order; ``on_rung`` is told each result, ``on_start`` each rung that begins.
+    """Check the rungs in order; ``on_rung`` is told each result, ``on_start`` each rung that begins,
+    ``on_progress`` how far one has come.
 
     Whatever happens, Ctrl-C included, the images that were sent are deleted again. Raises Interrupted and UsageError.
     """
     options = options or Options()
-    run = _Run(CheckContext(endpoint, access, options), on_start)
+    run = _Run(CheckContext(endpoint, access, options), on_start, on_progress)
     run.check.be_patient()
     results: list[RungRecord] = []
     try:
@@ -167,6 +171,7 @@ class _Run:
 
     check: CheckContext
     on_start: OnStart
+    on_progress: OnProgress
     blocker: str = ""
 
     def record(self, rung: Rung) -> RungRecord:
@@ -176,6 +181,7 @@ class _Run:
         if self.blocker:
             return self._record(rung, "not reached", f"{self.blocker} is broken")
         self.on_start(rung)
+        self.check.progress = partial(self.on_progress, rung)
         began = time.perf_counter()
         result = self._outcome(rung)
         return replace(result, ms=round((time.perf_counter() - began) * 1000, 2))

@@ -74,6 +74,15 @@ def test_all_is_well(another: Callable[..., Orthanc], authority: Authority) -> N
     assert PASSWORD not in repr(result)
 
 
+def test_a_long_rung_says_how_far_it_has_come(site: Site, small: Options) -> None:
+    said: dict[str, str] = {}
+    with site.open() as endpoint:
+        ladder.verify(
+            endpoint, None, replace(small, only=("pixels",)), on_progress=lambda r, text: said.update({r.name: text})
+        )
+    assert said == {"store": "1 of 1 images sent", "pixels": "1 of 1 images read back"}
+
+
 def test_what_others_stored_stays(another: Callable[..., Orthanc], authority: Authority, small: Options) -> None:
     server = another()
     site = Site(server, authority)

@@ -22,11 +22,13 @@ from cryptography import x509
 
 from korthweb_tasks.errors import UsageError, VerifyFailed
 from korthweb_tasks.report.model import RungRecord
+from korthweb_tasks.run.console import Console
 from korthweb_tasks.services import verify as services
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.verify.check_context import quiet_dicom
 from korthweb_tasks.verify.dicom import images, received, storing
 from korthweb_tasks.verify.dicom.images import MARK, SHIPPED, prepare
+from korthweb_tasks.verify.ladder import RUNGS
 from korthweb_tasks.verify.model import Broken, Options
 from korthweb_tasks.verify.options import folder_of
 from korthweb_tasks.verify.tls import certificates
@@ -229,21 +231,24 @@ def test_what_is_no_multipart_answer_is_said_so(kind: str) -> None:
         pass
 
 
-class FakeConsole:
-    """Takes lines."""
+class Clock:
+    """Says what it is told to."""
 
-    terminal = False
+    now = 0.0
 
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def line(self, text: str, style: str = "") -> None:
-        self.lines.append(text)
+    def __call__(self) -> float:
+        return self.now
 
 
 def a_session(**more: Any) -> Any:
     settings = Settings()
-    plain = {"settings": settings, "dry_run": False, "console": FakeConsole(), "timeout": None, "tenants": ()}
+    plain = {
+        "settings": settings,
+        "dry_run": False,
+        "console": Console(stream=io.StringIO()),
+        "timeout": None,
+        "tenants": (),
+    }
     about = {"context": "korthweb-t", "server": "https://198.18.0.2:6443", "settings": ""}
     ref = SimpleNamespace(lab="")
     return SimpleNamespace(**{**plain, "about": about, "ref": ref, "contact": lambda: None, **more})
@@ -286,20 +291,30 @@ def test_a_broken_rung_ends_with_its_name(
         RungRecord(tenant="BHC", name="store", title="C-STORE", status="not reached", detail="echo is broken"),
     )
 
-    def checked(endpoint: Any, access: Any, options: Any, on_rung: Any, on_start: Any) -> tuple[RungRecord, ...]:
+    def checked(*words: Any) -> tuple[RungRecord, ...]:
+        *_, on_rung, on_start, on_progress = words
+        on_start(RUNGS[0])
+        clock.now += 61
+        on_progress(RUNGS[0], "3 of 9 images sent")
+        on_progress(RUNGS[0], "4 of 9 images sent")
         for rung in rungs:
             on_rung(rung)
         return rungs
+
+    clock, stream = Clock(), io.StringIO()
 
     put(monkeypatch, "korthweb_tasks.verify.endpoints.find_endpoint", lambda *_: ENDPOINT)
     put(monkeypatch, "korthweb_tasks.verify.ladder.verify", checked)
     tenant = Settings().tenants[0]
     runner = SimpleNamespace(run=None)
-    session = a_session(tenants=(tenant,), runner=runner, kubectl=None, target=SimpleNamespace(context="korthweb-t"))
+    console = Console(stream=stream, clock=clock)
+    session = a_session(tenants=(tenant,), runner=runner, kubectl=None, console=console)
     with pytest.raises(VerifyFailed, match="BHC: the rung “C-ECHO over TLS” is broken: no") as caught:
         services.prove(session, Options(), None, str(tmp_path / "report"), output)
     assert caught.value.exit_code == 8
     assert caught.value.hint == "look there"
+    assert "  … the ingress has an address: 3 of 9 images sent\n" in stream.getvalue()
+    assert "4 of 9" not in stream.getvalue()  # a line a minute
     assert (tmp_path / "report/report.html").is_file()
     text = capsys.readouterr().out
     starts = {"text": "Verifying BHC: web.bhc.test", "json": "{", "junit": "<?xml"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -103,20 +103,24 @@ class SentImages:
         return sum(image.size for image in self.images)
 
 
-def prepare(folder: Path | None, mark: str = MARK, most: int | None = None) -> SentImages:
+def prepare(
+    folder: Path | None, mark: str = MARK, most: int | None = None, progress: Callable[[str], None] = lambda _: None
+) -> SentImages:
     """Read the instances (ours, or those under ``folder``) and give them identifiers of this run.
 
     The PatientID begins with ``mark``, which begins with MARK. What has more than ``most`` bytes has no digest, since
-    it will not be sent. Raises UsageError for a folder without instances.
+    it will not be sent; ``progress`` is told how many files were looked at. Raises UsageError for a folder without
+    instances.
     """
     patient = mark + secrets.token_hex(6).upper()
     marked = _Marker(patient, one_study=folder is None, most=most)
     images: list[Image] = []
     left_out: list[LeftOut] = []
     with quiet_dicom():
-        for source, path in shipped() if folder is None else under(folder):
+        for number, (source, path) in enumerate(shipped() if folder is None else under(folder), 1):
             seen = marked.look(source, path)
             images.append(seen) if isinstance(seen, Image) else left_out.append(seen)
+            progress(f"{number} files looked at")
     if not images:
         reasons = f": {by_reason(left_out)}" if left_out else ""
         raise UsageError(f"no DICOM instance under {folder}{reasons}", hint=HINT)

@@ -69,7 +69,7 @@ class Outcome:
 def store(check: CheckContext) -> Finding:
     """C-STORE of every instance, over as few associations as the contexts allow."""
     limit = check.options.largest
-    whole = images.prepare(check.options.study, most=limit.size if limit else None)
+    whole = images.prepare(check.options.study, most=limit.size if limit else None, progress=check.progress)
     _not_too_large(check, whole)
     check.sent = whole
     outcome = deliver(check, whole.images)
@@ -141,8 +141,9 @@ def deliver(check: CheckContext, all_images: Iterable[Image]) -> Outcome:
     """C-STORE the instances, one after the other. Raises Broken where no association comes about at all."""
     outcome = Outcome()
     with tempfile.TemporaryDirectory(prefix="korthweb-") as folder:
-        sender = _Sender(check, Path(folder, "instance.dcm"), outcome)
-        for batch in batches(all_images):
+        whole = list(all_images)
+        sender = _Sender(check, Path(folder, "instance.dcm"), outcome, len(whole))
+        for batch in batches(whole):
             sender.send(batch)
     return outcome
 
@@ -168,8 +169,8 @@ class _Lost(Exception):
 class _Sender:
     """Sends batches; what ends an association is tried once more by itself, and the rest goes on in another one."""
 
-    def __init__(self, check: CheckContext, file: Path, outcome: Outcome) -> None:
-        self.check, self.file, self.outcome = check, file, outcome
+    def __init__(self, check: CheckContext, file: Path, outcome: Outcome, count: int) -> None:
+        self.check, self.file, self.outcome, self.count = check, file, outcome, count
         self.losses = 0
 
     def send(self, batch: list[Image]) -> None:
@@ -202,6 +203,7 @@ class _Sender:
                     continue
                 self._one(link, todo[0])
                 todo.pop(0)
+                self.check.progress(f"{len(self.outcome.stored)} of {self.count} images sent")
                 self.losses = 0
 
     def _known(self, refused: Collection[Kind]) -> frozenset[str]:

@@ -46,9 +46,10 @@ def read_back(check: CheckContext) -> Finding:
     sent = check.sent_images()
     began, slowest = time.perf_counter(), 0.0
     with web.logged_in(check) as session:
-        for image in sent.images:
+        for number, image in enumerate(sent.images, 1):
             once = time.perf_counter()
             read_one(check, session, image)
+            check.progress(f"{number} of {len(sent.images)} images read back")
             slowest = max(slowest, time.perf_counter() - once)
     seconds = time.perf_counter() - began
     speed = sent.size / seconds / 1e6
