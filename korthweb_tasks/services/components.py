@@ -42,7 +42,7 @@ def _wanted(session: Session, approach: Approach) -> Wanted:
     url = wanted.repository
     with suppress(KorthwebError):  # told by a finding of its own
         url = remote(session).url
-    return replace(wanted, repository=url, folder=f"clusters/{folder_of(session)}")
+    return replace(wanted, repository=url, folder=f"clusters/{folder_of(session.ref, settings)}")
 
 
 def refuse_components(session: Session, approach: str) -> None:

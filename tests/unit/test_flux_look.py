@@ -6,16 +6,15 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command
-from korthweb_tasks.run.runner import Stream
-from korthweb_tasks.services.gitops.log import recent, streamed
-from korthweb_tasks.settings.model import Settings
+from korthweb_tasks.run.runner import Runner, Stream
+from korthweb_tasks.services.gitops.log import print_stream, recent
+from korthweb_tasks.tools.flux import Flux
 from tests.fakes import Answer, ScriptedRunner
 
 
@@ -30,8 +29,7 @@ def line(second: int, name: str) -> str:
     return json.dumps(entry) + "\n"
 
 
-def session(runner: Any, output: str = "text") -> Any:
-    return SimpleNamespace(runner=runner, target=Cluster("site"), output=output, settings=Settings())
+FLUX = Flux(Cluster("site"))
 
 
 def test_recent_lines_of_all_controllers_are_in_the_order_of_time() -> None:
@@ -41,7 +39,7 @@ def test_recent_lines_of_all_controllers_are_in_the_order_of_time() -> None:
             ("deployment/helm-controller", "--tail=2"): Answer(line(2, "b") + "\n" + line(3, "c")),
         }
     )
-    found = recent(session(runner), ["source-controller", "helm-controller"], 2)
+    found = recent(cast("Runner", runner), FLUX, ["source-controller", "helm-controller"], 2)
     assert [one.object for one in found] == ["X a", "X b", "X c", "X d"]
 
 
@@ -66,7 +64,7 @@ def test_following_prints_whole_lines_and_ends_with_the_last_controller(
     capsys: pytest.CaptureFixture[str], output: str
 ) -> None:
     runner = Streams({("--follow",): Answer(line(1, "a") + line(2, "b"))})
-    streamed(session(runner, output), ["source-controller"], 5)
+    print_stream(cast("Runner", runner), FLUX, ["source-controller"], 5, as_json=output == "json")
     printed = capsys.readouterr().out.splitlines()
     objects = [json.loads(one)["object"] for one in printed] if output == "json" else [one[15:18] for one in printed]
     assert objects == ["X a", "X b"]

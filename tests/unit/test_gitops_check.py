@@ -27,6 +27,7 @@ from korthweb_tasks.tools.git import Remote
 from tests.fakes import NO_COMPONENTS, Answer, Namespaces, ScriptedRunner, put
 from tests.unit.test_gitops_tasks import Mixed, items
 
+CHARTS = ("cert-manager", "istio-base", "istiod", "cloudnative-pg")
 LOOKING: dict[str, Any] = {"context": "hospital", "tenant": None, "timeout": None, "output": "json"}
 
 
@@ -81,15 +82,15 @@ def test_a_cluster_has_a_folder_and_its_own_tenants() -> None:
     text = "clusters: {live: {context: hospital, tenants: [mhr]}}\ncontext: live"
     session = settings(text)
     session.context_flag = "live"
-    assert repository.folder_of(session) == "live"
-    assert [tenant.name for tenant in repository.tenants_of(session)] == ["MHR"]
+    assert repository.folder_of(session.ref, session.settings) == "live"
+    assert [tenant.name for tenant in repository.tenants_of(session.ref, session.settings)] == ["MHR"]
     unknown = settings(text.replace("mhr", "xyz"))
     unknown.context_flag = "live"
     with pytest.raises(KorthwebError, match="there is no tenant xyz"):
-        repository.tenants_of(unknown)
+        repository.tenants_of(unknown.ref, unknown.settings)
     odd = settings("profile: production", "arn:aws:eks:eu-1:1:cluster/x")
     with pytest.raises(KorthwebError) as raised:
-        repository.folder_of(odd)
+        repository.folder_of(odd.ref, odd.settings)
     assert "gitops.cluster" in raised.value.hint
 
 
@@ -111,10 +112,10 @@ def test_a_lab_is_brought_what_it_lacks_only_where_something_may_change(monkeypa
         asked.append(f"{lab} {extra}")
         authority = Path("ca.pem")
         authority.write_text("PEM")
-        there.update({name: (f"oci://r/{name}", authority) for name in gitops_fleet.INFRASTRUCTURE})
+        there.update({name: (f"oci://r/{name}", authority) for name in CHARTS})
 
     monkeypatch.setattr("korthweb_tasks.services.gitops.repository.install_addon", brought)
-    charts = ", ".join(f"{name}: {{source: lab}}" for name in gitops_fleet.INFRASTRUCTURE)
+    charts = ", ".join(f"{name}: {{source: lab}}" for name in CHARTS)
     session = settings(f"charts: {{{charts}}}\nobservability: {{kiali: false, prometheus: false}}")
     with pytest.raises(repository.NotInLab) as raised:
         gitops_fleet.sources(session)

@@ -300,12 +300,12 @@ def test_another_approachs_tenant_is_not_taken_over(site: Site) -> None:
 def test_empty_files_never_reach_a_cluster_that_follows_git(site: Site) -> None:
     """Flux would take itself away: with its own files empty, what it had applied is to be pruned."""
     session = Session.open(context(), **{**CHANGING, "yes": True})
-    with gitops_fleet.work(session) as made:
-        gitops_flux.with_flux(session, made)
+    with gitops_fleet.open_draft(session) as made:
+        gitops_flux.with_flux(session.runner, session.kubectl, made)
         assert not [path for path in made.changes.files if "flux-system" in path]
     site.path = ""
-    with gitops_fleet.work(session) as made:
-        gitops_flux.with_flux(session, made)
+    with gitops_fleet.open_draft(session) as made:
+        gitops_flux.with_flux(session.runner, session.kubectl, made)
         assert {path.rpartition("/")[2] for path in made.changes.files if "/flux-system/" in path} == {
             "gotk-components.yaml",
             "gotk-sync.yaml",
@@ -389,7 +389,7 @@ def test_a_provider_makes_the_repository_that_is_not_there(site: Site, monkeypat
     }
     monkeypatch.setattr("korthweb_tasks.run.watch.Waiter.wait", lambda *_: None)
     session = Session.open(context(), **CHANGING)
-    gitops_flux.repository_there(session)
+    gitops_flux.ensure_repository(session)
     assert made[0].env["GITHUB_TOKEN"] == "t" * 20
-    gitops_flux.repository_there(session)
+    gitops_flux.ensure_repository(session)
     assert len(made) == 1

@@ -43,19 +43,24 @@ __all__ = ["DATABASE_HOST", "ENCRYPTED", "ChartAt", "Fleet", "Layer", "encrypted
 DATABASE_HOST = "postgres-rw"
 #: file with a tenant's encrypted passwords, in its overlay
 ENCRYPTED = "secrets.sops.yaml"
-#: folders of a tenant, and the Flux Kustomizations <tenant>-<folder>
-DEPENDENCY, APPLICATION, MONITORING = "dependency", "application", "monitoring"
-
 Kind = Literal["infrastructure", "observability", "dependency", "application", "monitoring"]
+#: folders of a tenant, and the Flux Kustomizations <tenant>-<folder>
+DEPENDENCY: Kind = "dependency"
+APPLICATION: Kind = "application"
+MONITORING: Kind = "monitoring"
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One Flux Kustomization; ``needs`` names those that must be ready before it. ``tenant`` is a name."""
+    """One Flux Kustomization: what it applies is in ``folder`` of the cluster's own.
+
+    ``needs`` names those that must be ready before it. ``tenant`` is a name.
+    """
 
     name: str
     needs: tuple[str, ...]
     kind: Kind
+    folder: str
     tenant: str | None = None
 
 
@@ -98,18 +103,31 @@ class Fleet:
     def layers(self) -> tuple[Layer, ...]:
         """Return the Flux Kustomizations of this cluster; each comes after those that it needs."""
         shared = infrastructure(self.settings)
-        found = [Layer(part.name, (), "infrastructure") for part in shared]
+        layers = [Layer(part.name, (), "infrastructure", part.folder) for part in shared]
         if watching_bases(self.settings):
-            found.append(Layer("observability", ("istio",), "observability"))
+            layers.append(Layer("observability", ("istio",), "observability", "observability"))
         below = tuple(part.name for part in shared)
         for tenant in self.tenants:
             name = slug(tenant)
-            found.append(Layer(f"{name}-{DEPENDENCY}", below, "dependency", tenant.name))
-            found.append(Layer(f"{name}-{APPLICATION}", (f"{name}-{DEPENDENCY}",), "application", tenant.name))
+            needs = {DEPENDENCY: below, APPLICATION: (f"{name}-{DEPENDENCY}",)}
             if monitored(self.settings):
-                needs = ("observability", f"{name}-{APPLICATION}")
-                found.append(Layer(f"{name}-{MONITORING}", needs, "monitoring", tenant.name))
-        return tuple(found)
+                needs[MONITORING] = ("observability", f"{name}-{APPLICATION}")
+            layers += [
+                Layer(f"{name}-{kind}", before, kind, f"tenants/{name}/{kind}", tenant.name)
+                for kind, before in needs.items()
+            ]
+        return tuple(layers)
+
+    def namespace(self, tenant: Tenant) -> dict[str, Any]:
+        """Return a tenant's Namespace as Git has it: the base with what this cluster lays over it."""
+        path, values = f"tenants/{DEPENDENCY}/namespace.yaml", self._tenant_values(tenant)
+        base: dict[str, Any] = next(obj for obj in parse(self._text(path, **values)) if obj["kind"] == "Namespace")
+        overlay = parse(self._text(f"clusters/{path}", **values))[0]["metadata"]
+        metadata = dict(base["metadata"])
+        for kind in ("labels", "annotations"):
+            merged = {**(metadata.get(kind) or {}), **(overlay.get(kind) or {})}
+            metadata[kind] = {key: value for key, value in merged.items() if value is not None}  # null takes one away
+        return {**base, "metadata": metadata}
 
     def orthanc_json(self, tenant: Tenant) -> str:
         """Return the configuration of Orthanc as text."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from korthweb_tasks.approaches.shared.checks import Check
     from korthweb_tasks.services.session import Session
+    from korthweb_tasks.settings.model import Settings
 
 
 def check(session: Session) -> None:
@@ -60,7 +61,7 @@ def _settings(session: Session) -> list[Finding]:
 
     found = [settings_finding(session, "gitops")]
     try:
-        tenants = tenants_of(session)
+        tenants = tenants_of(session.ref, session.settings)
     except KorthwebError:
         return found
     rooms = [Finding(f"{tenant.name}: quota", *quota(session.settings, tenant)) for tenant in tenants]
@@ -80,7 +81,7 @@ def _git(session: Session) -> list[Finding]:
     """Ask for the branches, then for a push that changes nothing."""
     title = "Fleet repository"
     try:
-        checkout = checkout_of(session, remote(session))
+        checkout = checkout_of(session.runner, remote(session))
         with checkout.held():
             newest = checkout.refresh()
             checkout.may_push()
@@ -118,7 +119,7 @@ def _images(session: Session) -> list[Finding]:
     if session.ref.lab:
         return [Finding("Images", "ok", "the lab has its own")]
     wanted = images(session.settings)
-    with _client(session) as client:
+    with _client(session.settings) as client:
         reasons = labs.missing_images(client, wanted)
     found = [Finding(f"Image {image}", "ok", "there") for image in wanted if image not in reasons]
     for image, reason in reasons.items():
@@ -129,10 +130,10 @@ def _images(session: Session) -> list[Finding]:
     return found
 
 
-def _client(session: Session) -> httpx.Client:
+def _client(settings: Settings) -> httpx.Client:
     """Return a connection to registries that trusts the site's own authority too."""
     trust = ssl.create_default_context()
-    if authority := session.settings.gitops.registry_ca_file:
+    if authority := settings.gitops.registry_ca_file:
         trust.load_verify_locations(full_path(authority, "gitops.registry_ca_file"))
     return httpx.Client(verify=trust, timeout=httpx.Timeout(20.0, connect=5.0), follow_redirects=True)
 

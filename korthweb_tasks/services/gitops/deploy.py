@@ -8,7 +8,6 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.approaches.gitops.fleet import encrypted_path
 from korthweb_tasks.approaches.gitops.plan import databases, restart, sleeping
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import UsageError
@@ -16,10 +15,10 @@ from korthweb_tasks.report.json import as_data
 from korthweb_tasks.report.model import Report
 from korthweb_tasks.services import beforehand, simulated
 from korthweb_tasks.services.execution import summary
-from korthweb_tasks.services.gitops.fleet import Work, work
-from korthweb_tasks.services.gitops.flux import bootstrap_of, repository_there, require_flux, with_flux
+from korthweb_tasks.services.gitops.fleet import open_draft
+from korthweb_tasks.services.gitops.flux import bootstrap_of, ensure_repository, require_flux, with_flux
 from korthweb_tasks.services.gitops.follow import followed, nudging
-from korthweb_tasks.services.gitops.push import ask, asked, preview, print_changes, print_request, push
+from korthweb_tasks.services.gitops.push import ask, confirmed, preview, print_changes, print_request, push
 from korthweb_tasks.services.gitops.repository import chosen, tenants_of
 from korthweb_tasks.services.shared import sound_settings, tell_following
 from korthweb_tasks.tools.flux import Flux
@@ -38,96 +37,78 @@ def bootstrap(session: Session, *, onto: str = "") -> None:
     refuse_beforehand(session)
     if not session.settings.uses("flux"):
         simulated.refuse(session, "gitops")
-    branch_name(session, onto)
-    repository_there(session)
-    with work(session, onto=onto, bring=not session.dry_run, change=not session.dry_run) as made:
-        with_flux(session, made)
-        plan = bootstrap_of(session, made).plan(tenants_of(session), asleep(session))
-        told = print_changes(session, made.changes, made.checkout.target)
+    refuse_branch(onto, session.settings.gitops.branch)
+    ensure_repository(session)
+    with open_draft(session, onto=onto, bring=not session.dry_run, change=not session.dry_run) as draft:
+        with_flux(session.runner, session.kubectl, draft)
+        sleepers = sleeping(session.runner.run(databases(session.kubectl)))
+        tenants = draft.fleet.tenants
+        plan = bootstrap_of(session, draft).plan(tenants, [one for one in tenants if one.namespace in sleepers])
+        changes = print_changes(session.console, draft)
         if session.dry_run:
-            preview(session, plan, told)
+            preview(session, plan, changes)
             return
-        ask(session, made)
-        if made.in_git and not onto:  # before a Flux that is at work makes them: what korthweb made is recorded
-            asked(session).execute(plan.only("Make the namespaces", namespace_steps(plan)))
-        push(session, made)
+        ask(session, draft)
+        if draft.in_git and not onto:  # before a Flux that is at work makes them: what korthweb made is recorded
+            confirmed(session).execute(plan.only("Make the namespaces", namespace_steps(plan)))
+        push(session.console, draft)
     if onto:
-        print_request(session, made, f"`{hints.task('gitops.bootstrap')}`")
+        print_request(session, draft, f"`{hints.task('gitops.bootstrap')}`")
         return
 
-    with nullcontext() if made.in_git else nudging(session):
-        report = asked(session).execute(plan)
-    newest = made.checkout.heads().get(session.settings.gitops.branch, made.revision)
-    finish(session, report.steps, newest, layers(made), sealed_anew(made))
+    with nullcontext() if draft.in_git else nudging(session):
+        report = confirmed(session).execute(plan)
+    newest = draft.checkout.heads().get(session.settings.gitops.branch, draft.revision)
+    finish(session, report.steps, newest, draft.layers(), draft.newly_encrypted())
 
 
 def deploy(session: Session, *, onto: str = "") -> None:
     """Bring a change of the settings to Git, and follow it into the cluster; for a cluster that Flux looks after."""
     refuse_beforehand(session)
-    branch_name(session, onto)
-    with work(session, onto=onto, change=not session.dry_run) as made:
-        require_flux(session, made)
-        plan = bootstrap_of(session, made).configured(tenants_of(session))
-        told = print_changes(session, made.changes, made.checkout.target)
+    refuse_branch(onto, session.settings.gitops.branch)
+    with open_draft(session, onto=onto, change=not session.dry_run) as draft:
+        require_flux(session.runner, session.kubectl, draft, session.ref.name)
+        plan = bootstrap_of(session, draft).configured(draft.fleet.tenants)
+        changes = print_changes(session.console, draft)
         if session.dry_run:
-            preview(session, plan, told)
+            preview(session, plan, changes)
             return
-        ask(session, made)
+        ask(session, draft)
         # a new tenant's passwords are there before Flux looks for them
-        records = () if onto else asked(session).execute(plan).steps
-        push(session, made)
+        records = () if onto else confirmed(session).execute(plan).steps
+        push(session.console, draft)
     if onto:
         then = f"`{hints.task('gitops.configure')}`, and `{hints.task('gitops.wait')}` follows it"
-        print_request(session, made, then)
+        print_request(session, draft, then)
         return
     fetch(session)
-    only = layers(made, chosen(session) if session.tenant_flag else None)
-    finish(session, records, made.revision, only, sealed_anew(made))
+    only = draft.layers(chosen(session) if session.tenant_flag else None)
+    finish(session, records, draft.revision, only, draft.newly_encrypted())
 
 
 def namespace_steps(plan: Plan) -> list[str]:
     """Return the steps that make namespaces."""
-    return [step.name for step in plan.steps if step.kind in ("system", "homes", "namespace")]
+    return [step.name for step in plan.steps if step.name in ("system", "homes") or step.name.startswith("namespace:")]
 
 
-def branch_name(session: Session, onto: str) -> None:
+def refuse_branch(onto: str, followed: str) -> None:
     """Raise UsageError for a name that no branch can have, or that is the one which Flux follows."""
-    if onto and (onto == session.settings.gitops.branch or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_./-]*", onto)):
-        text = f"--pull-request-branch {onto} can't be a branch beside {session.settings.gitops.branch}"
+    if onto and (onto == followed or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_./-]*", onto)):
+        text = f"--pull-request-branch {onto} can't be a branch beside {followed}"
         raise UsageError(text, hint="--pull-request-branch korthweb/more-room")
-
-
-def asleep(session: Session) -> list[Tenant]:
-    """Return the tenants whose databases were put to sleep by an earlier removal."""
-    found = sleeping(session.runner.run(databases(session.kubectl)))
-    return [tenant for tenant in tenants_of(session) if tenant.namespace in found]
 
 
 def configure(session: Session) -> None:
     """Make what is not in Git."""
     refuse_beforehand(session)
-    with work(session, bring=not session.dry_run, change=not session.dry_run) as made:
-        plan = bootstrap_of(session, made).configured(chosen(session))
+    with open_draft(session, bring=not session.dry_run, change=not session.dry_run) as draft:
+        plan = bootstrap_of(session, draft).configured(chosen(session))
     session.execute(plan)
-
-
-def layers(made: Work, tenants: Iterable[Tenant] | None = None) -> list[str]:
-    """Return the Kustomizations of these tenants; without any, all that there have to be, so that none is missed."""
-    if tenants is None:
-        return [made.fleet.settings.flux.name, *(layer.name for layer in made.fleet.layers())]
-    names = {tenant.name for tenant in tenants}
-    return [layer.name for layer in made.fleet.layers() if layer.tenant in names]
 
 
 def fetch(session: Session) -> None:
     """Let Flux look at the repository now."""
     session.runner.run(Flux(session.target).requested(session.settings.flux.source, str(time.time())))
-
-
-def sealed_anew(made: Work) -> list[Tenant]:
-    """Return the tenants whose passwords in Git are others than before."""
-    fleet, marks = made.fleet, made.changes.files
-    return [tenant for tenant in fleet.tenants if marks.get(encrypted_path(fleet.cluster, tenant)) == "M"]
 
 
 def finish(
@@ -142,23 +123,22 @@ def finish(
     The pods of the tenants ``again`` are started again, once Flux has applied the passwords that they are to know.
     """
     done = tuple(records)
-    told: list[StepRecord] = []
+    of_flux: list[StepRecord] = []
     before = max((record.end for record in done), default=0.0)
     try:
-        followed(session, only=only, revision=revision, told=told)
+        followed(session, only=only, revision=revision, told=of_flux)
         for tenant in again:
             session.runner.run(restart(session.kubectl, tenant))
             followed(
                 session, only=[f"{tenant.name.lower()}-application"], title=f"{tenant.name} with its new passwords"
             )
     finally:
-        later = (replace(one, start=one.start + before, end=one.end + before) for one in told)
+        later = (replace(record, start=record.start + before, end=record.end + before) for record in of_flux)
         every = (*done, *later)
         report = Report.of("GitOps", every, **session.about)
         if session.output == "json":  # of a failure too
             session.emit({**as_data(report), "commit": revision}, "")
     session.console.line(f"{summary(every)}, commit {revision[:8]}")
-
     tell_following(session, "gitops")
 
 
@@ -166,4 +146,4 @@ def refuse_beforehand(session: Session) -> None:
     """Refuse what can't become good, before anything changes."""
     sound_settings(session, "gitops")
     session.contact()
-    beforehand.refuse(session, "gitops", tenants_of(session))
+    beforehand.refuse(session, "gitops", tenants_of(session.ref, session.settings))

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from korthweb_tasks.approaches.shared.ownership import Fate
     from korthweb_tasks.core.flux_home import FluxHome
     from korthweb_tasks.report.model import Report
+    from korthweb_tasks.run.console import Console
+    from korthweb_tasks.run.runner import Runner
     from korthweb_tasks.services.session import Session
+    from korthweb_tasks.tools.kubectl import Kubectl
 
 
 def print_report(session: Session, report: Report) -> None:
@@ -45,7 +48,7 @@ def destroy(session: Session, *, volumes: bool) -> None:
     """Take everything away that GitOps made in the cluster; the fleet repository stays as it is."""
     session.contact()
     flux = session.settings.flux
-    layers_there, releases, everybody = (session.runner.run(one) for one in inventory(session.kubectl, flux))
+    layers_there, releases, everybody = map(session.runner.run, inventory(session.kubectl, flux))
     tenants = settled(session, homes(everybody), volumes=volumes)
     groups = groups_of(session.settings.components, COMPONENTS_SHARED)
     gone = [home.namespace for home in tenants]
@@ -64,7 +67,7 @@ def destroy(session: Session, *, volumes: bool) -> None:
         plan = Remover(session.target, volumes, fates, flux).everything(kustomizations, charts, tenants)
     session.execute(plan, destructive=True)
     if not session.dry_run:
-        print_leftovers(session)
+        print_leftovers(session.runner, session.kubectl, session.console)
 
 
 def settled(session: Session, found: Iterable[Home], *, volumes: bool) -> list[Home]:
@@ -90,13 +93,13 @@ def refuse_foreign_flux(fate: Fate, namespace: str) -> None:
         raise GuardRefused(text, hint=f"`{one}` removes one tenant and leaves Flux alone")
 
 
-def print_leftovers(session: Session) -> None:
+def print_leftovers(runner: Runner, kubectl: Kubectl, console: Console) -> None:
     """Say what is left after everything was removed."""
-    definitions, spaces = (session.runner.run(one) for one in leftovers(session.kubectl))
+    definitions, spaces = map(runner.run, leftovers(kubectl))
     names = [obj["metadata"]["name"] for obj in items(spaces)]
     if names:
-        session.console.line(f"Kept, with volumes and passwords: {', '.join(names)} (--volumes removes them)")
+        console.line(f"Kept, with volumes and passwords: {', '.join(names)} (--volumes removes them)")
     if left := left_definitions(definitions):
         groups = sorted({name.partition(".")[2] for name in left})
-        session.console.line(f"Left, for others may use them: {len(left)} definitions of {', '.join(groups)}")
-    session.console.line("The fleet repository is as it was.")
+        console.line(f"Left, for others may use them: {len(left)} definitions of {', '.join(groups)}")
+    console.line("The fleet repository is as it was.")

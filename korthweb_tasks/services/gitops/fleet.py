@@ -1,14 +1,15 @@
-"""What the settings of a session mean for GitOps: repository, charts, files, and the checkout they are written to."""
+"""The fleet as the settings want it: where its charts are, its files, and the checkout they are laid over."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.approaches.gitops.fleet import ChartAt, Fleet, stale
+from korthweb_tasks.approaches.gitops.fleet import ChartAt, Fleet, encrypted_path, stale
+from korthweb_tasks.approaches.gitops.fleet_parts import shared_parts
 from korthweb_tasks.approaches.shared.common import Artifacts
 from korthweb_tasks.core import hints
 from korthweb_tasks.lab import labs
@@ -26,16 +27,15 @@ from korthweb_tasks.services.gitops.repository import (
     remote,
     tenants_of,
 )
-from korthweb_tasks.services.gitops.sops import sealed
+from korthweb_tasks.services.gitops.sops import Sops
 from korthweb_tasks.services.shared import refuse
 from korthweb_tasks.settings.soundness import flux_charts
 
 if TYPE_CHECKING:
     from korthweb_tasks.run.checkout import Changes, Render
-    from korthweb_tasks.services.gitops.sops import Sealed
+    from korthweb_tasks.services.gitops.sops import Encrypted
     from korthweb_tasks.services.session import Session
-
-INFRASTRUCTURE = ("cert-manager", "istio-base", "istiod", "cloudnative-pg")
+    from korthweb_tasks.settings.tenant import Tenant
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,16 @@ class Sources:
 
 
 @dataclass
-class Work:
-    """What is worked on while the checkout is held: the files that the settings want, over the newest commit."""
+class Draft:
+    """The files that the settings want, laid over the newest commit of a checkout that is held.
+
+    ``in_git``: Flux's own files are in the repository, or somebody else installs Flux.
+    """
 
     fleet: Fleet
     sources: Sources
     checkout: Checkout
-    sealed: Sealed | None
+    encrypted: Encrypted | None
     render: Render
     changes: Changes
     in_git: bool
@@ -64,82 +67,87 @@ class Work:
         """Return the commit that was fetched, or pushed."""
         return self.checkout.base
 
+    def layers(self, tenants: Iterable[Tenant] | None = None) -> list[str]:
+        """Return the Kustomizations of these tenants; without any, all that there have to be."""
+        layers = self.fleet.layers()
+        if tenants is None:
+            return [self.fleet.settings.flux.name, *(layer.name for layer in layers)]
+        names = {tenant.name for tenant in tenants}
+        return [layer.name for layer in layers if layer.tenant in names]
+
+    def newly_encrypted(self) -> list[Tenant]:
+        """Return the tenants whose passwords in Git are others than before."""
+        fleet, marks = self.fleet, self.changes.files
+        return [tenant for tenant in fleet.tenants if marks.get(encrypted_path(fleet.cluster, tenant)) == "M"]
+
 
 def sources(session: Session, *, bring: bool = False) -> Sources:
     """Return where Flux takes the charts from; those of a lab are brought where that may be."""
     refuse(session, flux_charts)
     settings = session.settings
-    own = full_path(settings.gitops.registry_ca_file, "gitops.registry_ca_file")
-    authority, found = own, {}
-    for name in wanted(session):
-        chart = settings.charts[name]
-        if chart.source == LAB:
-            source, authority = _of_lab(session, name, bring)
-            found[name] = ChartAt(source, chart.version)
-        else:
-            found[name] = ChartAt(chart.source, chart.version)
-    return Sources(found, Path(authority).read_text(encoding="utf-8") if authority else "", authority)
+    authority = full_path(settings.gitops.registry_ca_file, "gitops.registry_ca_file")
+    charts = {}
+    for name in (release.name for part in shared_parts(settings) for release in part.releases):
+        source, version = settings.charts[name].source, settings.charts[name].version
+        if source == LAB:
+            source, authority = _of_lab(session, name, version, bring)
+        charts[name] = ChartAt(source, version)
+    return Sources(charts, Path(authority).read_text(encoding="utf-8") if authority else "", authority)
 
 
-def wanted(session: Session) -> list[str]:
-    """Return the names of the charts that these settings need."""
-    watched, uses = session.settings.observability, session.settings.uses
-    more = {"kube-prometheus-stack": watched.prometheus and not uses("prometheus"), "kiali": watched.kiali}
-    owners = {"istio-base": "istio", "istiod": "istio"}
-    shared = [name for name in INFRASTRUCTURE if not uses(owners.get(name, name))]
-    return [*shared, *(name for name, is_wanted in more.items() if is_wanted)]
-
-
-def fleet(session: Session, found: Sources, sops: Mapping[str, str] | None = None) -> Fleet:
+def fleet(session: Session, where: Sources, sops: Mapping[str, str] | None = None) -> Fleet:
     """Return the files that the settings want for this cluster."""
     return Fleet(
         session.settings,
-        folder_of(session),
-        tenants_of(session),
+        folder_of(session.ref, session.settings),
+        tenants_of(session.ref, session.settings),
         Artifacts.read(artifacts_dir("gitops")),
-        found.charts,
-        registry_ca=bool(found.registry_ca),
+        where.charts,
+        registry_ca=bool(where.registry_ca),
         sops=sops or {},
     )
 
 
 @contextmanager
-def work(session: Session, *, onto: str = "", bring: bool = False, change: bool = True) -> Iterator[Work]:
+def open_draft(session: Session, *, onto: str = "", bring: bool = False, change: bool = True) -> Iterator[Draft]:
     """Hold the checkout at the newest commit with the files of the settings laid over it, while the block runs.
 
     ``onto``: the branch to push to, instead of the one that Flux follows. With ``change`` a key for encrypted
     passwords is made where one is missing. Raises GitFailed, SettingsError, NotInLab.
     """
-    found, where = sources(session, bring=bring), remote(session, bring=bring)
-    checkout = checkout_of(session, where, onto)
+    charts, settings = sources(session, bring=bring), session.settings
+    checkout = checkout_of(session.runner, remote(session, bring=bring), onto)
     with checkout.held():
         checkout.refresh()
-        seal = sealed(session, checkout, tenants_of(session), make=change)
-        made = fleet(session, found, seal.files if seal else None)
-        render = rendering(made)
-        there = set(checkout.paths())
-        flux = {f"{made.bootstrapped}/{name}.yaml" for name in ("gotk-components", "gotk-sync")}
-        in_git = session.settings.flux.beside or flux <= there
-        yield Work(made, found, checkout, seal, render, checkout.put(render), in_git)
+        plain = fleet(session, charts)
+        encrypted = None
+        if settings.gitops.secrets == "sops":
+            sops = Sops(session.runner, session.kubectl, session.console, settings, session.secrets, plain.cluster)
+            encrypted = sops.encrypted(checkout, plain.tenants, make=change and not session.dry_run)
+        wanted = replace(plain, sops=encrypted.files) if encrypted else plain
+        render = rendering(wanted)
+        flux = {f"{wanted.bootstrapped}/{name}.yaml" for name in ("gotk-components", "gotk-sync")}
+        in_git = settings.flux.beside or flux <= set(checkout.paths())
+        yield Draft(wanted, charts, checkout, encrypted, render, checkout.put(render), in_git)
 
 
-def rendering(made: Fleet) -> Render:
+def rendering(fleet: Fleet) -> Render:
     """Return what a fleet does to a tree of files: its texts, and what is stale beside them."""
-    files = made.files()
+    files = fleet.files()
 
     def render(existing: Iterable[str]) -> tuple[Mapping[str, str], Iterable[str]]:
-        return files, stale(existing, files, made.cluster)
+        return files, stale(existing, files, fleet.cluster)
 
     return render
 
 
-def _of_lab(session: Session, name: str, bring: bool) -> tuple[str, str]:
-
-    lab, version = lab_of(session, f"charts.{name}.source"), session.settings.charts[name].version
-    if (there := labs.chart_source(lab, name, version)) is None:
+def _of_lab(session: Session, name: str, version: str, bring: bool) -> tuple[str, str]:
+    """Return where a lab has a chart, and its registry's authority."""
+    lab = lab_of(session.ref, f"charts.{name}.source")
+    if (place := labs.chart_source(lab, name, version)) is None:
         bring_to(session, lab, bring, f"chart {name} {version}")
-        there = labs.chart_source(lab, name, version)
-    if there is None:
+        place = labs.chart_source(lab, name, version)
+    if place is None:
         text = f"the lab '{lab}' has no chart {name} {version}"
         raise NotInLab(text, hint=hints.task("lab.up", name=lab, with_=EXTRA))
-    return there[0], str(there[1])
+    return place[0], str(place[1])

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from korthweb_tasks.flux.log import Line
+    from korthweb_tasks.run.runner import Runner
     from korthweb_tasks.services.session import Session
 
 
@@ -25,43 +26,40 @@ def show(session: Session, controller: str, *, follow: bool, lines: int) -> None
     if controller and controller not in CONTROLLERS:
         raise unknown("controller", controller, CONTROLLERS, "--controller takes")
     session.contact()
+    flux = Flux(session.target, session.settings.flux)
     chosen = [CONTROLLERS[controller]] if controller else list(CONTROLLERS.values())
     if follow:
-        streamed(session, chosen, lines)
+        print_stream(session.runner, flux, chosen, lines, as_json=session.output == "json")
     else:
-        found = recent(session, chosen, lines)
+        found = recent(session.runner, flux, chosen, lines)
         session.emit([line.as_data() for line in found], "\n".join(map(str, found)))
 
 
-def recent(session: Session, components: Iterable[str], lines: int) -> list[Line]:
+def recent(runner: Runner, flux: Flux, components: Iterable[str], lines: int) -> list[Line]:
     """Return the last ``lines`` of each controller, sorted by time."""
-    flux, found = Flux(session.target, session.settings.flux), []
-    for component in components:
-        text = session.runner.run(flux.logs(component, tail=lines)).stdout
-        found += [read(line) for line in text.splitlines() if line.strip()]
-    return sorted(found, key=lambda line: line.time)
+    texts = [runner.run(flux.logs(component, tail=lines)).stdout for component in components]
+    entries = [read(line) for text in texts for line in text.splitlines() if line.strip()]
+    return sorted(entries, key=lambda line: line.time)
 
 
-def streamed(session: Session, components: Iterable[str], lines: int) -> None:
+def print_stream(runner: Runner, flux: Flux, components: Iterable[str], lines: int, *, as_json: bool) -> None:
     """Print what the controllers say as they say it, until Ctrl-C or until the last of them has ended."""
-    flux = Flux(session.target, session.settings.flux)
     with ExitStack() as stack:
         wanted = [flux.logs(component, follow=True, tail=lines) for component in components]
-        rests = {stack.enter_context(session.runner.stream(command)): b"" for command in wanted}
+        rests = {stack.enter_context(runner.stream(command)): b"" for command in wanted}
         try:
             while rests:
                 for stream in select.select(list(rests), (), (), 0.5)[0]:
                     *whole, rest = (rests[stream] + stream.read()).split(b"\n")
-                    _print(session, whole)
+                    _print(whole, as_json=as_json)
                     rests[stream] = rest
                 rests = {stream: rest for stream, rest in rests.items() if not stream.ended}
         except KeyboardInterrupt:
             raise Interrupted("interrupted") from None
 
 
-def _print(session: Session, lines: list[bytes]) -> None:
-
+def _print(lines: list[bytes], *, as_json: bool) -> None:
     for raw in lines:
         if raw.strip():
             line = read(raw.decode(errors="replace"))
-            say(json.dumps(line.as_data()) if session.output == "json" else str(line))
+            say(json.dumps(line.as_data()) if as_json else str(line))

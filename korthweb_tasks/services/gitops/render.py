@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.services.gitops.fleet import fleet, sources, work
+from korthweb_tasks.services.gitops.fleet import fleet, open_draft, sources
 from korthweb_tasks.services.gitops.push import print_changes
 from korthweb_tasks.services.shared import sound_settings, written
 
@@ -18,6 +18,6 @@ def render(session: Session, out: str) -> None:
     if out:
         written(session, out, fleet(session, sources(session)).files(), "what they are")
         return
-    with work(session, change=False) as made:
-        told = print_changes(session, made.changes, made.checkout.target)
-    session.emit(told, "\n".join(f"{mark} {path}" for path, mark in sorted(made.changes.files.items())))
+    with open_draft(session, change=False) as draft:
+        changes = print_changes(session.console, draft)
+    session.emit(changes, "\n".join(f"{mark} {path}" for path, mark in sorted(draft.changes.files.items())))

@@ -18,7 +18,10 @@ from korthweb_tasks.settings.soundness import reachable
 from korthweb_tasks.tools.git import Remote
 
 if TYPE_CHECKING:
+    from korthweb_tasks.run.runner import Runner
     from korthweb_tasks.services.session import Session
+    from korthweb_tasks.settings.model import Settings
+    from korthweb_tasks.settings.resolve import ChosenCluster
     from korthweb_tasks.settings.tenant import Tenant
 
 LAB, EXTRA = "lab", "gitops"
@@ -29,29 +32,29 @@ class NotInLab(UsageError):
     """The lab has not been given what its settings take from there."""
 
 
-def folder_of(session: Session) -> str:
+def folder_of(ref: ChosenCluster, settings: Settings) -> str:
     """Return the name of the cluster's folder below clusters/; raises SettingsError for one that is no folder's."""
-    name = session.settings.gitops.cluster or session.ref.name
+    name = settings.gitops.cluster or ref.name
     if not _FOLDER.fullmatch(name):
         raise SettingsError(f"{name!r} can't be the name of a folder", hint="gitops.cluster in korthweb.yaml: a name")
     return name
 
 
-def tenants_of(session: Session) -> tuple[Tenant, ...]:
-    """Return the tenants that run on the cluster; raises SettingsError for a name that is none."""
-    wanted, everybody = session.ref.settings.tenants, session.settings.tenants
-    if wanted is None:
-        return everybody
-    names = {tenant.name.lower(): tenant for tenant in everybody}
-    if unknown := [name for name in wanted if name.lower() not in names]:
-        text = f"clusters.{session.ref.name}.tenants: there is no tenant {unknown[0]}"
-        raise SettingsError(text, hint=f"there are: {', '.join(tenant.name for tenant in everybody)}")
-    return tuple(names[name.lower()] for name in wanted)
+def tenants_of(ref: ChosenCluster, settings: Settings) -> tuple[Tenant, ...]:
+    """Return the tenants that run on the cluster; raises SettingsError for a name that no tenant has."""
+    names = ref.settings.tenants
+    if names is None:
+        return settings.tenants
+    by_name = {tenant.name.lower(): tenant for tenant in settings.tenants}
+    if unknown := [name for name in names if name.lower() not in by_name]:
+        text = f"clusters.{ref.name}.tenants: there is no tenant {unknown[0]}"
+        raise SettingsError(text, hint=f"there are: {', '.join(settings.tenant_names)}")
+    return tuple(by_name[name.lower()] for name in names)
 
 
 def chosen(session: Session) -> tuple[Tenant, ...]:
     """Return those of the cluster's tenants that the task is about: --tenant's, else all."""
-    here = tenants_of(session)
+    here = tenants_of(session.ref, session.settings)
     picked = [tenant for tenant in session.tenants if tenant in here]
     if not picked and session.tenant_flag:
         raise UsageError(f"{session.tenant_flag} does not run on {session.ref.name}", hint="clusters.*.tenants")
@@ -66,7 +69,7 @@ def remote(session: Session, *, bring: bool = False) -> Remote:
     given = session.settings.gitops
     refuse(session, reachable)
     if given.url == LAB:
-        lab = lab_of(session, "gitops.url")
+        lab = lab_of(session.ref, "gitops.url")
         if (access := labs.git_access(lab)) is None:
             bring_to(session, lab, bring, "Git server")
             access = labs.git_access(lab)
@@ -85,32 +88,31 @@ def remote(session: Session, *, bring: bool = False) -> Remote:
     )
 
 
-def checkout_of(session: Session, where: Remote, onto: str = "") -> Checkout:
+def checkout_of(runner: Runner, where: Remote, onto: str = "") -> Checkout:
     """Return korthweb's own checkout of the repository."""
-    return Checkout(session.runner, where, paths.work_dir() / "fleet", onto)
+    return Checkout(runner, where, paths.work_dir() / "fleet", onto)
 
 
 def bring_to(session: Session, lab: str, bring: bool, what: str) -> None:
     """Give a lab what the approach needs, where that may be; else raise NotInLab."""
     if not bring:
         raise NotInLab(f"the lab '{lab}' has no {what} yet", hint=hints.task("lab.up", name=lab, with_=EXTRA))
-
     install_addon(session, lab, EXTRA)
 
 
-def lab_of(session: Session, key: str) -> str:
-    """Return the name of the session's lab; raises UsageError where ``key`` says lab and the cluster is none."""
-    if lab := session.ref.lab:
-        return lab
-    context = session.ref.context
-    raise UsageError(f"{key} is lab, but {context} is no lab", hint=f"{key} in korthweb.yaml: an address of one's own")
+def lab_of(ref: ChosenCluster, key: str) -> str:
+    """Return the name of the lab; raises UsageError where ``key`` says lab and the cluster is none."""
+    if ref.lab:
+        return ref.lab
+    raise UsageError(
+        f"{key} is lab, but {ref.context} is no lab", hint=f"{key} in korthweb.yaml: an address of one's own"
+    )
 
 
 def full_path(given: str | None, key: str) -> str:
     """Return the full path of a file of the settings; raises SettingsError where it is not there."""
     if not given:
         return ""
-
     path = paths.project_dir() / Path(given).expanduser()
     check_trusted(path)
     path = path.resolve()

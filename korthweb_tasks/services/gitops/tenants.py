@@ -13,10 +13,10 @@ from korthweb_tasks import paths
 from korthweb_tasks.approaches.gitops.removal import Home, Remover, homes, inventory
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import SettingsError, UsageError
-from korthweb_tasks.services.gitops import deploy as parts
+from korthweb_tasks.services.gitops import deploy as deploying
 from korthweb_tasks.services.gitops import push as pushing
 from korthweb_tasks.services.gitops.destroy import print_report, settled
-from korthweb_tasks.services.gitops.fleet import work
+from korthweb_tasks.services.gitops.fleet import open_draft
 from korthweb_tasks.services.gitops.flux import bootstrap_of, require_flux
 from korthweb_tasks.services.gitops.repository import chosen, folder_of, tenants_of
 from korthweb_tasks.settings.edit import save, with_tenant, without_tenant
@@ -27,50 +27,51 @@ from korthweb_tasks.settings.words import unknown
 
 if TYPE_CHECKING:
     from korthweb_tasks.services.session import Session
+    from korthweb_tasks.settings.load import Loaded
 
 FILE = "korthweb.yaml"
 
 
 def add(session: Session, entry: Mapping[str, Any]) -> None:
     """Add a tenant to the settings, to Git and to the cluster; what an earlier run did of it is left as it is."""
-    text = file_text(session)
+    text = file_text(session.loaded)
     new = _text_with(session, text, entry)
     later = with_text(session, new, entry["name"])
-    parts.refuse_beforehand(later)
-    with work(later, change=not session.dry_run) as made:
-        require_flux(session, made)
-        plan = bootstrap_of(later, made).configured(chosen(later))
-        told = pushing.print_changes(session, made.changes, made.checkout.target)
+    deploying.refuse_beforehand(later)
+    with open_draft(later, change=not session.dry_run) as draft:
+        require_flux(session.runner, session.kubectl, draft, session.ref.name)
+        plan = bootstrap_of(later, draft).configured(chosen(later))
+        changes = pushing.print_changes(session.console, draft)
         if session.dry_run:
-            pushing.preview(session, plan, {**told, "settings": new != text})
+            pushing.preview(session, plan, {**changes, "settings": new != text})
             return
-        pushing.ask(later, made)
+        pushing.ask(later, draft)
         keep(session, text, new)
         # namespace and passwords are there before Flux looks for them
-        records = pushing.asked(later).execute(plan).steps
-        pushing.push(later, made)
-    parts.fetch(session)
-    parts.finish(later, records, made.revision, parts.layers(made, chosen(later)))
+        records = pushing.confirmed(later).execute(plan).steps
+        pushing.push(session.console, draft)
+    deploying.fetch(session)
+    deploying.finish(later, records, draft.revision, draft.layers(chosen(later)))
 
 
 def remove(session: Session, name: str, *, volumes: bool) -> None:
     """Take a tenant out of the settings, out of Git and out of the cluster; a killed run is gone on with."""
     session.contact()
     (home,) = settled(session, [home_of(session, name)], volumes=volumes)
-    text = file_text(session)
+    text = file_text(session.loaded)
     new = _text_without(session, text, home.name)
     later = with_text(session, new, None)
     plan = Remover(session.target, volumes, home=session.settings.flux).tenant(home, str(time.time()))
-    with work(later, change=not session.dry_run) as made:
-        told = pushing.print_changes(session, made.changes, made.checkout.target)
+    with open_draft(later, change=not session.dry_run) as draft:
+        changes = pushing.print_changes(session.console, draft)
         if session.dry_run:
-            pushing.preview(session, plan, {**told, "settings": new != text})
+            pushing.preview(session, plan, {**changes, "settings": new != text})
             return
         session.allow(plan, destructive=True)
         session.lock()
         keep(session, text, new)
-        pushing.push(later, made)
-    report = pushing.asked(session).execute(plan)
+        pushing.push(session.console, draft)
+    report = pushing.confirmed(session).execute(plan)
     print_report(session, report)
     again = hints.task("gitops.add-tenant", home.name, domain="DOMAIN")
     kept = f"its namespace {home.namespace} stays, with database and passwords: `{again}` brings it back"
@@ -82,18 +83,18 @@ def home_of(session: Session, name: str) -> Home:
     for tenant in session.settings.tenants:
         if tenant.name.lower() == name.lower():
             return Home(tenant.name, tenant.namespace)
-    found = homes(session.runner.run(inventory(session.kubectl, session.settings.flux)[2]))
-    for home in found:
+    known = homes(session.runner.run(inventory(session.kubectl, session.settings.flux)[2]))
+    for home in known:
         if home.name.lower() == name.lower():
             return home
 
-    known = sorted({*session.settings.tenant_names, *(home.name for home in found)})
-    raise unknown(f"tenant in {FILE} or in the cluster called", name, known)
+    names = sorted({*session.settings.tenant_names, *(home.name for home in known)})
+    raise unknown(f"tenant in {FILE} or in the cluster called", name, names)
 
 
-def file_text(session: Session) -> str:
+def file_text(loaded: Loaded) -> str:
     """Return korthweb.yaml, or nothing where there is none."""
-    path = session.loaded.file or paths.settings_file()
+    path = loaded.file or paths.settings_file()
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
@@ -101,7 +102,7 @@ def keep(session: Session, before: str, after: str) -> None:
     """Write korthweb.yaml where it changes; what a person wrote meanwhile is not overwritten."""
     if before == after:
         return
-    if file_text(session) != before:
+    if file_text(session.loaded) != before:
         raise SettingsError(f"{FILE} was changed by somebody else meanwhile", hint="the same command again")
     save(session.loaded.file or paths.settings_file(), after)
     session.console.line(f"{FILE} is changed")
@@ -128,20 +129,22 @@ def with_text(session: Session, text: str, tenant: str | None) -> Session:
 
 def _text_with(session: Session, text: str, entry: Mapping[str, Any]) -> str:
     """Return korthweb.yaml with the tenant; as it is where an earlier run has written the very same."""
-    there = next((one for one in tenants_of(session) if one.name.lower() == entry["name"].lower()), None)
-    if there is None:
+    by_name = {tenant.name.lower(): tenant for tenant in tenants_of(session.ref, session.settings)}
+    tenant = by_name.get(entry["name"].lower())
+    if tenant is None:
         return with_tenant(text, entry, session.ref.name)
-    held = there.model_dump(mode="json")
-    if deep_merge(held, dict(entry)) != held:
+    known = tenant.model_dump(mode="json")
+    if deep_merge(known, dict(entry)) != known:
         hint = f"change {FILE}, then `{hints.task('gitops.deploy')}`; or another name"
-        raise UsageError(f"there is a tenant {there.name} already, and it is not like that", hint=hint)
-    session.console.line(f"{there.name} is in {FILE} already; going on with Git and the cluster")
+        raise UsageError(f"there is a tenant {tenant.name} already, and it is not like that", hint=hint)
+    session.console.line(f"{tenant.name} is in {FILE} already; going on with Git and the cluster")
     return text
 
 
 def _text_without(session: Session, text: str, name: str) -> str:
     """Return korthweb.yaml without the tenant; as it is where an earlier run has taken it out."""
-    if all(tenant.name != name for tenant in tenants_of(session)):
-        session.console.line(f"{name} is not in {FILE} any more; going on with Git and {folder_of(session)}")
+    if all(tenant.name != name for tenant in tenants_of(session.ref, session.settings)):
+        folder = folder_of(session.ref, session.settings)
+        session.console.line(f"{name} is not in {FILE} any more; going on with Git and {folder}")
         return text
     return without_tenant(text, name, session.ref.name)

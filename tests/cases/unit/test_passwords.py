@@ -157,8 +157,8 @@ def test_S25_a_weak_password_in_git_is_refused(password: str) -> None:
     """S25: what somebody encrypted by hand; the file and the key are told."""
     held = {"ORTHANC_ADMIN_PASSWORD": password}
     with pytest.raises(SettingsError, match=rf"secrets/bhc\.yaml: ORTHANC_ADMIN_PASSWORD .*{WEAK[password]}"):
-        gitops_sops._refuse_weak("secrets/bhc.yaml", held, {}, BHC)
-    gitops_sops._refuse_weak("secrets/bhc.yaml", held, {"admin": "a-better-one"}, BHC)
+        gitops_sops.refuse_weak("secrets/bhc.yaml", held, {}, BHC)
+    gitops_sops.refuse_weak("secrets/bhc.yaml", held, {"admin": "a-better-one"}, BHC)
 
 
 @pytest.mark.parametrize("password", [word for word in WEAK if word])

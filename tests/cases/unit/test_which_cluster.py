@@ -211,7 +211,7 @@ def test_U6_the_json_of_what_looks_at_a_cluster_names_it(
     put(monkeypatch, "korthweb_tasks.services.gitops.follow.looked", lambda _: Objects([]))
     if name == "gitops.diff":
         made = SimpleNamespace(changes=SimpleNamespace(files={}, diff=""), checkout=SimpleNamespace(refresh=str))
-        put(monkeypatch, "korthweb_tasks.services.gitops.fleet.work", lambda *_, **__: nullcontext(made))
+        put(monkeypatch, "korthweb_tasks.services.gitops.fleet.open_draft", lambda *_, **__: nullcontext(made))
         put(monkeypatch, "korthweb_tasks.services.gitops.flux.require_flux", lambda *_: None)
         put(monkeypatch, "korthweb_tasks.services.gitops.differences.in_cluster", lambda *_: {})
     root: Any = namespace()
