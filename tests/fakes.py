@@ -6,6 +6,7 @@ import importlib
 import json
 import pkgutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -57,6 +58,7 @@ class ScriptedRunner:
     script: dict[tuple[str, ...], Answer | list[Answer] | Callable[[Command], Answer]]
     calls: list[Command] = field(default_factory=list)
     stopped: bool = False
+    stopping: threading.Event = field(default_factory=threading.Event)
 
     def check(self, command: Command) -> Result:
         """Return the scripted result."""
