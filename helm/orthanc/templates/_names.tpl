@@ -54,10 +54,11 @@ fsGroup: {{ .user }}
 fsGroupChangePolicy: OnRootMismatch
 seccompProfile: {type: RuntimeDefault}
 {{- end -}}
-{{- define "orthanc.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities: {drop: [ALL]}
+{{- define "orthanc.containerSecurity" -}}{{ .Files.Get "files/security.yaml" | trim }}{{- end -}}
+
+{{/* Ports, probes and drain of Orthanc: the same file that the other approaches have. */}}
+{{- define "orthanc.container" -}}
+{{ .Files.Get "files/container.yaml" | replace (quote "DRAIN_SECONDS") (.Values.drainSeconds | toString | quote) | trim }}
 {{- end -}}
 
 {{- define "orthanc.placement" -}}

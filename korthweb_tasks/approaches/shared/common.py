@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Protocol
 
 from korthweb_tasks.core.command import Result
@@ -34,6 +35,9 @@ OURS = "korthweb"
 
 #: what runs in the pods of Orthanc, the same in all three approaches: scripts of helm/orthanc/files
 SCRIPTS = ("start.sh", "ready.sh", "watch.sh", "drain.sh", "wait.sh", "request-filter.lua")
+#: what all approaches say of Orthanc's container, beside the scripts: file -> how far manifests indent it.
+#: Their templates include ``korthweb/FILE``; the chart reads its own file.
+CONTAINER = {"container.yaml": 8, "security.yaml": 10}
 #: what prepares the database: beside it in the chart, a job in the manual approach
 DBINIT = "dbinit.sh"
 
@@ -66,11 +70,23 @@ class Artifacts:
         """Read the artifacts below ``folder``, beside which the chart's folder is."""
         shared = folder.parent / "helm" / "orthanc" / "files"
         scripts = {name: (shared / name).read_text(encoding="utf-8") for name in SCRIPTS}
-        return cls(Templates.read(folder), charts, scripts, (shared / DBINIT).read_text(encoding="utf-8"))
+        own = Templates.read(folder)
+        templates = Templates({**own.texts, **_included(shared)}, own.filters)
+        return cls(templates, charts, scripts, (shared / DBINIT).read_text(encoding="utf-8"))
 
     def digest(self, config: str) -> str:
         """Return what changes when pods of Orthanc must start anew: their configuration, and what runs all the time."""
         return digest([config, *(self.scripts[name] for name in ("start.sh", "watch.sh", "request-filter.lua"))])
+
+
+def _included(shared: Path) -> dict[str, str]:
+    """Return what templates of manifests include of the chart's files."""
+    seconds = "{{ settings.orthanc.drain_seconds | string | json }}"
+    texts = {name: (shared / name).read_text(encoding="utf-8") for name in CONTAINER}
+    return {
+        f"korthweb/{name}": indent(text.replace('"DRAIN_SECONDS"', seconds), " " * CONTAINER[name])
+        for name, text in texts.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from korthweb_tasks.approaches.shared.checks import Check, Verdict
 from korthweb_tasks.core.command import Result
+from korthweb_tasks.core.render import parse
 from korthweb_tasks.errors import last_line
+from korthweb_tasks.paths import artifacts_dir
 from korthweb_tasks.tools.kubectl import Kubectl
 
 if TYPE_CHECKING:
@@ -60,16 +62,13 @@ def taken(result: Result) -> tuple[Verdict, str]:
 
 def example(settings: Settings, namespace: str) -> dict[str, Any]:
     """Return a pod that is held to what Orthanc's is held to."""
+    path = artifacts_dir("helm") / "orthanc" / "files" / "security.yaml"
     ids = {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000} if settings.security.fixed_uids else {}
     container = {
         "name": "orthanc",
         "image": settings.images.mirrored(settings.images.orthanc),
         "resources": {"requests": {"cpu": "1m", "memory": "1Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": parse(path.read_text(encoding="utf-8"), path.name)[0],
     }
     return {
         "apiVersion": "v1",
