@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import doctest
 import json
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -192,13 +194,9 @@ def test_settings_are_those_of_the_file_that_is_named(site: Site, tmp_path: Path
 
 
 def test_the_bastion_is_gone_through(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    from contextlib import contextmanager
-
-    from korthweb_tasks.core.cluster import Cluster
-
     @contextmanager
-    def through(*_: Any) -> Any:
-        yield Cluster("admin", "/tunnelled")
+    def through(_: Any, cluster: Any, *__: Any) -> Any:
+        yield replace(cluster, kubeconfig="/tunnelled")
 
     put(monkeypatch, "korthweb_tasks.run.bastion.through", through)
     site.settings(SETTINGS.replace("{context: admin}", "{context: admin, bastion: {host: jump}}"))
