@@ -1,7 +1,7 @@
 """What a tenant costs: rendering, and reconciling in a simulated control plane, for fleets of several sizes.
 
 ``python -m bench.fleet_cost [10 25 50]`` in a checkout. The rendered fleet is reconciled by Flux' real source- and
-kustomize-controller, against a real API server, followed and nudged by korthweb. Pretended are: nodes and pods (kwok),
+kustomize-controller, against a real API server, followed by korthweb. Pretended are: nodes and pods (kwok),
 and what cert-manager and CloudNativePG would do, for which a thread here marks Issuers, Certificates and Clusters as
 ready. Left out are the HelmReleases of the infrastructure, and observability. Wanted: flat columns per tenant.
 """
@@ -26,13 +26,11 @@ from korthweb_tasks.approaches.shared.common import Artifacts
 from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.render import parse
 from korthweb_tasks.core.tree import Ref
-from korthweb_tasks.flux.nudges import nudges
-from korthweb_tasks.flux.objects import Objects
 from korthweb_tasks.flux.tree import build
 from korthweb_tasks.provision.building import build as built
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.feed import Feed, Lost
-from korthweb_tasks.run.follow import Follow, Goal, Nudger
+from korthweb_tasks.run.follow import Follow, Goal, Requests
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.run.tree_view import TreeView
 from korthweb_tasks.settings.model import Settings
@@ -190,13 +188,9 @@ class Bench:
     def _follow(self, revision: str, seconds: float) -> None:
         feed = Feed(self.running.runner, Flux(self.target).proxy, KINDS)
 
-        def read(objects: Any) -> Any:
-            world = Objects(objects)
-            return build(world), nudges(world, wanted=revision, cancels=True)
-
         view = TreeView(Console(quiet=True))
         with feed.opened():
-            Follow(feed, read, Goal(revision=revision), view, Nudger(feed, asking)).run(seconds)
+            Follow(feed, build, Goal(revision=revision), view, Requests(feed, asking)).run(seconds)
 
     def _spent(self) -> tuple[float, float, float, float]:
         """Return API requests, and seconds of processor time of the controllers, the API server, and this program."""

@@ -156,7 +156,7 @@ def status(session: Session) -> None:
     help={"only": "names of Kustomizations, separated by commas (default: all of them)"},
 )
 def wait(session: Session, only: str = "") -> None:
-    """Wait until everything is ready, with the live tree; what Flux would poll for is asked for at once."""
+    """Wait until everything is ready, with the live tree."""
     from korthweb_tasks.services.gitops import look
 
     look.wait(session, only)

@@ -140,15 +140,3 @@ def _lines_of(node: Node, tree: Tree, indent: int, whole: bool) -> Iterator[Line
     for child in node.children:
         if whole or child.ref.kind in LAYERS or not child.ready:
             yield from _lines_of(child, tree, indent + 1, whole)
-
-
-@dataclass(frozen=True, slots=True)
-class Nudge:
-    """An object whose controller should look again now. ``cause`` says why: never twice for the same.
-
-    ``passing``: it failed for a reason that passes; such a nudge is given after a pause that grows.
-    """
-
-    ref: Ref
-    cause: str
-    passing: bool = False

@@ -1,9 +1,9 @@
-"""Follows a tree until it is ready: by watching, with nudges for who would poll, and an end where waiting is no use."""
+"""Follows a tree until it is ready: by watching, with an end where waiting is no use."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.durations import duration, limit
 from korthweb_tasks.core.record import StepRecord, Verdict
-from korthweb_tasks.core.tree import Cause, Nudge, Object, Ref, Step, Tree
+from korthweb_tasks.core.tree import Cause, Object, Ref, Step, Tree
 from korthweb_tasks.errors import Interrupted, NotReady
 from korthweb_tasks.run.feed import Feed, Lost
 
@@ -19,12 +19,10 @@ from korthweb_tasks.run.feed import Feed, Lost
 TICK = 0.5
 #: seconds after which a fault that has not been seen is forgotten
 FORGOTTEN = 15.0
-#: a fault that passes: the first pause in seconds, which doubles, its limit, and how often it is worth a nudge
-FIRST_PAUSE, LONGEST_PAUSE, NUDGES = 1.0, 15.0, 8
 #: what the text of a request begins with; the time follows, so that later ones sort later
 REQUEST = "korthweb-"
-#: what the objects mean: the tree, and who should look again
-Read = Callable[[Collection[Object]], tuple[Tree, Sequence[Nudge]]]
+#: what the objects mean
+Read = Callable[[Collection[Object]], Tree]
 
 
 class View(Protocol):
@@ -41,55 +39,36 @@ class View(Protocol):
 
 
 @dataclass
-class Nudger:
-    """Gives each nudge once. ``request`` makes the merge patch out of a new text."""
+class Requests:
+    """Asks controllers to look at an object now. ``patch`` makes the merge patch out of a new text."""
 
     feed: Feed
-    request: Callable[[str], Mapping[str, Any]]
-    given: set[tuple[Ref, str]] = field(default_factory=set, init=False)
+    patch: Callable[[str], Mapping[str, Any]]
+    #: object -> the text by which the answer to the newest request is known
     tokens: dict[Ref, str] = field(default_factory=dict, init=False)
-    _waiting: dict[tuple[Ref, str], float] = field(default_factory=dict, init=False)
-    _passing: dict[Ref, int] = field(default_factory=dict, init=False)
 
-    def nudge(self, wanted: Iterable[Nudge]) -> list[Nudge]:
-        """Give those that are due and were not given yet, and return them."""
-        now = time.monotonic()
-        return [one for one in wanted if not self._was(one) and self._due(one, now) and self._give(one)]
+    def once(self, ref: Ref) -> None:
+        """Ask, unless it was asked already; a server that does not answer is asked at the next call."""
+        if ref not in self.tokens:
+            self._give(ref)
 
     def ask(self, ref: Ref) -> str:
         """Let a controller look at an object now, and return the text by which its answer is known."""
-        one = Nudge(ref, f"asked {time.time_ns()}")
         for _ in range(20):
-            if self._give(one):
+            if self._give(ref):
                 return self.tokens[ref]
             self.feed.news(0.5)
         raise NotReady(f"{ref} can not be asked to look again", hint=hints.task("gitops.status"))
 
-    def _was(self, one: Nudge) -> bool:
-        return (one.ref, one.cause) in self.given
-
-    def _due(self, one: Nudge, now: float) -> bool:
-        if not one.passing:
-            return True
-        count = self._passing.get(one.ref, 0)
-        if count >= NUDGES:
-            return False
-        pause = min(FIRST_PAUSE * 2**count, LONGEST_PAUSE)
-        if now - self._waiting.setdefault((one.ref, one.cause), now) < pause:
-            return False
-        self._passing[one.ref] = count + 1
-        return True
-
-    def _give(self, one: Nudge) -> bool:
+    def _give(self, ref: Ref) -> bool:
         token = f"{REQUEST}{time.time_ns()}"
         try:
-            status = self.feed.patch(one.ref, self.request(token))
+            status = self.feed.patch(ref, self.patch(token))
         except Lost:
             return False
         # an object that has gone meanwhile (404) needs no second try, a server that is too busy does
         if status < 500 and status != 429:
-            self.given.add((one.ref, one.cause))
-            self.tokens[one.ref] = token
+            self.tokens[ref] = token
         return status < 300
 
 
@@ -124,7 +103,7 @@ class Goal:
         self.offered = self.offered or not self.revision or bool(mine)
 
     def met(self, tree: Tree, done: Set[Ref]) -> bool:
-        """Say whether all is ready, or ``done``: was, and is only looked at again; nothing at all is not ready."""
+        """Return True if all is ready, or ``done``: was, and is only looked at again; nothing at all is not ready."""
         there = bool(self.steps(tree)) and not self.missing(tree)
         return self.begun(tree) and there and done >= set(self.wanted(tree))
 
@@ -133,7 +112,7 @@ class Goal:
         return [step.ref for step in self.steps(tree) if step.state != "suspended" or step.ref in self.only]
 
     def begun(self, tree: Tree) -> bool:
-        """Say whether what is seen counts: the wanted revision was offered, and the requests are answered."""
+        """Return True if what is seen counts: the wanted revision was offered, and the requests are answered."""
         return self.offered and all(_reached(step.handled, self.handled.get(step.ref, "")) for step in tree.steps)
 
     def part(self, tree: Tree) -> Tree:
@@ -154,10 +133,9 @@ class Follow:
     read: Read
     goal: Goal
     view: View
-    nudger: Nudger | None = None
+    requests: Requests
     began: float = field(default_factory=time.monotonic)
     tree: Tree = field(default_factory=Tree, init=False)
-    nudged: list[Nudge] = field(default_factory=list, init=False)
     interrupted: bool = field(default=False, init=False)
     _done: set[Ref] = field(default_factory=set, init=False)
     _stories: dict[str, _Story] = field(default_factory=dict, init=False)
@@ -179,13 +157,14 @@ class Follow:
         return self.records()
 
     def look(self) -> bool:
-        """Take in what is new, nudge, and say whether the goal is met."""
+        """Take in what is new, and return True if the goal is met; the sources are asked for the wanted commit."""
         listed = self.feed.listed()  # before the news: what a list has told is in them then
         self.feed.news(TICK)
-        self.tree, wanted = self.read(self.feed.objects.values())
-        if self.nudger:
-            self.nudged += self.nudger.nudge(wanted)
-        self.goal.see(self.tree, self.nudger.tokens if self.nudger else {})
+        self.tree = self.read(self.feed.objects.values())
+        for offer in self.tree.offers if self.goal.revision else ():
+            if self.goal.revision not in offer.revision:
+                self.requests.once(offer.ref)
+        self.goal.see(self.tree, self.requests.tokens)
         now = time.monotonic() - self.began
         for step in self.goal.steps(self.tree):
             self._see(step, now)
@@ -257,7 +236,7 @@ def fault(ref: Ref, cause: Cause, tree: Tree, *, late: float = 0.0) -> NotReady:
 
 
 def _reached(handled: str, asked: str) -> bool:
-    """Say whether a request was answered; a nudge that came after it has a later text of the same form."""
+    """Return True if a request was answered; one that came after it has a later text of the same form."""
     return not asked or handled == asked or (handled.startswith(REQUEST) and handled > asked)
 
 

@@ -1,4 +1,4 @@
-"""Flux's real controllers and a real Git server, without pods: nudges, broken commits, a revert, a hand on it."""
+"""Flux's real controllers and a real Git server, without pods: broken commits, a revert, a hand on it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,16 +21,13 @@ from korthweb_tasks.core.record import StepRecord
 from korthweb_tasks.core.tree import Cause, Ref
 from korthweb_tasks.errors import NotReady
 from korthweb_tasks.flux.cause import Causes
-from korthweb_tasks.flux.nudges import nudges
 from korthweb_tasks.flux.objects import Objects
 from korthweb_tasks.flux.tree import build
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.feed import Feed
-from korthweb_tasks.run.follow import Follow, Goal, Nudger
+from korthweb_tasks.run.follow import Follow, Goal, Requests
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.run.tree_view import TreeView
-from korthweb_tasks.services.gitops.follow import nudging
-from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.tools import flux as tool
 from tests.flux_doubles import fleet
 from tests.flux_doubles.control import Flux, flux
@@ -63,15 +59,10 @@ class Site:
     def feed(self) -> Feed:
         return Feed(self.runner, tool.Flux(self.flux.target).proxy, tool.KINDS)
 
-    def follow(self, top: str, revision: str = "", *, nudged: bool = True) -> Follow:
+    def follow(self, top: str, revision: str = "") -> Follow:
         feed = self.feed()
-
-        def read(objects: Any) -> Any:
-            world = Objects(objects)
-            return build(world), nudges(world, wanted=revision, cancels=True)
-
         goal = Goal(frozenset({Ref("Kustomization", "flux-system", top)}), revision)
-        return Follow(feed, read, goal, TreeView(Console(quiet=True)), Nudger(feed, tool.asking) if nudged else None)
+        return Follow(feed, build, goal, TreeView(Console(quiet=True)), Requests(feed, tool.asking))
 
     def followed(self, top: str, revision: str = "", *, seconds: float = 120) -> tuple[StepRecord, ...]:
         follow = self.follow(top, revision)
@@ -123,48 +114,6 @@ def site(
 def below(folder: str, files: dict[str, str]) -> dict[str, str]:
     """Return the files of a fleet in a folder of their own."""
     return {f"{folder}/{name}": body.replace('"./layers/', f'"./{folder}/layers/') for name, body in files.items()}
-
-
-def chain(folder: str, layers: int = 4) -> dict[str, str]:
-    names = [f"{folder}-{number}" for number in range(layers)]
-    files = fleet.chain(*names, place=folder)
-    return {name.replace("clusters/test", "clusters"): body for name, body in below(folder, files).items()}
-
-
-def seconds(site: Site, folder: str, *, nudged: bool) -> float:
-    """Return how long a chain of four layers took from the commit to the last of them."""
-    revision = site.repository.commit(chain(folder))
-    follow = site.follow(folder, revision, nudged=nudged)
-    with follow.feed.opened(), site.top(folder):
-        began = time.monotonic()
-        if not nudged:  # who does not nudge has to ask for the source as `flux reconcile` does
-            site.runner.run(tool.Flux(site.flux.target).requested(MAIN, "1"))
-        records = follow.run(180)
-        took = time.monotonic() - began
-        ends = [record.end for record in records if record.name.rpartition("/")[2] != folder]
-        assert len(ends) == 4
-        assert ends == sorted(ends)
-    return took
-
-
-def test_nudges_make_a_chain_of_four_layers_faster(site: Site) -> None:
-    nudged, plain = seconds(site, "quick", nudged=True), seconds(site, "slow", nudged=False)
-    print(f"a chain of 4: {plain:.1f} s without nudges (dependencies asked for every {REQUEUE} s), {nudged:.1f} s with")
-    assert nudged < 0.8 * plain  # 0.1 on a machine with nothing else to do
-
-
-def test_nudging_in_the_background_needs_nobody_who_looks(site: Site) -> None:
-    session: Any = SimpleNamespace(runner=site.runner, target=site.flux.target, settings=Settings())
-    with nudging(session):
-        revision = site.repository.commit(chain("back", layers=2))
-        follow = site.follow("back", nudged=False)
-        with follow.feed.opened(), site.top("back"):
-            site.runner.run(tool.Flux(site.flux.target).requested(MAIN, "3"))
-            follow.goal.revision = revision
-            follow.run(120)
-            second = follow.feed.objects[Ref("Kustomization", "flux-system", "back-1")]
-    # the newest nudge may not be answered yet; that one was is what counts
-    assert second["status"]["lastHandledReconcileAt"].startswith("korthweb-")
 
 
 def broken_chart(name: str) -> dict[str, Any]:

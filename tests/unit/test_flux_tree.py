@@ -1,4 +1,4 @@
-"""The tree, its lines, what words mean, and who is nudged when."""
+"""The tree, its lines, and what words mean."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import pytest
 
 from korthweb_tasks.core.tree import Cause, Ref
 from korthweb_tasks.flux import log as flux_log
-from korthweb_tasks.flux.nudges import nudges
 from korthweb_tasks.flux.objects import Objects, inventory
 from korthweb_tasks.flux.text import as_data, as_text, distinct, explanation, meant
 from korthweb_tasks.flux.tree import build
 from tests.flux_doubles.objects import (
-    NEW,
     OLD,
     SYSTEM,
     Object,
@@ -169,68 +167,6 @@ def switched(value: str) -> Object:
     args = [f"--feature-gates=CancelHealthCheckOnNewRevision={value}"]
     obj["spec"]["template"] = {"spec": {"containers": [{"name": "manager", "args": args}]}}
     return obj
-
-
-NUDGES = [
-    ("its dependency is ready", [git(), layer("first"), blocked("first")], ["dependencies"]),
-    ("one of two is ready", [git(), layer("first"), layer("second", "Unknown"), blocked("first", "second")], []),
-    ("its dependency has the older commit", [git(), layer("first", applied=OLD), blocked("first")], []),
-    ("its dependency has another source, where that is no matter",
-     [git(), layer("first", applied="x", sourceRef={"kind": "GitRepository", "name": "z"}), blocked("first")],
-     ["dependencies"]),
-    ("its dependency does not exist", [git(), blocked("first")], []),
-    ("its dependency was changed and is not looked at yet",
-     [git(), {**layer("first"), "metadata": {"name": "first", "namespace": SYSTEM, "generation": 2}}, blocked("first")],
-     []),
-    ("it is suspended", [git(), layer("first"), {**blocked("first"), "spec": {"suspend": True}}], []),
-    ("a release whose dependency is ready",
-     [release("first"), chart("top"), release("top", "False", "DependencyNotReady", dependsOn=[{"name": "first"}])],
-     ["dependencies"]),
-    ("a release whose chart has come", [chart("top"), release("top", "False", "SourceNotReady")], ["source"]),
-    ("a release whose chart has not come",
-     [chart("top", "False", "Failed", "MANIFEST_UNKNOWN"), release("top", "False", "SourceNotReady")], []),
-    ("a source that came after its Kustomization", [git(), layer("top", "False", "ArtifactFailed")], ["source"]),
-    ("a health check that ran out before all was well",
-     [git(), layer("top", "False", "HealthCheckFailed", "timeout", inventory=["app_web_apps_Deployment"]),
-      deployment("web")], ["healthy"]),
-    ("a health check that ran out, rightly",
-     [git(), layer("top", "False", "HealthCheckFailed", "timeout", inventory=["app_web_apps_Deployment"]),
-      deployment("web", ready=False)], []),
-    ("a running health check that can not be ended", [git(), checking(), since("12:01")], []),
-    ("one that can, by the controller's flags", [git(), checking(), since("12:01"), switched("true")], ["healthy"]),
-    ("one where that is switched off", [git(), checking(), since("12:01"), switched("false")], []),
-    ("one whose workload was ready before it began", [git(), checking(), since("11:59"), switched("true")], []),
-    ("one whose workload is not there yet", [git(), checking(), switched("true")], []),
-    ("a webhook that did not serve", [git(), layer("top", "False", "ReconciliationFailed", "failed calling webhook")],
-     ["again"]),
-    ("a webhook that said no", [git(), layer("top", "False", "ReconciliationFailed", "denied the request")], []),
-    ("a file that is no good", [git(), layer("top", "False", "BuildFailed", "yaml: x")], []),
-    ("all is well", [git(), layer("top")], []),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("objects", "wanted"), [case[1:] for case in NUDGES], ids=[case[0] for case in NUDGES])
-def test_who_is_nudged(objects: list[Object], wanted: list[str]) -> None:
-    found = nudges(Objects(objects))
-    assert [(one.ref.name, one.cause.split()[0]) for one in found] == [("top", word) for word in wanted]
-
-
-def test_a_source_is_asked_for_a_commit_until_it_has_it() -> None:
-    assert [str(one.ref) for one in nudges(Objects([git(OLD)]), wanted="bbbb")] == [f"GitRepository {SYSTEM}/{SYSTEM}"]
-    assert nudges(Objects([git(NEW)]), wanted="bbbb") == []
-
-
-def test_a_source_whose_server_was_away_is_asked_again() -> None:
-    away = git(ready="False", message="dial tcp 127.0.0.1:1: connect: connection refused")
-    (found,) = nudges(Objects([away]))
-    assert found.passing
-    assert nudges(Objects([git(ready="False", message="authentication required")])) == []
-
-
-def test_another_state_of_the_dependencies_is_another_cause() -> None:
-    (first,) = nudges(Objects([git(OLD), layer("first", applied=OLD), blocked("first")]))
-    (second,) = nudges(Objects([git(NEW), layer("first", applied=NEW), blocked("first")]))
-    assert first.cause != second.cause
 
 
 LOGS = [

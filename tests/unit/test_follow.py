@@ -1,4 +1,4 @@
-"""Following: when it is done, what ends it, how often somebody is nudged, and what a person sees."""
+"""Following: when it is done, what ends it, how often a source is asked, and what a person sees."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import Any
 
 import pytest
 
-from korthweb_tasks.core.tree import Nudge, Object, Ref, Tree
+from korthweb_tasks.core.tree import Object, Ref, Tree
 from korthweb_tasks.errors import Interrupted, NotReady
-from korthweb_tasks.flux.nudges import nudges
-from korthweb_tasks.flux.objects import Objects, ref_of
+from korthweb_tasks.flux.objects import ref_of
 from korthweb_tasks.flux.tree import build
 from korthweb_tasks.run import follow as following
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.feed import Change, Lost
-from korthweb_tasks.run.follow import REQUEST, Follow, Goal, Nudger
+from korthweb_tasks.run.follow import REQUEST, Follow, Goal, Requests
 from korthweb_tasks.run.tree_view import TreeView
 from korthweb_tasks.tools.flux import asking
 from tests.flux_doubles.objects import NEW, OLD, SYSTEM, deployment, git, layer, pod, release, told, waiting
@@ -102,12 +101,7 @@ def make(clock: Clock) -> Make:
         *scenes: list[Any], goal: Goal | None = None, seconds: float = 1.0, statuses: Iterable[int] = ()
     ) -> Follow:
         feed: Any = Script(clock, scenes, seconds, statuses)
-
-        def read(objects: Iterable[Object]) -> tuple[Tree, list[Nudge]]:
-            world = Objects(objects)
-            return build(world), nudges(world, wanted=goal.revision if goal else "")
-
-        return Follow(feed, read, goal or Goal(), Silent(), Nudger(feed, asking), clock.monotonic())
+        return Follow(feed, build, goal or Goal(), Silent(), Requests(feed, asking), clock.monotonic())
 
     return made
 
@@ -226,7 +220,7 @@ def test_a_request_has_to_be_answered_first(make: Make) -> None:
     make(*[[git(), before]] * 20, [git(), after], goal=goal).run(60)  # and the old fault ends nothing
 
 
-def test_a_nudge_that_came_after_a_request_answers_it_too(make: Make) -> None:
+def test_a_request_that_came_after_another_answers_it_too(make: Make) -> None:
     asked, later, earlier = (f"{REQUEST}{number}" for number in (20, 21, 19))
     for handled, met in ((later, True), (asked, True), (earlier, False), ("2026-11-22T21:00:00Z", False)):
         top = layer("top")
@@ -320,35 +314,11 @@ def test_an_interrupt_is_told_and_leaves_records(make: Make, error: type[BaseExc
     assert [record.verdict for record in follow.records()] == ["same", "interrupted"]
 
 
-def test_each_nudge_is_given_once(make: Make) -> None:
-    blocked = layer("top", "False", "DependencyNotReady", needs=["first"], applied=OLD)
-    scene = [git(), layer("first"), blocked]
-    follow = make(*[scene] * 10, [git(), layer("first"), layer("top")])
+def test_a_source_is_asked_once_and_again_where_that_did_not_arrive(make: Make) -> None:
+    old = [git(OLD), layer("top", applied=OLD)]
+    follow = make(*[old] * 5, [git(NEW), layer("top")], goal=Goal(revision="bbbb"), statuses=[0, 429, 503])
     follow.run(60)
-    assert asked(follow) == ["top"]
-
-
-def test_a_nudge_that_did_not_arrive_is_given_again(make: Make) -> None:
-    blocked = layer("top", "False", "DependencyNotReady", needs=["first"], applied=OLD)
-    follow = make(*[[git(), layer("first"), blocked]] * 5, [git(), layer("top")], statuses=[0, 429, 503])
-    follow.run(60)
-    assert len(asked(follow)) == 3  # after the one that was lost: refused twice, then taken
-    assert len(follow.nudged) == 1
-
-
-def test_what_passes_is_nudged_with_growing_pauses_and_not_for_ever(make: Make, clock: Clock) -> None:
-    def failing() -> Iterator[list[Any]]:
-        for number in itertools.count():
-            text = "failed calling webhook: connection refused"
-            broken = layer("top", "False", "ReconciliationFailed", text)
-            broken["status"]["conditions"][0]["lastTransitionTime"] = str(number // 20)
-            yield [git(), broken]
-
-    follow = make()
-    follow.feed.scenes = failing()  # type: ignore[attr-defined]
-    with pytest.raises(NotReady):
-        follow.run(600)
-    assert len(asked(follow)) == following.NUDGES
+    assert asked(follow) == [SYSTEM] * 3  # after the one that was lost: refused twice, then taken
 
 
 def test_plain_lines_tell_each_deepest_cause_once_and_no_passing_words(clock: Clock) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from korthweb_tasks.services import beforehand, simulated
 from korthweb_tasks.services.execution import summary
 from korthweb_tasks.services.gitops.fleet import open_draft
 from korthweb_tasks.services.gitops.flux import bootstrap_of, ensure_repository, require_flux, with_flux
-from korthweb_tasks.services.gitops.follow import followed, nudging
+from korthweb_tasks.services.gitops.follow import followed
 from korthweb_tasks.services.gitops.push import ask, confirmed, preview, print_changes, print_request, push
 from korthweb_tasks.services.gitops.repository import chosen, tenants_of
 from korthweb_tasks.services.shared import sound_settings, tell_following
@@ -56,8 +55,7 @@ def bootstrap(session: Session, *, onto: str = "") -> None:
         print_request(session, draft, f"`{hints.task('gitops.bootstrap')}`")
         return
 
-    with nullcontext() if draft.in_git else nudging(session):
-        report = confirmed(session).execute(plan)
+    report = confirmed(session).execute(plan)
     newest = draft.checkout.heads().get(session.settings.gitops.branch, draft.revision)
     finish(session, report.steps, newest, draft.layers(), draft.newly_encrypted())
 

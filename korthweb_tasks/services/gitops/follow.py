@@ -1,28 +1,25 @@
-"""Looking at Flux in a session's cluster: once, until all is ready, or in the background with nudges alone."""
+"""Looking at Flux in a session's cluster: once, or until all is ready."""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.durations import limit
-from korthweb_tasks.errors import Interrupted, KorthwebError, NotReady
-from korthweb_tasks.flux.nudges import nudges
+from korthweb_tasks.errors import NotReady
 from korthweb_tasks.flux.objects import Objects, condition, ours, source, status
 from korthweb_tasks.flux.tree import build
 from korthweb_tasks.run.feed import Feed
-from korthweb_tasks.run.follow import Follow, Goal, Nudger
+from korthweb_tasks.run.follow import Follow, Goal, Requests
 from korthweb_tasks.run.tree_view import TreeView
 from korthweb_tasks.tools.flux import KINDS, Flux, asking
 
 if TYPE_CHECKING:
     from korthweb_tasks.core.flux_home import FluxHome
     from korthweb_tasks.core.record import StepRecord
-    from korthweb_tasks.core.tree import Nudge, Object, Ref, Tree
+    from korthweb_tasks.core.tree import Object, Ref, Tree
     from korthweb_tasks.services.session import Session
 
 
@@ -35,7 +32,7 @@ def followed(
     title: str = "",
     told: list[StepRecord] | None = None,
 ) -> tuple[StepRecord, ...]:
-    """Follow Flux, with nudges and the live tree, until the Kustomizations ``only`` are ready (default: all).
+    """Follow Flux, with the live tree, until the Kustomizations ``only`` are ready (default: all).
 
     What is below them has to be ready too, and with ``revision`` (a Git commit) their sources have to have fetched
     it. ``seconds``: the deadline, by default the settings' time for a whole run. The records are returned; ``told``
@@ -43,7 +40,7 @@ def followed(
     """
     goal, view = Goal(frozenset(map(session.settings.flux.layer, only)), revision), TreeView(session.console)
     feed = _feed(session)
-    follow = Follow(feed, reading(session.settings.flux, revision), goal, view, Nudger(feed, asking))
+    follow = Follow(feed, reading(session.settings.flux), goal, view, Requests(feed, asking))
     what = f"commit {revision[:8]}" if revision else "Flux"
     with feed.opened(), view.opened(title or f"Following {what} on {session.ref.name}"):
         try:
@@ -61,16 +58,16 @@ def reconciled(session: Session, refs: Iterable[Ref], *, seconds: float | None =
     wanted, feed, limit = frozenset(refs), _feed(session), seconds or session.settings.timeouts.step
     view = TreeView(session.console)
     with feed.opened(), view.opened(f"Reconciling {', '.join(sorted(ref.name for ref in wanted))}"):
-        nudger = Nudger(feed, asking)
+        requests = Requests(feed, asking)
         while not feed.listed():
             feed.news(0.2)
         feed.news(0.0)  # what came with the last of the lists
-        _fetched(feed, nudger, wanted, limit)
-        tokens = {ref: nudger.ask(ref) for ref in wanted}
-        return Follow(feed, reading(session.settings.flux), Goal(wanted, handled=tokens), view, nudger).run(limit)
+        _fetched(feed, requests, wanted, limit)
+        tokens = {ref: requests.ask(ref) for ref in wanted}
+        return Follow(feed, reading(session.settings.flux), Goal(wanted, handled=tokens), view, requests).run(limit)
 
 
-def _fetched(feed: Feed, nudger: Nudger, wanted: Iterable[Ref], seconds: float) -> None:
+def _fetched(feed: Feed, requests: Requests, wanted: Iterable[Ref], seconds: float) -> None:
     """Ask for the sources, and wait until their controller has answered; raises NotReady."""
     sources: dict[Ref, None] = {}
     for ref in sorted(wanted):
@@ -81,7 +78,7 @@ def _fetched(feed: Feed, nudger: Nudger, wanted: Iterable[Ref], seconds: float) 
         sources.update(dict.fromkeys(one for one in reversed(way) if status(feed.objects[one])))
     end = time.monotonic() + seconds
     for ref in sources:
-        token = nudger.ask(ref)
+        token = requests.ask(ref)
         while status(feed.objects.get(ref, {})).get("lastHandledReconcileAt") != token:
             if time.monotonic() > end:
                 raise NotReady(
@@ -94,19 +91,6 @@ def _fetched(feed: Feed, nudger: Nudger, wanted: Iterable[Ref], seconds: float) 
             raise NotReady(f"{ref}: {told.get('message', '')}", hint=hints.task("gitops.explain", ref.name))
 
 
-@contextmanager
-def nudging(session: Session) -> Iterator[None]:
-    """Nudge in the background while the block runs, without a word; the cluster may not know Flux yet."""
-    over = threading.Event()
-    thread = threading.Thread(target=_nudge, args=(session, over), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join(10.0)
-
-
 def looked(session: Session) -> Objects:
     """Return everything that Flux looks after, as it is now."""
     feed = _feed(session)
@@ -115,31 +99,9 @@ def looked(session: Session) -> Objects:
     return Objects(ours(feed.objects.values(), session.settings.flux))
 
 
-def reading(home: FluxHome, revision: str = "") -> Callable[[Collection[Object]], tuple[Tree, Sequence[Nudge]]]:
-    """Return the way to read objects: as a tree, and as nudges; somebody else's Flux is neither shown nor nudged."""
-
-    def read(objects: Collection[Object]) -> tuple[Tree, Sequence[Nudge]]:
-        world = Objects(ours(objects, home))
-        return build(world), nudges(world, wanted=revision)
-
-    return read
-
-
-def _nudge(session: Session, over: threading.Event) -> None:
-
-    read = reading(session.settings.flux)
-    while not over.is_set():
-        feed = _feed(session)
-        nudger = Nudger(feed, asking)
-        try:
-            with feed.opened():
-                while not over.is_set():
-                    feed.news(0.5)
-                    nudger.nudge(read(feed.objects.values())[1])
-        except Interrupted:
-            return
-        except KorthwebError:  # a server that is away: whoever runs in front of us says so
-            time.sleep(1.0)
+def reading(home: FluxHome) -> Callable[[Collection[Object]], Tree]:
+    """Return the way to read objects as a tree; what is of somebody else's Flux is not shown."""
+    return lambda objects: build(ours(objects, home))
 
 
 def _feed(session: Session) -> Feed:

@@ -184,7 +184,7 @@ def flux_object(kind: str, name: str, namespace: str, **labels: str) -> dict[str
     return {"kind": kind, "metadata": {"name": name, "namespace": namespace, "labels": labels}, "spec": {}}
 
 
-def test_F2_their_sources_layers_and_releases_are_neither_shown_nor_nudged_nor_removed() -> None:
+def test_F2_their_sources_layers_and_releases_are_neither_shown_nor_removed() -> None:
     """F2: what another Kustomization applied is another's, wherever it is; ours stays ours in any namespace."""
     home = beside().flux
     applied = {"kustomize.toolkit.fluxcd.io/namespace": home.namespace, "kustomize.toolkit.fluxcd.io/name": "istio"}
