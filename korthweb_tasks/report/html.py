@@ -119,8 +119,8 @@ def ladders(rungs: Iterable[RungRecord]) -> list[Ladder]:
 def tiles(rungs: Iterable[RungRecord]) -> tuple[Tile, ...]:
     """Pick the numbers that people ask for first."""
     by_name = {rung.name: rung for rung in rungs}
-    found = ((by_name[rung].measures.get(key), label, form) for rung, key, label, form in TILES if rung in by_name)
-    return tuple(Tile(form(value), label) for value, label, form in found if value is not None)
+    measured = ((by_name[rung].measures.get(key), label, form) for rung, key, label, form in TILES if rung in by_name)
+    return tuple(Tile(form(value), label) for value, label, form in measured if value is not None)
 
 
 def moment(iso: str) -> str:

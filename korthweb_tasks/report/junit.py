@@ -48,15 +48,15 @@ def render(report: Report) -> str:
 
 
 def _suite(name: str, started: str, cases: Iterable[_Case]) -> ElementTree.Element:
-    found = list(cases)
+    listed = list(cases)
     # JUnit's schema wants a time without a zone.
     suite = ElementTree.Element("testsuite", {"name": _clean(name), "timestamp": started[:19]})
-    suite.set("tests", str(len(found)))
-    suite.set("failures", str(sum(case.kind == "failure" for case in found)))
+    suite.set("tests", str(len(listed)))
+    suite.set("failures", str(sum(case.kind == "failure" for case in listed)))
     suite.set("errors", "0")
-    suite.set("skipped", str(sum(case.kind == "skipped" for case in found)))
-    suite.set("time", f"{sum(case.seconds for case in found):.3f}")
-    for case in found:
+    suite.set("skipped", str(sum(case.kind == "skipped" for case in listed)))
+    suite.set("time", f"{sum(case.seconds for case in listed):.3f}")
+    for case in listed:
         attributes = {
             "classname": name if name == "korthweb" else f"korthweb.{name}",
             "name": case.title,

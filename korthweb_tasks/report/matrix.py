@@ -54,8 +54,8 @@ def _names(cells: Sequence[CellRecord], group: str) -> list[str]:
 
 
 def _line(by_place: dict[tuple[str, str, str], CellRecord], group: str, name: str, pairs: tuple[str, ...]) -> Line:
-    found = tuple(by_place.get((group, name, pair)) for pair in pairs)
-    return Line(next(cell.title for cell in found if cell), found)
+    cells = tuple(by_place.get((group, name, pair)) for pair in pairs)
+    return Line(next(cell.title for cell in cells if cell), cells)
 
 
 def as_text(picture: Matrix, width: int = WIDTH) -> list[str]:

@@ -85,7 +85,9 @@ def _ways(
     orthanc, pull = images.mirrored(images.orthanc), (images.pull_policy, images.pull_secrets)
     probes = KubectlProbes(session.runner, session.kubectl, orthanc, *pull)
     flux = session.settings.flux if approach == "gitops" else None
-    homes = {one.name: Home(one.name, one.namespace, one.web_host, one.dicom_host, flux) for one in tenants}
+    homes = {
+        tenant.name: Home(tenant.name, tenant.namespace, tenant.web_host, tenant.dicom_host, flux) for tenant in tenants
+    }
     run, kubectl = session.runner.run, session.kubectl
     if approach == "manual":
         return (Outside(endpoints), Rights(places, run, kubectl, None), AsGuest(homes, run, kubectl))
@@ -105,11 +107,11 @@ def _tenants(session: Session) -> tuple[Tenant, ...]:
     """Return the tenants of this cluster. Raises UsageError for less than two."""
     here = session.ref.settings.tenants
     wanted = {name.lower() for name in here} if here is not None else None
-    found = tuple(tenant for tenant in session.tenants if wanted is None or tenant.name.lower() in wanted)
-    if len(found) < 2:
-        one = "leave out --tenant" if session.tenant_flag else hints.task("gitops.add-tenant", "NAME", domain="DOMAIN")
-        raise UsageError(f"isolation is between tenants, and there is {len(found) or 'none'} here", hint=one)
-    return found
+    tenants = tuple(tenant for tenant in session.tenants if wanted is None or tenant.name.lower() in wanted)
+    if len(tenants) < 2:
+        hint = "leave out --tenant" if session.tenant_flag else hints.task("gitops.add-tenant", "NAME", domain="DOMAIN")
+        raise UsageError(f"isolation is between tenants, and there is {len(tenants) or 'none'} here", hint=hint)
+    return tenants
 
 
 class _View:

@@ -30,10 +30,10 @@ def find_endpoint(run: Run, kubectl: Kubectl, tenant: Tenant, approach: str) -> 
     Raises VerifyFailed where the tenant is not deployed, and what ``run`` raises.
     """
     lookup, user = approaches.approach(approach).lookup, tenant.users[0]
-    found: list[dict[str, Any]] = []
+    services: list[dict[str, Any]] = []
     for place in filter(None, (lookup.own, lookup.ingress)):
         namespace, service = (text.format(ns=tenant.namespace) for text in place)
-        found = found or items(run(kubectl.get("service", service, namespace=namespace)))
+        services = services or items(run(kubectl.get("service", service, namespace=namespace)))
     cas = [key.named(tenant, user) for key in lookup.cas]
     ca = next((text for key in cas if (text := _read(run, kubectl, key))), "")
     password = _read(run, kubectl, where := lookup.password.named(tenant, user))
@@ -43,7 +43,7 @@ def find_endpoint(run: Run, kubectl: Kubectl, tenant: Tenant, approach: str) -> 
         raise VerifyFailed(f"{tenant.name} is not deployed: there is no {missing}", hint=hint)
     return Endpoint(
         tenant=tenant.name,
-        address=address_of(found[0]) if found else "",
+        address=address_of(services[0]) if services else "",
         web_host=tenant.web_host,
         dicom_host=tenant.dicom_host,
         aet=tenant.aet,
@@ -80,17 +80,23 @@ def as_told(endpoint: Endpoint, options: Options) -> Endpoint:
 
 def permitted(endpoint: Endpoint, orthanc: Mapping[str, Any], calling: str) -> Endpoint:
     """Return the endpoint with the operations that this orthanc.json allows to an AE title."""
-    modalities = orthanc.get("DicomModalities", {})
-    known = [one for one in modalities.values() if calling in (one[:1] if isinstance(one, list) else [one.get("AET")])]
-    found = set()
-    for operation in ("Store", "Find", "Get", "Move", "StorageCommitment"):
-        flags = (one.get(f"Allow{operation}", True) for one in known if isinstance(one, Mapping))
-        entry = any(flags) or any(isinstance(one, list) for one in known)
-        if entry or orthanc.get(f"DicomAlwaysAllow{operation}"):
-            found.add(operation)
-    places = [one[1:3] if isinstance(one, list) else [one.get("Host"), one.get("Port")] for one in known]
+    modalities = [_modality(entry) for entry in orthanc.get("DicomModalities", {}).values()]
+    known = [modality for modality in modalities if modality.get("AET") == calling]
+    operations = ("Store", "Find", "Get", "Move", "StorageCommitment")
+    allowed = frozenset(
+        operation
+        for operation in operations
+        if any(modality.get(f"Allow{operation}", True) for modality in known)
+        or orthanc.get(f"DicomAlwaysAllow{operation}")
+    )
+    places = ((modality.get("Host"), modality.get("Port")) for modality in known)
     place = next(((str(host), int(port)) for host, port in places if host and port), None)
-    return replace(endpoint, policy=replace(endpoint.policy, operations=frozenset(found), reports_to=place))
+    return replace(endpoint, policy=replace(endpoint.policy, operations=allowed, reports_to=place))
+
+
+def _modality(entry: Any) -> Mapping[str, Any]:
+    """Return an entry of DicomModalities in its long form; the short one is a list that begins with these three."""
+    return dict(zip(("AET", "Host", "Port"), entry, strict=False)) if isinstance(entry, list) else entry
 
 
 def tenant_summary(endpoint: Endpoint, credentials: str = "") -> TenantSummary:

@@ -72,7 +72,7 @@ def _ask(access: ClusterAccess, pod: Pod, sent: SentImages) -> None:
         rows = json.loads(body) if status == 200 and body.strip() else []
         if len(rows) != len(sent.studies):
             raise Broken(f"{pod.name} sees {len(rows)} of {len(sent.studies)} studies", SHARED_HINT)
-        image = min(sent.images, key=lambda one: one.length)  # all of it is in memory here
+        image = min(sent.images, key=lambda image: image.length)  # all of it is in memory here
         status, kind, body = get(dicomweb.wado_path(image), dicomweb.WADO_ACCEPT)
         if status != 200:
             raise Broken(f"{pod.name} lists {image.source} and answers {status} for its file", SHARED_HINT)

@@ -127,9 +127,9 @@ def rejection(link: Association) -> str:
 def refused_kinds(link: Association) -> set[Kind]:
     """Return what was asked for and rejected."""
     # An answer repeats no more than the number of a context.
-    asked = {one.context_id: one for one in link.requestor.requested_contexts}
-    refused = [asked[one.context_id] for one in link.rejected_contexts]
-    return {(str(one.abstract_syntax), str(one.transfer_syntax[0])) for one in refused}
+    requested = {context.context_id: context for context in link.requestor.requested_contexts}
+    refused = [requested[context.context_id] for context in link.rejected_contexts]
+    return {(str(context.abstract_syntax), str(context.transfer_syntax[0])) for context in refused}
 
 
 def _rejected_hint(check: CheckContext, link: Association) -> str:

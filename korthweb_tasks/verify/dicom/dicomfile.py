@@ -163,19 +163,19 @@ def _encoding(head: bytes) -> tuple[bool, bool]:
 def _elements(
     file: BinaryIO, end: int, implicit: bool, little: bool, *, known: bool
 ) -> tuple[tuple[Element, ...], dict[int, str]]:
-    found: list[Element] = []
+    elements: list[Element] = []
     texts: dict[int, str] = {}
     after = file.tell()
     try:
         for element in data_element_generator(file, implicit, little, defer_size=SMALL):
             tag, start, after = int(element.tag), after, file.tell()
             if not isinstance(element, RawDataElement):  # a sequence of undefined length
-                found.append(Element(tag, start, element.file_tell or start, after))
+                elements.append(Element(tag, start, element.file_tell or start, after))
                 continue
             undefined, value = element.length == UNDEFINED, element.value_tell
             if not undefined and (missing := value + element.length - end) > 0:
                 raise Unreadable(_cut_off(tag, missing) if known else "not a DICOM file")
-            found.append(Element(tag, start, value, after, undefined))
+            elements.append(Element(tag, start, value, after, undefined))
             if tag in NAMED:
                 texts[tag] = (element.value or b"").decode("ascii", "replace").strip(" \0")
     except Unreadable:
@@ -186,7 +186,7 @@ def _elements(
         raise Unreadable(f"unreadable: {error}" if known else "not a DICOM file") from error
     if after < end and known:
         raise Unreadable(f"unreadable: from byte {after} of {end} on")
-    return tuple(found), texts
+    return tuple(elements), texts
 
 
 def _cut_off(tag: int, missing: int) -> str:
@@ -279,7 +279,7 @@ def changed(file: BinaryIO, layout: Layout, identifiers: Mapping[int, str]) -> I
         yield b"\0"
         kept = pixels.end
     yield from _chunks(file, kept, layout.end)
-    yield from (_element(layout, *one) for one in todo)
+    yield from (_element(layout, *identifier) for identifier in todo)
 
 
 def _element(layout: Layout, tag: int, text: str) -> bytes:

@@ -43,19 +43,19 @@ def without_sni(check: CheckContext) -> Finding:
         raise LeftOut("the settings let nobody in without SNI")
     if port and check.options.address:
         raise LeftOut(f"it has a port of its own ({port}), which the typed address may not have")
-    there = replace(check, endpoint=replace(check.endpoint, dicom_port=port or check.endpoint.dicom_port))
-    _, number, host = there.dicom_address
+    at_port = replace(check, endpoint=replace(check.endpoint, dicom_port=port or check.endpoint.dicom_port))
+    _, number, host = at_port.dicom_address
     context = tls.as_modality(check.endpoint.ca_pem)
     context.check_hostname = False  # there is no name to check by the library: it is checked below
     try:
-        seen = there.handshake(context, there.dicom, None)
+        seen = at_port.handshake(context, at_port.dicom, None)
     except OSError as error:
         refusal = tls.refusal(error)
         raise Broken(f"port {number}, without SNI: {refusal.why}", refusal.hint) from error
     names = certificates.names_of(certificates.leaf_of(seen))
     if not any(certificates.matches(name, host) for name in names):
         raise Broken(f"port {number} serves a certificate for {', '.join(names)} to those who name nobody")
-    with association(there, replace(as_modality(there), security=(context, None))) as link:
+    with association(at_port, replace(as_modality(at_port), security=(context, None))) as link:
         if not link.is_established or getattr(link.send_c_echo(), "Status", None) != 0x0000:
             raise Broken("C-ECHO without SNI was not answered")
     return Finding(f"port {number}: {check.endpoint.aet} answers, with a certificate for {host}")

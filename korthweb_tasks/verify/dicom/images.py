@@ -149,7 +149,7 @@ def by_reason(left_out: Iterable[LeftOut]) -> str:
     >>> by_reason([LeftOut("a", "not a DICOM file"), LeftOut("b", "not a DICOM file"), LeftOut("c", "empty")])
     '2 not a DICOM file, 1 empty'
     """
-    kinds = Counter(one.reason.partition(":")[0] for one in left_out)
+    kinds = Counter(file.reason.partition(":")[0] for file in left_out)
     return ", ".join(f"{count} {reason}" for reason, count in kinds.most_common())
 
 

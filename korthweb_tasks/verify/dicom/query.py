@@ -40,10 +40,10 @@ def find(check: CheckContext) -> Finding:
         query = _identifier("STUDY", PatientID=sent.patient, StudyInstanceUID="")
         answers: Answers = list(link.send_c_find(query, FIND)) if link.is_established else []
     _judge(check, "Find", answers)
-    found = {str(row.StudyInstanceUID) for _, row in answers if row is not None and "StudyInstanceUID" in row}
-    if found != set(sent.studies):
-        raise Broken(f"C-FIND finds {len(found & set(sent.studies))} of {len(sent.studies)} studies")
-    return Finding(f"{len(found)} found by C-FIND")
+    studies = {str(row.StudyInstanceUID) for _, row in answers if row is not None and "StudyInstanceUID" in row}
+    if studies != set(sent.studies):
+        raise Broken(f"C-FIND finds {len(studies & set(sent.studies))} of {len(sent.studies)} studies")
+    return Finding(f"{len(studies)} found by C-FIND")
 
 
 def get(check: CheckContext) -> Finding:
@@ -155,7 +155,7 @@ def _commitment_of(sample: list[Image], transaction: str) -> Dataset:
 def _sample(sent: SentImages) -> list[Image]:
     """Return the smallest instance of each SOP class, twenty at the most."""
     smallest: dict[str, Image] = {}
-    for image in sorted(sent.images, key=lambda one: one.length):
+    for image in sorted(sent.images, key=lambda image: image.length):
         smallest.setdefault(image.sop_class, image)
     return list(smallest.values())[:SAMPLE]
 

@@ -23,8 +23,8 @@ _ROOM = 16
 @contextmanager
 def of_answer(content_type: str, chunks: Iterable[bytes]) -> Iterator[BinaryIO]:
     """Give the one file of a multipart answer; a large one is on disk. Raises Broken for anything else."""
-    found = _BOUNDARY.search(content_type)
-    if not content_type.startswith("multipart/related") or not found:
+    boundary = _BOUNDARY.search(content_type)
+    if not content_type.startswith("multipart/related") or not boundary:
         raise Broken(f"WADO answers with {content_type or 'no content type'}, not with multipart/related")
     with SpooledTemporaryFile(max_size=dicomfile.IN_MEMORY) as file:
         head = b""
@@ -33,7 +33,7 @@ def of_answer(content_type: str, chunks: Iterable[bytes]) -> Iterator[BinaryIO]:
                 file.write(chunk)
             elif _END_OF_HEAD in (head := head + chunk):
                 file.write(head.split(_END_OF_HEAD, 1)[1])
-        _cut_at_end(file, b"\r\n--" + found[1].encode("ascii") + b"--")
+        _cut_at_end(file, b"\r\n--" + boundary[1].encode("ascii") + b"--")
         yield cast(BinaryIO, file)
 
 

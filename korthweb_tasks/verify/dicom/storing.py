@@ -100,7 +100,7 @@ def _summary(outcome: Outcome, whole: SentImages) -> str:
         return f"{sent} images"
     parts = [f"{sent} of {sent + refused + len(left_out)} files sent"]
     if refused:
-        faults = Counter(one.fault for one in outcome.refused)
+        faults = Counter(file.fault for file in outcome.refused)
         parts.append(", ".join(f"{count} not taken by {fault}" for fault, count in faults.most_common()))
     if left_out:
         parts.append(f"{len(left_out)} left out ({images.by_reason(left_out)})")
@@ -109,8 +109,8 @@ def _summary(outcome: Outcome, whole: SentImages) -> str:
 
 
 def _notes(outcome: Outcome, whole: SentImages) -> Iterator[str]:
-    yield from (f"{one.image.source}: not sent, by fault of {one.fault}: {one.reason}" for one in outcome.refused)
-    yield from (f"{one.source}: left out: {one.reason}" for one in whole.left_out)
+    yield from (f"{file.image.source}: not sent, by fault of {file.fault}: {file.reason}" for file in outcome.refused)
+    yield from (f"{file.source}: left out: {file.reason}" for file in whole.left_out)
     yield from outcome.warnings
 
 

@@ -60,22 +60,22 @@ class AtHome:
 
     def controls(self, *, again: bool) -> Controls:  # noqa: ARG002 - both rounds ask the same
         """Let every tenant's account make harmless objects; let who asks take the tenant's walls away."""
-        found: dict[tuple[str, str], Seen] = {}
+        seen_by_row: dict[tuple[str, str], Seen] = {}
         for name, home in self.homes.items():
             for row, outcomes in self._made(home, harmless(home)).items():
-                found[row, name] = _control(outcomes)
-            found["walls", name] = self._walls(home, "")
-        return found
+                seen_by_row[row, name] = _control(outcomes)
+            seen_by_row["walls", name] = self._walls(home, "")
+        return seen_by_row
 
     def attempts(self) -> Attempts:
         """Let every tenant's account make what reaches its neighbour, and take its own walls away."""
-        found: dict[tuple[str, str, str], list[Seen]] = {}
+        attempts: dict[tuple[str, str, str], list[Seen]] = {}
         walls = {name: self._walls(home, home.account) for name, home in self.homes.items()}
         for a, b in permutations(self.homes, 2):
             for row, outcomes in self._made(self.homes[a], harmful(self.homes[a], self.homes[b])).items():
-                found[row, a, b] = _attempt(outcomes)
-            found["walls", a, b].append(walls[a])
-        return found
+                attempts[row, a, b] = _attempt(outcomes)
+            attempts["walls", a, b].append(walls[a])
+        return attempts
 
     def leave(self) -> tuple[str, ...]:
         """Nothing was made."""
@@ -84,23 +84,23 @@ class AtHome:
     def _made(self, home: Home, tries: Mapping[str, Sequence[Try]]) -> dict[str, list[Outcome]]:
         """Make all objects in one dry run as ``home``'s account; each has a name of its own to know it by."""
         named = [
-            (row, one, _named(one.obj, home.namespace, f"korthweb-try-{row}-{number}"))
-            for row, some in tries.items()
-            for number, one in enumerate(some)
+            (row, attempt, _named(attempt.obj, home.namespace, f"korthweb-try-{row}-{number}"))
+            for row, attempts in tries.items()
+            for number, attempt in enumerate(attempts)
         ]
         command = self.kubectl.create([obj for _, _, obj in named])
         words = ("--dry-run=server", "--output=name", f"--as={home.account}")
         result = self.run(replace(command, argv=(*command.argv, *words), repeatable=True, ok=frozenset({0, 1})))
-        made = {line.rpartition("/")[2] for line in result.stdout.splitlines()}
+        admitted_names = {line.rpartition("/")[2] for line in result.stdout.splitlines()}
         # kubectl names a kind that is not there once, and not the objects of it
-        asked = [obj for _, one, obj in named if not _lacking(one, result.stderr)]
-        refused = _refused(result.stderr, sum(obj["metadata"]["name"] not in made for obj in asked))
-        found: dict[str, list[Outcome]] = {row: [] for row in tries}
-        for row, one, obj in named:
-            admitted = obj["metadata"]["name"] in made
-            seen = Seen("reached", one.what) if admitted else _lacking(one, result.stderr) or refused
-            found[row].append((one, seen))
-        return found
+        known = [obj for _, attempt, obj in named if not _lacking(attempt, result.stderr)]
+        refused = _refused(result.stderr, sum(obj["metadata"]["name"] not in admitted_names for obj in known))
+        outcomes: dict[str, list[Outcome]] = {row: [] for row in tries}
+        for row, attempt, obj in named:
+            admitted = obj["metadata"]["name"] in admitted_names
+            seen = Seen("reached", attempt.what) if admitted else _lacking(attempt, result.stderr) or refused
+            outcomes[row].append((attempt, seen))
+        return outcomes
 
     def _walls(self, home: Home, account: str) -> Seen:
         """Take the walls of ``home`` away, in a dry run."""
@@ -164,9 +164,9 @@ def guest_rights(home: Home) -> list[Object]:
 
 
 def _named(obj: Object, namespace: str, name: str) -> Object:
-    made = deepcopy(obj)
-    made["metadata"] = {"namespace": namespace, "name": name, **made.get("metadata", {})}
-    return made
+    named = deepcopy(obj)
+    named["metadata"] = {"namespace": namespace, "name": name, **named.get("metadata", {})}
+    return named
 
 
 def _refused(stderr: str, count: int) -> Seen:
@@ -179,9 +179,9 @@ def _refused(stderr: str, count: int) -> Seen:
     return Seen("unclear", (others or lines or ["nothing was said"])[-1][:200])
 
 
-def _lacking(one: Try, stderr: str) -> Seen | None:
+def _lacking(attempt: Try, stderr: str) -> Seen | None:
     """Return what is seen of a kind that the cluster does not have."""
-    kind = one.obj["kind"]
+    kind = attempt.obj["kind"]
     lacking = any(UNKNOWN in line and f'"{kind}"' in line for line in stderr.splitlines())
     return Seen("refused", f"{LACKING} {kind}") if lacking else None
 
@@ -196,7 +196,7 @@ def _attempt(outcomes: list[Outcome]) -> list[Seen]:
 
 def _control(outcomes: list[Outcome]) -> Seen:
     """Return the first that was not admitted; a kind that the cluster does not have is nobody's."""
-    for one, seen in outcomes:
+    for attempt, seen in outcomes:
         if seen.kind != "reached" and not seen.text.startswith(LACKING):
-            return Seen("unclear", f"{one.what} is not admitted either: {seen.text}")
-    return Seen("reached", "; ".join(dict.fromkeys(one.what for one, _ in outcomes)))
+            return Seen("unclear", f"{attempt.what} is not admitted either: {seen.text}")
+    return Seen("reached", "; ".join(dict.fromkeys(attempt.what for attempt, _ in outcomes)))

@@ -57,8 +57,8 @@ class Inside:
         if not again:
             self._raised = True
             self.probes.raise_all([place.namespace for place in self.places.values()])
-            found = self._each_place(lambda place: self.probes.addresses(place.namespace))
-            self._addresses = dict(zip(self.places, found, strict=True))
+            addresses = self._each_place(lambda place: self.probes.addresses(place.namespace))
+            self._addresses = dict(zip(self.places, addresses, strict=True))
         patience = AGAIN if again else ARRIVES
         asked = self._ask(lambda name, role: [*self._own(name, role, patience), *self._ways(name, patience)])
         self.open_ways |= {key for key, seen in _ways_in(asked).items() if seen.kind == "reached"}
@@ -74,20 +74,20 @@ class Inside:
     def attempts(self) -> Attempts:
         """Let every probe try every other tenant, and in its own what its identity or lack of one must not reach."""
         asked = self._ask(self._strange)
-        found: dict[tuple[str, str, str], list[Seen]] = {}
+        attempts: dict[tuple[str, str, str], list[Seen]] = {}
         for a, b in permutations(self.places, 2):
             for port, (role, _) in PORTS.items():
-                found[f"mesh-{port}", a, b] = self._told(asked, a, b, role, (f"at-{b}-{port}-service",))
+                attempts[f"mesh-{port}", a, b] = self._told(asked, a, b, role, (f"at-{b}-{port}-service",))
                 ways = (f"at-{b}-{port}-service", f"at-{b}-{port}-pod")
-                found[f"plain-{port}", a, b] = self._told(asked, a, b, "plain", ways)
-            found["own-mesh", a, b] = [
-                one
+                attempts[f"plain-{port}", a, b] = self._told(asked, a, b, "plain", ways)
+            attempts["own-mesh", a, b] = [
+                seen
                 for port, (role, _) in PORTS.items()
-                for one in self._told(asked, b, b, WRONG[role], (f"at-{b}-{port}-service",))
+                for seen in self._told(asked, b, b, WRONG[role], (f"at-{b}-{port}-service",))
             ]
             names = tuple(f"at-{b}-{port}-{by}" for port in PORTS for by in ("service", "pod"))
-            found["own-plain", a, b] = self._told(asked, b, b, "plain", names)
-        return found
+            attempts["own-plain", a, b] = self._told(asked, b, b, "plain", names)
+        return attempts
 
     def leave(self) -> tuple[str, ...]:
         """Remove the probes."""
@@ -129,7 +129,7 @@ class Inside:
         """Ask from every probe at one time; (tenant, role) -> question -> what was seen."""
         keys = [(name, role) for name in self.places for role in ROLES]
 
-        def one(key: tuple[str, Role]) -> dict[str, Seen]:
+        def ask(key: tuple[str, Role]) -> dict[str, Seen]:
             name, role = key
             everything = list(questions(name, role))
             asked = [question for question in everything if question.host != NOWHERE]
@@ -145,7 +145,7 @@ class Inside:
             return {**_unknown(everything), **talk.read(asked, said)}
 
         with ThreadPoolExecutor(len(keys)) as pool:
-            return dict(zip(keys, pool.map(one, keys), strict=True))
+            return dict(zip(keys, pool.map(ask, keys), strict=True))
 
     def _told(self, asked: _Asked, a: str, b: str, role: Role, names: tuple[str, ...]) -> list[Seen]:
         """Return what A's probe saw; where its way out is closed as a whole, that is said."""
@@ -153,7 +153,7 @@ class Inside:
         if a == b or (role, a, b) in self.open_ways:
             return seen
         closed = f" (nothing in {self.places[b].namespace} is reached from there)"
-        return [replace(one, text=one.text + closed) if one.kind == "refused" else one for one in seen]
+        return [replace(answer, text=answer.text + closed) if answer.kind == "refused" else answer for answer in seen]
 
     def _each_place(self, look: Callable[[Place], Mapping[str, str]]) -> list[Mapping[str, str]]:
         with ThreadPoolExecutor(len(self.places)) as pool:

@@ -175,15 +175,15 @@ def _openings(a: Home, b: Home) -> Iterable[Try]:
 def route(host: str, to: str, **spec: Any) -> Object:
     """Return a VirtualService for ``host``."""
     web = [{"route": [{"destination": {"host": to, "port": {"number": 8042}}}]}]
-    found = {"hosts": [host], "gateways": ["orthanc"], "exportTo": ["."], "http": web}
-    return with_spec(MESH, "VirtualService", found | spec)
+    spec_of_route = {"hosts": [host], "gateways": ["orthanc"], "exportTo": ["."], "http": web}
+    return with_spec(MESH, "VirtualService", spec_of_route | spec)
 
 
 def tcp_route(host: str, to: str) -> Object:
     """Return a VirtualService for DICOM at ``host``."""
-    made = route(host, to, tcp=[{"route": [{"destination": {"host": to, "port": {"number": 4242}}}]}])
-    del made["spec"]["http"]
-    return made
+    tcp = route(host, to, tcp=[{"route": [{"destination": {"host": to, "port": {"number": 4242}}}]}])
+    del tcp["spec"]["http"]
+    return tcp
 
 
 def gateway(host: str, port: int = 443, protocol: str = "HTTPS") -> Object:
@@ -196,8 +196,8 @@ def gateway(host: str, port: int = 443, protocol: str = "HTTPS") -> Object:
 
 def rule(host: str, **spec: Any) -> Object:
     """Return a DestinationRule for ``host``."""
-    found = {"host": host, "exportTo": ["."], "trafficPolicy": {"loadBalancer": {"simple": "ROUND_ROBIN"}}}
-    return with_spec(MESH, "DestinationRule", found | spec)
+    whole = {"host": host, "exportTo": ["."], "trafficPolicy": {"loadBalancer": {"simple": "ROUND_ROBIN"}}}
+    return with_spec(MESH, "DestinationRule", whole | spec)
 
 
 def service_of(spec: Object) -> Object:
@@ -229,8 +229,8 @@ def deployment(container: Mapping[str, Any] | None = None, **spec: Any) -> Objec
     }
     labels = {"app": "korthweb-try"}
     template = {"metadata": {"labels": labels}, "spec": pod | spec}
-    made = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
-    return with_spec("apps/v1", "Deployment", made)
+    whole = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
+    return with_spec("apps/v1", "Deployment", whole)
 
 
 def monitor(spec: Mapping[str, Any] | None = None, **endpoint: Any) -> Object:

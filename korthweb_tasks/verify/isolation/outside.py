@@ -107,9 +107,9 @@ def own_aet(check: CheckContext) -> str:
 
 def own_images(check: CheckContext) -> str:
     """Find what was stored, by the very question that must find nothing elsewhere."""
-    found = sightings(check, check.sent_images())
-    if len(found) != 2:
-        raise Broken(f"{check.endpoint.tenant} does not find its own image: {', '.join(found) or 'nothing at all'}")
+    ways = sightings(check, check.sent_images())
+    if len(ways) != 2:
+        raise Broken(f"{check.endpoint.tenant} does not find its own image: {', '.join(ways) or 'nothing at all'}")
     return "its own image is found by QIDO and WADO"
 
 
@@ -200,8 +200,8 @@ def aet(a: CheckContext, b: CheckContext) -> Iterator[Seen]:
 
 def of_images(a: CheckContext, b: CheckContext) -> Iterator[Seen]:
     """A's image by B's QIDO and WADO, with B's login."""
-    found = sightings(b, a.sent_images())
-    yield Seen("reached", f"{', '.join(found)} shows it") if found else Seen("refused", "QIDO: none, WADO: 404")
+    ways = sightings(b, a.sent_images())
+    yield Seen("reached", f"{', '.join(ways)} shows it") if ways else Seen("refused", "QIDO: none, WADO: 404")
 
 
 ATTEMPTS: Mapping[str, Callable[[CheckContext, CheckContext], Iterator[Seen]]] = {

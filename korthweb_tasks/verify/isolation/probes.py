@@ -76,8 +76,8 @@ class KubectlProbes:
         """Remove what a killed run has left, make the probes and return when all are ready. Raises KorthwebError."""
         self._namespaces = list(namespaces)
         self._delete(self.runner)
-        made = [obj for namespace in self._namespaces for obj in self.objects(namespace)]
-        self.runner.run(self.kubectl.create(made))
+        objects = [obj for namespace in self._namespaces for obj in self.objects(namespace)]
+        self.runner.run(self.kubectl.create(objects))
         with ThreadPoolExecutor(len(self._namespaces)) as pool:
             list(pool.map(self._wait, self._namespaces))
 
@@ -89,11 +89,11 @@ class KubectlProbes:
 
     def addresses(self, namespace: str) -> Mapping[str, str]:
         """Return the IP of one ready pod of ``orthanc``, of ``database`` (the primary) and of the probe ``plain``."""
-        found: dict[str, str] = {}
+        addresses: dict[str, str] = {}
         for pod in parse.items(self.runner.run(self.kubectl.get("pods", namespace=namespace))):
             if stays(pod) and (what := self._what(pod["metadata"])) and (ip := pod["status"].get("podIP")):
-                found.setdefault(what, ip)
-        return found
+                addresses.setdefault(what, ip)
+        return addresses
 
     def remove(self) -> None:
         """Remove everything that carries the label; works after an interrupt too. Raises KorthwebError."""
@@ -185,7 +185,7 @@ class KubectlProbes:
         ready_pods(self.runner, self.kubectl, namespace, selector, count=len(ROLES), seconds=STARTS)
 
     def _delete(self, runner: Runner) -> None:
-        def one(namespace: str) -> KorthwebError | None:
+        def delete_in(namespace: str) -> KorthwebError | None:
             words = ("delete", KINDS, f"--selector={LABEL}=true", "--ignore-not-found", "--wait=false")
             try:
                 runner.run(self.kubectl.command(*words, namespace=namespace, repeatable=True))
@@ -196,7 +196,7 @@ class KubectlProbes:
         if not self._namespaces:
             return
         with ThreadPoolExecutor(len(self._namespaces)) as pool:
-            faults = [fault for fault in pool.map(one, self._namespaces) if fault]
+            faults = [fault for fault in pool.map(delete_in, self._namespaces) if fault]
         if faults:
             raise faults[0]
 

@@ -76,10 +76,10 @@ def postgres(name: str, host: str, port: int = 5432) -> Question:
 
 def read_http(answer: bytes) -> Seen:
     """Read the first line of an answer."""
-    found = re.match(rb"HTTP/1\.[01] (\d{3}) ?([^\r\n]*)", answer)
-    if not found:
+    status_line = re.match(rb"HTTP/1\.[01] (\d{3}) ?([^\r\n]*)", answer)
+    if not status_line:
         return Seen("reached", f"{len(answer)} bytes that are not HTTP")
-    code, reason = int(found[1]), found[2].decode("ascii", "replace")
+    code, reason = int(status_line[1]), status_line[2].decode("ascii", "replace")
     text = f"{code} {reason}".strip()
     if code not in BY_PROXY:
         return Seen("reached", f"“{text}” from Orthanc")

@@ -81,13 +81,13 @@ class Rights:
         keys = [(row, name, who) for name in self.places for row in RIGHTS for who in self._rightful(row, name)]
         asks = [(who, self.places[name].namespace, right) for row, name, who in keys for right in RIGHTS[row]]
         allowed = iter(self._ask(asks))
-        found: dict[tuple[str, str], Seen] = {}
+        controls: dict[tuple[str, str], Seen] = {}
         for row, name, who in keys:
             may = [str(right) for right in RIGHTS[row] if next(allowed)]
             seen = Seen("reached", f"{_short(who)} may {may[0]}") if may else _no(row, who)
-            if found.get((row, name), seen).kind != "reached" or may:
-                found[row, name] = seen
-        return found
+            if controls.get((row, name), seen).kind != "reached" or may:
+                controls[row, name] = seen
+        return controls
 
     def attempts(self) -> Attempts:
         """Ask for each of A's accounts what it may do in B's namespace."""
@@ -99,14 +99,14 @@ class Rights:
             for right in RIGHTS[row]
         ]
         allowed = iter(self._ask(asks))
-        found: dict[tuple[str, str, str], list[Seen]] = {}
+        attempts: dict[tuple[str, str, str], list[Seen]] = {}
         for row, a, b in keys:
             accounts = self._accounts(a)
             may = {who: [str(right) for right in RIGHTS[row] if next(allowed)] for who in accounts}
             yes = [f"{_short(who)} may {', '.join(some)}" for who, some in may.items() if some]
             no = Seen("refused", f"no, {len(accounts)} accounts by {len(RIGHTS[row])} questions")
-            found[row, a, b] = [Seen("reached", text) for text in yes] or [no]
-        return found
+            attempts[row, a, b] = [Seen("reached", text) for text in yes] or [no]
+        return attempts
 
     def leave(self) -> tuple[str, ...]:
         """Nothing was made."""
@@ -131,8 +131,8 @@ class Rights:
     def _managers(self) -> tuple[str, ...]:
         """Return the accounts in the operator's namespace: somebody else's operator may be called as they like."""
         if not self._operators:
-            found = items(self.run(self.kubectl.get("serviceaccount", namespace=self.operator)))
-            names = [obj["metadata"]["name"] for obj in found] or OPERATORS
+            accounts = items(self.run(self.kubectl.get("serviceaccount", namespace=self.operator)))
+            names = [obj["metadata"]["name"] for obj in accounts] or OPERATORS
             self._operators = tuple(f"system:serviceaccount:{self.operator}:{name}" for name in names)
         return self._operators
 

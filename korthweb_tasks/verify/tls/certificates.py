@@ -85,10 +85,10 @@ def leaf_of(seen: tls.Served) -> x509.Certificate:
 def names_of(leaf: x509.Certificate) -> list[str]:
     """Return the DNS names a certificate is for; the common name does not count, as for any client of today."""
     try:
-        found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
         return []
-    return list(found.value.get_values_for_type(x509.DNSName))
+    return list(names.value.get_values_for_type(x509.DNSName))
 
 
 def matches(pattern: str, host: str) -> bool:
@@ -210,11 +210,11 @@ def address_known(check: CheckContext) -> Finding:
         hint = f"`{look}`: is a load balancer giving out addresses? For a NodePort or port-forward: --address"
         raise Broken("the ingress has no address", f"{hint}, --https-port and --dicom-port")
     try:
-        found = socket.getaddrinfo(address, check.endpoint.https_port, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(address, check.endpoint.https_port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         hint = "is the load balancer's name in DNS yet?"
         raise Broken(f"{address} does not resolve: {error.strerror}", hint) from error
-    numeric = sorted({str(entry[4][0]) for entry in found})
+    numeric = sorted({str(entry[4][0]) for entry in addresses})
     return Finding(address if numeric == [address] else f"{address} is {', '.join(numeric)}")
 
 
@@ -230,5 +230,5 @@ def port_open(check: CheckContext, port: Port) -> Finding:
 
 
 def _common_name(name: x509.Name) -> str:
-    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(found[0].value) if found else name.rfc4514_string() or "an unnamed issuer"
+    names = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if names else name.rfc4514_string() or "an unnamed issuer"

@@ -53,15 +53,15 @@ class ToAddress(httpx.HTTPTransport):
 def client(check: CheckContext, password: str | None = None) -> Iterator[httpx.Client]:
     """Give a client that trusts the tenant's CA only; without ``password`` it sends none."""
     auth = (check.endpoint.username, password) if password is not None else None
-    with _client(check, check.tls_context, check.endpoint.web_host, auth, check.connected) as made:
-        yield made
+    with _client(check, check.tls_context, check.endpoint.web_host, auth, check.connected) as session:
+        yield session
 
 
 @contextmanager
 def logged_in(check: CheckContext) -> Iterator[httpx.Client]:
     """Give a client that sends the tenant's credentials."""
-    with client(check, check.endpoint.password.get_secret_value()) as made:
-        yield made
+    with client(check, check.endpoint.password.get_secret_value()) as session:
+        yield session
 
 
 def _client(

@@ -33,12 +33,12 @@ def find(check: CheckContext) -> Finding:
         if studies != set(sent.studies):
             raise Broken(f"QIDO finds {len(studies)} studies of {sent.patient}, {len(sent.studies)} were sent")
         rows = [row for uid in studies for row in query(check, session, f"studies/{uid}/instances")]
-        found = {_value(row, INSTANCE_UID) for row in rows}
-    missing = [image.source for image in sent.images if image.instance not in found]
+        instances = {_value(row, INSTANCE_UID) for row in rows}
+    missing = [image.source for image in sent.images if image.instance not in instances]
     if missing:
         raise Broken(f"QIDO does not find {len(missing)} of {len(sent.images)} images: {', '.join(missing[:3])}")
     many = "study" if len(studies) == 1 else "studies"
-    return Finding(f"{len(studies)} {many}, {len(found)} images, in {ms:.0f} ms", {"qido_ms": round(ms, 2)})
+    return Finding(f"{len(studies)} {many}, {len(instances)} images, in {ms:.0f} ms", {"qido_ms": round(ms, 2)})
 
 
 def read_back(check: CheckContext) -> Finding:
@@ -89,21 +89,21 @@ def sweep(check: CheckContext, sent: SentImages) -> int:
     if not sent.patient.startswith(MARK):
         raise ValueError(f"{sent.patient} is not a PatientID of a verification")
     with web.logged_in(check) as session:
-        found = _ids(check, session, "Study", sent)
-        for identifier in found:
+        studies = _ids(check, session, "Study", sent)
+        for identifier in studies:
             # 404: deleted meanwhile, or by a request whose answer was lost
             web.must(web.patiently(check, session, "DELETE", f"/studies/{identifier}"), 200, 404)
         left = _ids(check, session, "Instance", sent)
         rows = query(check, session, "studies", PatientID=sent.patient)
     if left or rows:
         raise Broken(f"{len(left)} images of {sent.patient} are left", "delete that patient in Orthanc by hand")
-    return len(found)
+    return len(studies)
 
 
 def _ids(check: CheckContext, session: httpx.Client, level: str, sent: SentImages) -> list[str]:
     query = {"Level": level, "Query": {"PatientID": sent.patient}, "CaseSensitive": True}
-    found: list[str] = web.must(web.patiently(check, session, "POST", "/tools/find", json=query)).json()
-    return found
+    identifiers: list[str] = web.must(web.patiently(check, session, "POST", "/tools/find", json=query)).json()
+    return identifiers
 
 
 def query(check: CheckContext, session: httpx.Client, path: str, **filters: str) -> list[Mapping[str, Any]]:
