@@ -7,7 +7,7 @@ import socket
 import ssl
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -131,9 +131,18 @@ class CheckContext:
 
     def handshake(self, context: ssl.SSLContext, port: Port, name: str | None = "") -> tls.Served:
         """Shake hands with a port, where that must come about, under its own name. Raises OSError."""
+        return self.connected(lambda: self.handshake_once(context, port, name))
+
+    def handshake_once(self, context: ssl.SSLContext, port: Port, name: str | None = "") -> tls.Served:
+        """Shake hands with a port under a name ("": its own, None: none). Raises OSError."""
         sni = port.host if name == "" else name
-        address, seconds = self.endpoint.address, self.options.timeout
-        return self.connected(lambda: tls.handshake(context, address, port.number, sni, seconds))
+        return tls.handshake(context, self.endpoint.address, port.number, sni, self.options.timeout)
+
+    def offer(self, port: Port, version: int, suites: Collection[int] = tuple(tls.SUITES.values())) -> str:
+        """Offer one version, and these suites of it; return the answer. Raises OSError where nothing listens."""
+        return tls.answer_to_version(
+            self.endpoint.address, port.number, port.host, version, self.options.timeout, suites
+        )
 
     def be_patient(self, times: int = 1) -> None:
         """From now on, for ``times`` × ``settle`` seconds, an ingress without a backend is asked again."""
@@ -148,11 +157,6 @@ class CheckContext:
     def dicom(self) -> Port:
         """Return the port for DICOM over TLS."""
         return Port(self.endpoint.dicom_port, self.endpoint.dicom_host)
-
-    @property
-    def dicom_address(self) -> tuple[str, int, str]:
-        """Return address, port and name of DICOM, as a handshake takes them."""
-        return self.endpoint.address, self.endpoint.dicom_port, self.endpoint.dicom_host
 
     @cached_property
     def tls_context(self) -> ssl.SSLContext:

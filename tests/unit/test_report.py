@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
+from typing import cast
 from xml.etree import ElementTree
 
 import pytest
@@ -337,6 +340,15 @@ def test_a_report_is_written_in_every_form(tmp_path: Path) -> None:
     made = formats.write(REPORT, tmp_path / "a/b")
     assert sorted(path.name for path in (tmp_path / "a/b").iterdir()) == ["junit.xml", "report.html", "report.json"]
     assert set(made) == {"junit.xml", "report.html", "report.json"}
+
+
+def test_a_new_format_is_a_row_and_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("korthweb_tasks.report.names")
+    module.render = lambda report: "\n".join(step.name for step in report.steps)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(cast(dict[str, formats.Format], formats.FORMATS), "names", formats.Format("names.txt"))
+    made = formats.write(REPORT, tmp_path)
+    assert made["names.txt"].read_text() == "istio\ncert-manager\nconfig\northanc"
 
 
 def test_a_folder_that_is_a_file_is_said_so(tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def unknown_calling(calling: str) -> str:
 def ended_hint(check: CheckContext) -> str:
     """Return what to look at where a connection ended without an answer of Orthanc."""
     try:
-        tls.handshake(check.dicom_context, *check.dicom_address, check.options.timeout)
+        check.handshake_once(check.dicom_context, check.dicom)
     except OSError as error:
         return tls.refusal(error).hint
     return "does the route lead to port 4242, and does the ingress know the protocol (ALPN) dicom?"

@@ -44,7 +44,7 @@ def without_sni(check: CheckContext) -> Finding:
     if port and check.options.address:
         raise LeftOut(f"it has a port of its own ({port}), which the typed address may not have")
     at_port = replace(check, endpoint=replace(check.endpoint, dicom_port=port or check.endpoint.dicom_port))
-    _, number, host = at_port.dicom_address
+    number, host = at_port.dicom.number, at_port.dicom.host
     context = tls.as_modality(check.endpoint.ca_pem)
     context.check_hostname = False  # there is no name to check by the library: it is checked below
     try:

@@ -18,7 +18,6 @@ from korthweb_tasks.verify.dicom import images, storing
 from korthweb_tasks.verify.dicom.images import SentImages
 from korthweb_tasks.verify.isolation.cells import Attempts, Controls, Seen
 from korthweb_tasks.verify.model import Broken, Endpoint, Options
-from korthweb_tasks.verify.tls import connection as tls
 from korthweb_tasks.verify.web import client as web
 from korthweb_tasks.verify.web import dicomweb
 
@@ -164,7 +163,7 @@ def certificate(a: CheckContext, b: CheckContext) -> Iterator[Seen]:
 def _under_name(a: CheckContext, b: CheckContext, theirs: Port, number: int) -> Seen:
     where = f"{number} as {theirs.host}"
     try:
-        tls.handshake(a.tls_context, b.endpoint.address, number, theirs.host, b.options.timeout)
+        b.handshake_once(a.tls_context, Port(number, theirs.host))
     except ssl.SSLCertVerificationError as error:
         return Seen("refused", f"{where}: {error.verify_message}")
     except TimeoutError:
@@ -177,7 +176,7 @@ def _under_name(a: CheckContext, b: CheckContext, theirs: Port, number: int) -> 
 def _by_authority(a: CheckContext, b: CheckContext, mine: Port) -> Seen:
     where = f"{mine.number} by {a.endpoint.tenant}'s authority"
     try:
-        tls.handshake(a.tls_context, b.endpoint.address, mine.number, mine.host, b.options.timeout)
+        b.handshake_once(a.tls_context, mine)
     except ssl.SSLCertVerificationError as error:
         return Seen("refused", f"{where}: {error.verify_message}")
     return Seen("reached", f"{where}: {mine.host} passes")

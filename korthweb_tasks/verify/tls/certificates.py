@@ -110,7 +110,7 @@ def old_versions_refused(check: CheckContext, port: Port) -> Finding:
         if port == check.dicom and check.endpoint.policy.tls_minimum <= number:
             answers.append(f"{name}: allowed by dicom.tls.minimum")
             continue
-        answer = tls.answer_to_version(check.endpoint.address, port.number, port.host, version, check.options.timeout)
+        answer = check.offer(port, version)
         if answer == "accepted":
             raise Broken(f"port {port.number} accepts {name}", "set the gateway's minProtocolVersion to TLSV1_2")
         answers.append(f"{name}: {answer}")
@@ -119,7 +119,7 @@ def old_versions_refused(check: CheckContext, port: Port) -> Finding:
 
 def suites_as_set(check: CheckContext) -> Finding:
     """Offer each cipher suite of TLS 1.2 alone: those of the tenant's dicom.tls are taken, and no other."""
-    policy, (address, number, name) = check.endpoint.policy, check.dicom_address
+    policy, number = check.endpoint.policy, check.dicom.number
     if not policy.suites:
         raise LeftOut("the settings are not known")
     key = "ECDSA" if _has_curve(check) else "RSA"
@@ -129,7 +129,7 @@ def suites_as_set(check: CheckContext) -> Finding:
         raise Broken(f"no modality gets {unfit[0]}: the certificate's key is {key}", hint)
 
     def is_taken(code: int) -> bool:
-        answer = tls.answer_to_version(address, number, name, 0x0303, check.options.timeout, (code,))
+        answer = check.offer(check.dicom, 0x0303, (code,))
         if answer == "closed":  # no alert says that there is no shared suite
             raise ConnectionResetError
         return answer == "accepted"
@@ -166,7 +166,7 @@ def wrong_name(check: CheckContext, port: Port) -> tuple[str, str]:
     name = f"wrong-{secrets.token_hex(4)}.{port.host.partition('.')[2]}"
     check.listening(port)
     try:
-        tls.handshake(check.tls_context, check.endpoint.address, port.number, name, check.options.timeout)
+        check.handshake_once(check.tls_context, port, name)
     except ssl.SSLCertVerificationError as error:
         return name, error.verify_message
     except OSError as error:

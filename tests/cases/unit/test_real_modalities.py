@@ -156,7 +156,7 @@ def test_F11_a_refused_handshake_is_diagnosed(name: str) -> None:
         none_of_its.maximum_version = ssl.TLSVersion.TLSv1_2
         none_of_its.set_ciphers("ECDHE-ECDSA-AES256-GCM-SHA384")
         with pytest.raises(ssl.SSLError) as error:
-            tls.handshake(none_of_its, *check.dicom_address, 1.0)
+            check.handshake_once(none_of_its, check.dicom)
     assert says in tls.refusal(error.value).why
     assert hint in tls.refusal(error.value).hint
 
@@ -166,7 +166,7 @@ def test_F11_an_untrusted_certificate_is_told_as_such() -> None:
     with port(over(server_context(Authority("Another").leaf(DICOM)))) as number:
         check = check_at(number)
         with pytest.raises(ssl.SSLError) as error:
-            tls.handshake(check.dicom_context, *check.dicom_address, 1.0)
+            check.handshake_once(check.dicom_context, check.dicom)
     assert tls.refusal(error.value).why.startswith("certificate not trusted: unable to get local issuer")
 
 
