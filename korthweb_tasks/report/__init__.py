@@ -1,0 +1,1 @@
+"""What happened, as text, JSON, JUnit and a page."""

@@ -13,7 +13,7 @@ from korthweb_tasks.errors import UsageError, VerifyFailed
 from korthweb_tasks.report.matrix import MARKS, as_text, matrix
 from korthweb_tasks.services import proof
 from korthweb_tasks.verify.endpoints import find_endpoint, tenant_summary
-from korthweb_tasks.verify.isolation.cells import DONE, LAME, ROWS_OF
+from korthweb_tasks.verify.isolation.cells import DONE, ROWS_OF, UNFINISHED
 from korthweb_tasks.verify.isolation.cells import prove as fill
 from korthweb_tasks.verify.isolation.home import AsGuest, AtHome
 from korthweb_tasks.verify.isolation.inside import Inside, Place
@@ -115,7 +115,7 @@ def _tenants(session: Session) -> tuple[Tenant, ...]:
 
 
 class _View:
-    """Shows which way is being gone, and what it does."""
+    """Shows the ways to try, and what each does now."""
 
     def __init__(self, session: Session) -> None:
         self.console, self.began = session.console, time.monotonic()
@@ -128,7 +128,7 @@ class _View:
 
     def say(self, way: str, text: str) -> None:
         """Show what a way does now, or that it has ended."""
-        if text not in (DONE, LAME):
+        if text not in (DONE, UNFINISHED):
             self.console.note(way, text)
             return
         seconds = time.monotonic() - self.began

@@ -1,0 +1,1 @@
+"""The proof from outside: a ladder of checks for each tenant, and the isolation between tenants."""

@@ -13,9 +13,9 @@ from korthweb_tasks.verify.isolation.cells import (
     ROWS,
     Attempts,
     Controls,
+    Rounds,
     Row,
     Seen,
-    Walk,
     judge,
     prove,
 )
@@ -33,14 +33,14 @@ FAILS = Seen("unclear", "503")
 def judged(
     *tries: Seen, before: Seen | None = OK, after: Seen | None = OK, fault: str = "", row: Row = ROW
 ) -> CellRecord:
-    walk = Walk(
+    rounds = Rounds(
         ("r",),
         {("r", "MHR"): before, ("r", "BHC"): OK} if before else {},
         {("r", "BHC", "MHR"): tries},
         {("r", "MHR"): after, ("r", "BHC"): OK} if after else {},
         fault,
     )
-    return judge(row, "BHC", "MHR", walk, "mhr-orthweb")
+    return judge(row, "BHC", "MHR", rounds, "mhr-orthweb")
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_the_control_is_told_once_where_it_is_the_same() -> None:
 def test_a_row_may_need_the_control_of_both() -> None:
     both = replace(ROW, both=True)
     assert judged(NO, row=both).status == "passed"
-    walk = Walk(("r",), {("r", "MHR"): OK}, {("r", "BHC", "MHR"): (NO,)}, {("r", "MHR"): OK})
-    assert judge(both, "BHC", "MHR", walk, "mhr").status == "unknown"
+    rounds = Rounds(("r",), {("r", "MHR"): OK}, {("r", "BHC", "MHR"): (NO,)}, {("r", "MHR"): OK})
+    assert judge(both, "BHC", "MHR", rounds, "mhr").status == "unknown"
 
 
 @dataclass
@@ -194,4 +194,4 @@ def test_what_goes_on_is_told() -> None:
     ]  # fmt: skip
     said.clear()
     prove((Told(fails=OSError("gone")),), TENANTS, lambda *words: said.append(words))
-    assert [text for _, text in said] == ["what the rightful tenants may do", "not gone to its end"]
+    assert [text for _, text in said] == ["what the rightful tenants may do", "not finished"]

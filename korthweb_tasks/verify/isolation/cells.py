@@ -31,7 +31,7 @@ OUTSIDE, MESH = "from outside of the cluster", "from a pod of A inside of the me
 PLAIN, RIGHTS = "from a pod without a sidecar", "with A's service accounts"
 HOME = "by what A makes in its own namespace"
 #: what is said of a way at its end
-DONE, LAME = "done", "not gone to its end"
+DONE, UNFINISHED = "done", "not finished"
 #: a control slower than this (ms) takes the meaning from an attempt that got no answer at all
 SLOW = 1500.0
 
@@ -135,8 +135,8 @@ class Way(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
-    """One way after its rounds. ``fault`` is why it could not be gone to its end."""
+class Rounds:
+    """The rounds of one way. ``fault`` is why it was not finished."""
 
     rows: tuple[str, ...]
     before: Controls = field(default_factory=dict)
@@ -152,7 +152,7 @@ def prove(
     stop: Callable[[], None] = lambda: None,
     rows: Sequence[Row] = ROWS,
 ) -> Isolation:
-    """Go all ways side by side and judge every cell; ``namespaces`` are those of the tenants, by name.
+    """Try all ways side by side and judge every cell; ``namespaces`` are those of the tenants, by name.
 
     ``say`` is told (way, what it does now); ``stop`` ends what runs, at Ctrl-C; ``rows`` are those that have to be
     there. Whatever happens, what was made is removed again. Raises UsageError for less than two tenants, and
@@ -163,9 +163,9 @@ def prove(
     notes: list[str] = []
     try:
         with ThreadPoolExecutor(len(ways)) as pool:
-            futures = [pool.submit(_walk, way, say) for way in ways]
+            futures = [pool.submit(_try, way, say) for way in ways]
             try:
-                walks = [future.result() for future in futures]
+                tried = [future.result() for future in futures]
             except BaseException:
                 stop()  # and not wait for what the other ways would still do
                 raise
@@ -176,26 +176,26 @@ def prove(
         _leave(ways)
         raise
     notes += _leave(ways)
-    return Isolation(tuple(judged(walks, namespaces, rows)), tuple(notes))
+    return Isolation(tuple(judged(tried, namespaces, rows)), tuple(notes))
 
 
-def _walk(way: Way, say: Callable[[str, str], None]) -> Walk:
-    """Go one way: controls, attempts, controls again. A fault makes its cells unknown, and no others."""
+def _try(way: Way, say: Callable[[str, str], None]) -> Rounds:
+    """Try one way: controls, attempts, controls again. A fault makes its cells unknown, and no others."""
     try:
         say(way.name, "what the rightful tenants may do")
         before = way.controls(again=False)
         say(way.name, "what nobody may do")
         tries = way.attempts()
         say(way.name, "the rightful tenants again")
-        walk = Walk(way.rows, before, tries, way.controls(again=True))
+        rounds = Rounds(way.rows, before, tries, way.controls(again=True))
     except (Interrupted, UsageError):
         raise
     except (KorthwebError, Broken) as error:
-        walk = Walk(way.rows, fault=told(error))
+        rounds = Rounds(way.rows, fault=told(error))
     except (OSError, ValueError, httpx.HTTPError) as error:  # ValueError: an answer that is not JSON
-        walk = Walk(way.rows, fault=_line(f"{type(error).__name__}: {error}"))
-    say(way.name, LAME if walk.fault else DONE)
-    return walk
+        rounds = Rounds(way.rows, fault=_line(f"{type(error).__name__}: {error}"))
+    say(way.name, UNFINISHED if rounds.fault else DONE)
+    return rounds
 
 
 def told(error: KorthwebError | Broken) -> str:
@@ -216,24 +216,24 @@ def _left(way: Way) -> tuple[str, ...]:
         return (_line(f"{way.name}: {error}"),)
 
 
-def judged(walks: Iterable[Walk], namespaces: Mapping[str, str], rows: Iterable[Row] = ROWS) -> Iterable[CellRecord]:
+def judged(tried: Iterable[Rounds], namespaces: Mapping[str, str], rows: Iterable[Row] = ROWS) -> Iterable[CellRecord]:
     """Judge every cell, row by row."""
-    by_row = {row: walk for walk in walks for row in walk.rows}
+    by_row = {row: rounds for rounds in tried for row in rounds.rows}
     for row in rows:
-        walk = by_row.get(row.name, Walk((row.name,), fault="this was not tried"))
+        rounds = by_row.get(row.name, Rounds((row.name,), fault="this was not tried"))
         for a, b in permutations(namespaces, 2):
-            yield judge(row, a, b, walk, namespaces[b])
+            yield judge(row, a, b, rounds, namespaces[b])
 
 
-def judge(row: Row, a: str, b: str, walk: Walk, namespace: str) -> CellRecord:
+def judge(row: Row, a: str, b: str, rounds: Rounds, namespace: str) -> CellRecord:
     """Judge one cell: refused (passed), let in (broken), or nothing is proved (unknown).
 
     Whoever was let in was let in, whatever the controls say; nothing is green by default.
     """
-    tries = walk.tries.get((row.name, a, b), ())
+    tries = rounds.tries.get((row.name, a, b), ())
     owners = (b, a) if row.both else (b,)
-    checks = [round_.get((row.name, who)) for who in owners for round_ in (walk.before, walk.after)]
-    control = "; ".join(dict.fromkeys(f"{who}: {_two(row.name, who, walk)}" for who in owners))
+    checks = [round_.get((row.name, who)) for who in owners for round_ in (rounds.before, rounds.after)]
+    control = "; ".join(dict.fromkeys(f"{who}: {_two(row.name, who, rounds)}" for who in owners))
     hint = row.hint(namespace)
     ms = round(max((seen.ms for seen in tries), default=0.0), 2)
 
@@ -245,8 +245,8 @@ def judge(row: Row, a: str, b: str, walk: Walk, namespace: str) -> CellRecord:
 
     if let_in := [seen.text for seen in tries if seen.kind == "reached"]:
         return cell("broken", "; ".join(let_in), hint)
-    if walk.fault or not tries:
-        return cell("unknown", walk.fault or "this was not tried", "mend that, then try again")
+    if rounds.fault or not tries:
+        return cell("unknown", rounds.fault or "this was not tried", "mend that, then try again")
     if failed := [check.text if check else "was not tried" for check in checks if not check or check.kind != "reached"]:
         return cell("unknown", f"the control failed: {failed[0]}", f"`{hints.task('verify.all', tenant=b)}` says more")
     if unclear := [seen.text for seen in tries if seen.kind == "unclear"]:
@@ -259,10 +259,10 @@ def judge(row: Row, a: str, b: str, walk: Walk, namespace: str) -> CellRecord:
     return cell("passed", "; ".join(dict.fromkeys(seen.text for seen in tries)))
 
 
-def _two(row: str, who: str, walk: Walk) -> str:
+def _two(row: str, who: str, rounds: Rounds) -> str:
     """Return what a control saw before and after, once where it is the same."""
-    rounds = [round_.get((row, who)) for round_ in (walk.before, walk.after)]
-    return ", then ".join(dict.fromkeys(seen.text if seen else "not tried" for seen in rounds))
+    both = [round_.get((row, who)) for round_ in (rounds.before, rounds.after)]
+    return ", then ".join(dict.fromkeys(seen.text if seen else "not tried" for seen in both))
 
 
 def _line(text: str) -> str:
