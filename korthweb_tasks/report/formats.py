@@ -6,12 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from korthweb_tasks.files import output
-
-if TYPE_CHECKING:
-    from korthweb_tasks.report.model import Report
+from korthweb_tasks.report.model import Report
 
 
 @dataclass(frozen=True, slots=True)

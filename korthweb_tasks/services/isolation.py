@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.durations import duration
 from korthweb_tasks.core.record import StepRecord
 from korthweb_tasks.errors import UsageError, VerifyFailed
 from korthweb_tasks.report.matrix import MARKS, as_text, matrix
+from korthweb_tasks.report.model import CellRecord, Report, TenantSummary
 from korthweb_tasks.services import proof
+from korthweb_tasks.services.session import Session
+from korthweb_tasks.settings.tenant import Tenant
 from korthweb_tasks.verify.endpoints import find_endpoint, tenant_summary
-from korthweb_tasks.verify.isolation.cells import DONE, ROWS_OF, UNFINISHED
+from korthweb_tasks.verify.isolation.cells import DONE, ROWS_OF, UNFINISHED, Way
 from korthweb_tasks.verify.isolation.cells import prove as fill
 from korthweb_tasks.verify.isolation.home import AsGuest, AtHome
 from korthweb_tasks.verify.isolation.inside import Inside, Place
@@ -21,15 +24,7 @@ from korthweb_tasks.verify.isolation.manifests import Home
 from korthweb_tasks.verify.isolation.outside import Outside
 from korthweb_tasks.verify.isolation.probes import KubectlProbes
 from korthweb_tasks.verify.isolation.rights import Rights
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from korthweb_tasks.report.model import CellRecord, Report, TenantSummary
-    from korthweb_tasks.services.session import Session
-    from korthweb_tasks.settings.tenant import Tenant
-    from korthweb_tasks.verify.isolation.cells import Way
-    from korthweb_tasks.verify.model import Endpoint
+from korthweb_tasks.verify.model import Endpoint
 
 TITLES = {
     "from outside": "from outside",

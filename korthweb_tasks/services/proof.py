@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from korthweb_tasks.report.formats import OUTPUTS, write
 from korthweb_tasks.report.model import Report
@@ -13,10 +13,8 @@ from korthweb_tasks.run.answer import preview, publish
 from korthweb_tasks.run.console import say
 from korthweb_tasks.run.guard import allow
 from korthweb_tasks.services import simulated
+from korthweb_tasks.services.session import Session
 from korthweb_tasks.settings.words import known_output
-
-if TYPE_CHECKING:
-    from korthweb_tasks.services.session import Session
 
 
 def begun(session: Session, output: str, planned: Iterable[str], *, changes: bool, yes: bool) -> bool:

@@ -5,28 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 from korthweb_tasks.approaches.base import approach as approach_of
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.durations import duration, milliseconds
 from korthweb_tasks.core.record import StepRecord, Verdict
 from korthweb_tasks.errors import VerifyFailed
+from korthweb_tasks.report.model import Report, RungRecord, TenantSummary
 from korthweb_tasks.run.console import say
 from korthweb_tasks.services import proof
+from korthweb_tasks.services.session import Session
 from korthweb_tasks.settings.orthanc import orthanc_json
+from korthweb_tasks.settings.tenant import Tenant
 from korthweb_tasks.verify.endpoints import as_told, find_endpoint, let_in_without_sni, permitted, tenant_summary
-from korthweb_tasks.verify.ladder import PARTS, chosen, in_order, verify
+from korthweb_tasks.verify.ladder import PARTS, Rung, chosen, in_order, verify
 from korthweb_tasks.verify.limits import largest
+from korthweb_tasks.verify.model import Endpoint, Options
 from korthweb_tasks.verify.options import folder_of, options_of, refuse_several
 from korthweb_tasks.verify.pods import KubectlAccess
-
-if TYPE_CHECKING:
-    from korthweb_tasks.report.model import Report, RungRecord, TenantSummary
-    from korthweb_tasks.services.session import Session
-    from korthweb_tasks.settings.tenant import Tenant
-    from korthweb_tasks.verify.ladder import Rung
-    from korthweb_tasks.verify.model import Endpoint, Options
 
 #: lines about single files on a screen
 NOTES = 30

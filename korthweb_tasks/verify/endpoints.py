@@ -5,21 +5,19 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import SecretStr
 
 from korthweb_tasks.approaches import base as approaches
+from korthweb_tasks.approaches.base import Key
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.errors import VerifyFailed
 from korthweb_tasks.report.model import TenantSummary
+from korthweb_tasks.settings.tenant import Tenant
 from korthweb_tasks.tools.kubectl import Kubectl, items
 from korthweb_tasks.verify.model import Endpoint, Options, Policy
-
-if TYPE_CHECKING:
-    from korthweb_tasks.approaches.base import Key
-    from korthweb_tasks.settings.tenant import Tenant
 
 Run = Callable[[Command], Result]
 

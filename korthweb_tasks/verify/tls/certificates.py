@@ -7,7 +7,6 @@ import secrets
 import socket
 import ssl
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -16,11 +15,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from korthweb_tasks.core import hints
+from korthweb_tasks.verify.check_context import CheckContext, Port
 from korthweb_tasks.verify.model import Broken, Finding, LeftOut
 from korthweb_tasks.verify.tls import connection as tls
-
-if TYPE_CHECKING:
-    from korthweb_tasks.verify.check_context import CheckContext, Port
 
 
 def served(check: CheckContext, port: Port) -> Finding:
