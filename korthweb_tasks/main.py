@@ -26,6 +26,7 @@ from korthweb_tasks.collections.errors_out import ends_clearly, exit_for, not_pr
 from korthweb_tasks.collections.flags import Task
 from korthweb_tasks.collections.rows import Executor
 from korthweb_tasks.core import hints
+from korthweb_tasks.core.words import nearest
 from korthweb_tasks.errors import UsageError
 from korthweb_tasks.run.answer import Answer
 
@@ -151,7 +152,7 @@ class Korthweb(Program):
     def _of_a_list(self, message: str) -> UsageError:
         """Return the error for a wrong word after --list or --help."""
         if found := _NO_GROUP.search(message):
-            near = _nearest(found["word"], self.collection.collections)
+            near = _near(found["word"], self.collection.collections)
             message = f"no group of tasks {found['word']}{near}"
         return UsageError(message, hint=_own("--list"))
 
@@ -170,7 +171,7 @@ class Korthweb(Program):
         if word.startswith("-"):
             flags = [*(context.flags if context else ()), *self.initial_context.flags]
             place = f" for {context.name}" if context and context.name else ""
-            return UsageError(f"no flag {word}{place}{_nearest(word.partition('=')[0], flags)}", hint=helped)
+            return UsageError(f"no flag {word}{place}{_near(word.partition('=')[0], flags)}", hint=helped)
         if flag := self._given_twice(word):
             return UsageError(f"{flag} is given twice", hint=helped)
         if word in self.collection.collections:
@@ -179,7 +180,7 @@ class Korthweb(Program):
         if context and context.name and context.name.startswith("cli."):
             what = f"{context.name} takes the words of its program after --"
             return UsageError(what, hint=_own(context.name, "--", word))
-        return UsageError(f"no task {word}{_nearest(word, self._all_tasks())}", hint=helped)
+        return UsageError(f"no task {word}{_near(word, self._all_tasks())}", hint=helped)
 
     def _given_twice(self, word: str) -> str:
         """Return the flag that ``word`` follows, if it is there more than once: Invoke takes the second for a task."""
@@ -212,14 +213,8 @@ def _own(*words: str) -> str:
     return f"{hints.program()} {hints.shell(*words)}"
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean a or b?)`` for the names most like ``word``, or nothing."""
-    import difflib
-
-    names = list(dict.fromkeys(known))
-    near = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
-    near = near or [name for name in names if name.rpartition(".")[2] == word]
-    return f" (did you mean {' or '.join(near)}?)" if near else ""
+def _near(word: str, known: Iterable[str]) -> str:
+    return nearest(word, known, most=3, shown=str)
 
 
 program = Korthweb(name="korthweb", binary="korthweb", namespace=assemble(), executor_class=Executor)

@@ -12,9 +12,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from korthweb_tasks.core import hints
+from korthweb_tasks.core.words import unknown
 from korthweb_tasks.settings import approaches
 from korthweb_tasks.settings.orthanc import password_variable
-from korthweb_tasks.settings.words import unknown
 
 if TYPE_CHECKING:
     from korthweb_tasks.approaches.shared.common import Secrets

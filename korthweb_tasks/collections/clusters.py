@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import invoke
 
 from korthweb_tasks.collections.errors_out import stays_typed
+from korthweb_tasks.core.words import refuse_empty
 from korthweb_tasks.services.cli import Answer, ask
-from korthweb_tasks.settings.words import refuse_empty
 from korthweb_tasks.tools.clis import CLIS
 
 if TYPE_CHECKING:

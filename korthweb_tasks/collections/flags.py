@@ -15,8 +15,8 @@ import invoke
 from korthweb_tasks.collections.errors_out import stays_typed
 from korthweb_tasks.collections.file_errors import refuse_paths
 from korthweb_tasks.core import hints
+from korthweb_tasks.core.words import refuse_empty
 from korthweb_tasks.run.answer import Answer, answering
-from korthweb_tasks.settings.words import refuse_empty
 
 if TYPE_CHECKING:
     InvokeTask = invoke.Task

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from korthweb_tasks.core import hints
+from korthweb_tasks.core.words import unknown
 from korthweb_tasks.errors import LabImpossible, UsageError
 from korthweb_tasks.lab import cluster, gitserver, mirror, store
 from korthweb_tasks.lab.addon_install import Addon, AddonInstall, addons
@@ -18,7 +19,6 @@ from korthweb_tasks.lab.layout import Layout
 from korthweb_tasks.lab.site import Site
 from korthweb_tasks.run.console import Console
 from korthweb_tasks.run.runner import Runner
-from korthweb_tasks.settings.words import unknown
 
 LOCK_SECONDS = 120.0
 

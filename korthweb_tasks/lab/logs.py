@@ -7,10 +7,10 @@ from collections import deque
 from pathlib import Path
 
 from korthweb_tasks.core import hints
+from korthweb_tasks.core.words import nearest, unknown
 from korthweb_tasks.errors import UsageError
 from korthweb_tasks.lab import process, store
 from korthweb_tasks.run.console import say
-from korthweb_tasks.settings.words import nearest, unknown
 
 
 def log_file(name: str, component: str) -> Path:

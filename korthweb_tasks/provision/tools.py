@@ -16,10 +16,10 @@ from typing import Literal
 
 from korthweb_tasks import paths
 from korthweb_tasks.core import hints
+from korthweb_tasks.core.words import unknown
 from korthweb_tasks.errors import ToolMissing
 from korthweb_tasks.provision import building, download, known_versions, prune
 from korthweb_tasks.settings import versions
-from korthweb_tasks.settings.words import unknown
 
 Source = Literal["auto", "path", "download", "build"]
 Progress = Callable[[str], None]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
 from korthweb_tasks.core.command import Command, masked
@@ -139,7 +139,7 @@ class Executor:
     def _told(self, record: StepRecord) -> None:
         self.audience.end(record)
         if self.journal:
-            self.journal.note("step", **as_row(record))
+            self.journal.note("step", **asdict(record))
 
     def _now(self) -> float:
         return time.monotonic() - self.began

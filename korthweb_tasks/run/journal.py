@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -65,8 +64,3 @@ class Journal:
         path = self.folder / name
         write_private(path, masked(text, self.masks))
         return path
-
-
-def as_row(record: Any) -> Mapping[str, Any]:
-    """Return a dataclass with slots as a mapping, for ``note``."""
-    return {name: getattr(record, name) for name in record.__dataclass_fields__}

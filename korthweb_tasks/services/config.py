@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from korthweb_tasks.core import hints
+from korthweb_tasks.core.words import known_output, nearest, unknown
 from korthweb_tasks.errors import UsageError
 from korthweb_tasks.files import Tree
 from korthweb_tasks.settings import example
 from korthweb_tasks.settings.check import findings
 from korthweb_tasks.settings.load import Loaded, load, refusal
 from korthweb_tasks.settings.show import Row, columns, masked_tree, rows, under
-from korthweb_tasks.settings.words import known_output, nearest, unknown
 
 if TYPE_CHECKING:
     from korthweb_tasks.services.session import Session

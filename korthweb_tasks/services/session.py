@@ -16,6 +16,9 @@ import invoke
 from korthweb_tasks import paths
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import GuardRefused, UsageError
+from korthweb_tasks.core.durations import duration
+from korthweb_tasks.core.words import known_output, unknown
+from korthweb_tasks.errors import GuardRefused, Interrupted, KorthwebError, UsageError
 from korthweb_tasks.report.json import as_data
 from korthweb_tasks.report.model import Report
 from korthweb_tasks.run import guard
@@ -32,7 +35,6 @@ from korthweb_tasks.settings.fields import seconds
 from korthweb_tasks.settings.load import load
 from korthweb_tasks.settings.resolve import require_settings, resolve, unreached
 from korthweb_tasks.settings.snapshot import reading, snapshot_of
-from korthweb_tasks.settings.words import known_output, unknown
 from korthweb_tasks.tools.kubectl import Kubectl
 
 if TYPE_CHECKING:

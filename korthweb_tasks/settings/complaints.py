@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from korthweb_tasks.core.words import describe, nearest
 from korthweb_tasks.settings.layers import Stack
 from korthweb_tasks.settings.schema import Path, dotted
-from korthweb_tasks.settings.words import describe, nearest
 
 Details = dict[str, Any]
 

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from korthweb_tasks.core.words import nearest
 from korthweb_tasks.settings.fields import AeTitle, Model
-from korthweb_tasks.settings.words import nearest
 
 #: of BCP 195 (RFC 9325): OpenSSL's name, which Istio takes, and the registered one, which Traefik takes
 _MODERN = {

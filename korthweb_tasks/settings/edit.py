@@ -10,12 +10,12 @@ from typing import Any
 import yaml
 
 from korthweb_tasks.core import hints
+from korthweb_tasks.core.words import unknown
 from korthweb_tasks.errors import SettingsError, UsageError
 from korthweb_tasks.files import Tree, check_trusted
 from korthweb_tasks.settings.model import DEFAULT_TENANTS
 from korthweb_tasks.settings.snapshot import forget
 from korthweb_tasks.settings.source import read_yaml
-from korthweb_tasks.settings.words import unknown
 
 FILE = "korthweb.yaml"
 #: a comment that stands for a key of the entry above it, as korthweb.example.yaml has them, or that is indented

@@ -46,11 +46,6 @@ def yaml_example() -> str:
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def uncommented(text: str) -> str:
-    """Return an example with every setting in force: prose has one space after its #, settings none or several."""
-    return "".join(_live(line) for line in text.splitlines(keepends=True))
-
-
 def env_example() -> str:
     """Return .env.example."""
     names = secret_names(Settings().tenants)
@@ -189,11 +184,6 @@ def _scalar(value: Any) -> str:
         return "[" + ", ".join(_scalar(inner) for inner in value) + "]"
     text = yaml.safe_dump(value, default_flow_style=True, width=1000, allow_unicode=True)
     return str(text).removesuffix("\n").removesuffix("...").rstrip("\n")
-
-
-def _live(line: str) -> str:
-    is_prose = line.startswith("# ") and not line.startswith("#  ")
-    return line if not line.startswith("#") or is_prose or line.strip() == "#" else line[1:]
 
 
 def keys() -> list[tuple[str, str, str]]:

@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import PurePosixPath
 from typing import Any
 
+from korthweb_tasks.core.words import describe
 from korthweb_tasks.settings.orthanc_options import Wrong, chart_file
-from korthweb_tasks.settings.words import describe
 
 #: stands for a key that is not there
 MISSING: Any = object()

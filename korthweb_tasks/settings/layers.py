@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from korthweb_tasks.core.words import describe, fold, nearest
 from korthweb_tasks.errors import SettingsError
 from korthweb_tasks.settings.model import DEFAULT_TENANTS
 from korthweb_tasks.settings.schema import Kind, Path, dotted, kind_at
-from korthweb_tasks.settings.words import describe, fold, nearest
 
 DEFAULT = "default"
 #: keys that name the cluster: left empty they must not mean another one

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from korthweb_tasks import paths
 from korthweb_tasks.core import hints
+from korthweb_tasks.core.words import nearest
 from korthweb_tasks.errors import SettingsError
 from korthweb_tasks.files import check_trusted
 from korthweb_tasks.settings import secrets as passwords
@@ -25,7 +26,6 @@ from korthweb_tasks.settings.schema import dotted, kind_at
 from korthweb_tasks.settings.secrets import Secrets
 from korthweb_tasks.settings.snapshot import edited, once
 from korthweb_tasks.settings.source import Document, decode, read_yaml
-from korthweb_tasks.settings.words import nearest
 
 FILE = paths.SETTINGS
 PREFIX = "KORTHWEB__"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from korthweb_tasks.core.flux_home import BOOTSTRAPPED, BY_BOOTSTRAP, FluxHome
+from korthweb_tasks.core.words import nearest
 from korthweb_tasks.settings.approaches import APPROACHES
 from korthweb_tasks.settings.charts import CHARTS, Chart
 from korthweb_tasks.settings.cluster import ClusterSettings
@@ -22,7 +23,6 @@ from korthweb_tasks.settings.machine import LabSettings, ToolSettings
 from korthweb_tasks.settings.merge import deep_merge
 from korthweb_tasks.settings.tenant import Tenant
 from korthweb_tasks.settings.versions import PINS
-from korthweb_tasks.settings.words import nearest
 from korthweb_tasks.settings.workloads import (
     IstioSettings,
     ObservabilitySettings,

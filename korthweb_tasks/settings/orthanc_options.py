@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from korthweb_tasks import paths
-from korthweb_tasks.settings.words import describe, fold
+from korthweb_tasks.core.words import describe, fold
 
 #: a key that is at least so much like a known one was meant to be that one
 ALIKE = 0.86

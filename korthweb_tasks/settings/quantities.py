@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator
 
+from korthweb_tasks.core.words import nearest
 from korthweb_tasks.settings.fields import InnerError
-from korthweb_tasks.settings.words import nearest
 
 _DECIMAL = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 _BINARY = {f"{unit.upper()}i": 1024.0 ** (power + 1) for power, unit in enumerate(_DECIMAL)}

@@ -12,6 +12,7 @@ from pathlib import Path
 from korthweb_tasks import paths
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.cluster import Cluster
+from korthweb_tasks.core.words import nearest
 from korthweb_tasks.errors import SettingsError
 from korthweb_tasks.files import check_trusted
 from korthweb_tasks.settings.choice import LAB_PREFIX, choose_context, chosen_context, forget_context, lab_of
@@ -27,7 +28,6 @@ from korthweb_tasks.settings.kubeconfig import (
 from korthweb_tasks.settings.load import Loaded
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.settings.secrets import Secrets
-from korthweb_tasks.settings.words import nearest
 
 __all__ = ["ChosenCluster", "choose_context", "chosen_context", "forget_context", "known_names", "lab_of", "resolve"]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from korthweb_tasks.core.words import nearest
 from korthweb_tasks.settings import quota, volume
 from korthweb_tasks.settings.charts import Chart
 from korthweb_tasks.settings.fleet import LAB
@@ -22,7 +23,6 @@ from korthweb_tasks.settings.model import Budget, Settings
 from korthweb_tasks.settings.orthanc import orthanc_json
 from korthweb_tasks.settings.orthanc_options import chart_file
 from korthweb_tasks.settings.tenant import Tenant
-from korthweb_tasks.settings.words import nearest
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,11 +38,6 @@ def build(manifests: Manifests, target: Cluster, tenants: Iterable[Tenant]) -> P
     return Builder(manifests, target).plan(tuple(tenants))
 
 
-def steps_of(tenants: Iterable[Tenant], *kinds: str) -> list[str]:
-    """Return the names of these kinds of steps for all ``tenants``: ``orthanc:bhc``."""
-    return [step_name(kind, tenant.name) for tenant in tenants for kind in kinds]
-
-
 @dataclass(frozen=True)
 class Builder:
     """Makes the steps; each one is a method that reads like what it does."""

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from korthweb_tasks.settings.tenant import Tenant
 
 Object = Mapping[str, Any]
-#: MetalLB: Services with the same text may share an address, if their ports differ
-SHARING = ("metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip")
 
 
 def questions(kubectl: Kubectl, tenants: Iterable[Tenant], service: str) -> list[Check]:

@@ -7,10 +7,10 @@ import select
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from korthweb_tasks.core.words import unknown
 from korthweb_tasks.errors import Interrupted
 from korthweb_tasks.flux.log import read
 from korthweb_tasks.run.console import say
-from korthweb_tasks.settings.words import unknown
 from korthweb_tasks.tools.flux import CONTROLLERS, Flux
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from korthweb_tasks.core import hints
+from korthweb_tasks.core.words import unknown
 from korthweb_tasks.errors import NotReady
 from korthweb_tasks.flux.cause import Causes, rank
 from korthweb_tasks.flux.text import NAMED, as_data, as_text, cause_data, distinct, explanation, meant, names, of_tenant
@@ -15,6 +16,7 @@ from korthweb_tasks.run.guard import allow
 from korthweb_tasks.services.execution import summary
 from korthweb_tasks.services.gitops.follow import followed, looked, reconciled
 from korthweb_tasks.settings.words import unknown
+from korthweb_tasks.services.session import summary
 from korthweb_tasks.tools.flux import Flux
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from korthweb_tasks import paths
 from korthweb_tasks.approaches.gitops.removal import Home, Remover, homes, inventory
 from korthweb_tasks.core import hints
+from korthweb_tasks.core.words import unknown
 from korthweb_tasks.errors import SettingsError, UsageError
 from korthweb_tasks.services.gitops import deploy as deploying
 from korthweb_tasks.services.gitops import push as pushing
@@ -23,7 +24,6 @@ from korthweb_tasks.settings.edit import save, with_tenant, without_tenant
 from korthweb_tasks.settings.load import load
 from korthweb_tasks.settings.merge import deep_merge
 from korthweb_tasks.settings.resolve import resolve
-from korthweb_tasks.settings.words import unknown
 
 if TYPE_CHECKING:
     from korthweb_tasks.services.session import Session

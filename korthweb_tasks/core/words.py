@@ -1,9 +1,9 @@
-"""Words for messages about values and names. Pure, and it imports nothing else of the settings."""
+"""Words for messages about values and names. Pure."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from korthweb_tasks.errors import UsageError
@@ -20,11 +20,16 @@ def describe(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the known word most like ``word``, or nothing."""
+def nearest(word: str, known: Iterable[str], *, most: int = 1, shown: Callable[[str], str] = repr) -> str:
+    """Return `` (did you mean 'x'?)`` for the known words most like ``word``, or nothing.
+
+    >>> nearest("up", ["lab.up", "lab.down"], shown=str)
+    ' (did you mean lab.up?)'
+    """
     by_fold = {fold(name): name for name in known}
-    near = difflib.get_close_matches(fold(word), by_fold, n=1, cutoff=0.6)
-    return f" (did you mean {by_fold[near[0]]!r}?)" if near else ""
+    near = difflib.get_close_matches(fold(word), by_fold, n=most, cutoff=0.6)
+    near = near or [folded for folded in by_fold if folded.rpartition(".")[2] == fold(word)][:most]
+    return f" (did you mean {' or '.join(shown(by_fold[folded]) for folded in near)}?)" if near else ""
 
 
 def unknown(what: str, word: str, known: Iterable[str], flag: str = "") -> UsageError:
