@@ -54,6 +54,7 @@ class Contact:
         runner = replace(
             self.runner,
             patience=min(self.patience, limit),
+            notice=None,
             heard=_Passing(self.console) if plugin else None,
             terminal=asks,
         )

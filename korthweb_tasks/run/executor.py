@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
-from korthweb_tasks.core.command import Command, masked
+from korthweb_tasks.core.command import Command, Result, masked
 from korthweb_tasks.core.plan import Fact, Plan, Step
 from korthweb_tasks.core.record import StepRecord, Verdict
 from korthweb_tasks.errors import Interrupted, KorthwebError, NotReady
@@ -50,6 +51,8 @@ class Executor:
     run_seconds: float = 3600.0
     began: float = field(default_factory=time.monotonic)
     faults: dict[str, KorthwebError] = field(default_factory=dict, init=False)
+    #: step -> how often one of its commands was tried again after a transient failure
+    _retries: Counter[str] = field(default_factory=Counter, init=False)
 
     def preview(self, plan: Plan) -> tuple[StepRecord, ...]:
         """Ask every probe, side by side, and change nothing; the verdicts are ``same`` and ``planned``."""
@@ -86,18 +89,22 @@ class Executor:
     def _step(self, step: Step) -> StepRecord:
         begin = self._now()
         self.audience.begin(step.name, step.title)
-        record = StepRecord(step.name, step.title, step.needs, start=begin, attempts=1)
+        record = StepRecord(step.name, step.title, step.needs, start=begin)
         try:
-            verdict, detail = self._bring_about(step)
+            verdict = self._bring_about(step)
         except Interrupted:
-            return replace(record, verdict="interrupted", end=self._now())
+            return self._ended(record, "interrupted")
         except KorthwebError as error:
             self.faults[step.name] = error
             self._explain(step, error)
-            return replace(record, verdict="failed", end=self._now(), detail=error.message)
-        return replace(record, verdict=verdict, end=self._now(), detail=detail)
+            return self._ended(record, "failed", error.message)
+        return self._ended(record, verdict)
 
-    def _bring_about(self, step: Step) -> tuple[Verdict, str]:
+    def _ended(self, record: StepRecord, verdict: Verdict, detail: str = "") -> StepRecord:
+        attempts = 1 + self._retries[record.name]
+        return replace(record, verdict=verdict, end=self._now(), attempts=attempts, detail=detail)
+
+    def _bring_about(self, step: Step) -> Verdict:
         """Probe again at execution, act only where it is not so yet, and wait in both cases."""
         deadline = min(time.monotonic() + (step.timeout or self.step_seconds), self.began + self.run_seconds)
         say: Callable[[str], None] = lambda text: self.audience.note(step.name, text)  # noqa: E731
@@ -106,19 +113,23 @@ class Executor:
             verdict = "changed"
             for action in step.actions:
                 command = action if isinstance(action, Command) else action()
-                self.runner.run(command.with_timeout(_left(step, deadline)))
+                self._count(step, self.runner.run(command.with_timeout(_left(step, deadline))))
         if step.waits:
             Waiter(self.runner, self.observe).wait(step.waits, _left(step, deadline), say)
-        return verdict, ""
+        return verdict
 
     def _is_so(self, step: Step) -> bool:
-        return bool(step.probes) and all(self._holds(fact) for fact in step.probes)
+        return bool(step.probes) and all(self._holds(step, fact) for fact in step.probes)
 
-    def _holds(self, fact: Fact) -> bool:
-        result = self.runner.check(fact.command)
+    def _holds(self, step: Step, fact: Fact) -> bool:
+        result = self._count(step, self.runner.check(fact.command))
         if not result.answered:
             raise failure(result)  # not known is not "no"
         return fact.read(result)
+
+    def _count(self, step: Step, result: Result) -> Result:
+        self._retries[step.name] += result.attempts - 1
+        return result
 
     def _explain(self, step: Step, error: KorthwebError) -> None:
         """Add what the step's own commands tell about its failure; where they can't, the failure stands alone."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import tenacity
+
 from korthweb_tasks.core.command import TIMED_OUT, Result
 from korthweb_tasks.core.webhooks import GRACE, unreached
 
@@ -50,36 +52,31 @@ def unanswered(stderr: str) -> bool:
 def retried(attempt: Callable[[int], Result], *, seconds: float, waiting: Callable[[str, int, float], None]) -> Result:
     """Call ``attempt(n)`` until its result is no transient failure, for at most ``seconds``; return the last result.
 
-    The pauses grow from 0.2 s to 5 s, with jitter. ``waiting(fault, attempt, pause)`` is told of each;
-    an exception it raises (an interrupt) ends the trying.
+    The pauses grow from 0.2 s to 5 s, with jitter. ``waiting(fault, attempt, pause)`` is told of each, and waits: an
+    exception that it raises (an interrupt) ends the trying.
     """
-    import tenacity
-
-    def failed(result: Result) -> bool:
-        return not result.answered and result.code != TIMED_OUT and bool(transient(result.stderr))
-
-    def tell(state: tenacity.RetryCallState) -> None:
-        pause = state.next_action.sleep if state.next_action else 0.0
-        waiting(transient(last(state).stderr), state.attempt_number, pause)
-
-    def last(state: tenacity.RetryCallState) -> Result:
-        assert state.outcome is not None
-        result: Result = state.outcome.result()
-        return result
-
-    def over(state: tenacity.RetryCallState) -> bool:
-        """Return True if the time is over; earlier for a webhook that is not reached, which waiting does not heal."""
-        hopeless = GRACE if unreached(last(state).stderr) else seconds
-        return (state.seconds_since_start or 0.0) >= min(seconds, hopeless)
-
-    # the pause happens in `waiting`, where it can be interrupted
     retrying = tenacity.Retrying(
-        stop=over,
+        stop=lambda state: (state.seconds_since_start or 0.0) >= _limit(_last(state), seconds),
         wait=tenacity.wait_exponential_jitter(multiplier=0.2, max=5.0, jitter=0.3),
-        retry=tenacity.retry_if_result(failed),
-        before_sleep=tell,
+        retry=tenacity.retry_if_result(_passes),
+        before_sleep=lambda state: waiting(transient(_last(state).stderr), state.attempt_number, state.upcoming_sleep),
         sleep=lambda _: None,
-        retry_error_callback=last,
+        retry_error_callback=_last,
     )
-    counter = iter(range(1, 1_000_000))
-    return retrying(lambda: attempt(next(counter)))
+    return retrying(lambda: attempt(retrying.statistics["attempt_number"]))
+
+
+def _passes(result: Result) -> bool:
+    """Return True for a failure that passes by itself."""
+    return not result.answered and result.code != TIMED_OUT and bool(transient(result.stderr))
+
+
+def _limit(result: Result, seconds: float) -> float:
+    """Return when trying ends: earlier for a webhook that is not reached, which waiting does not heal."""
+    return min(seconds, GRACE) if unreached(result.stderr) else seconds
+
+
+def _last(state: tenacity.RetryCallState) -> Result:
+    assert state.outcome is not None
+    result: Result = state.outcome.result()
+    return result

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.cluster import Cluster
@@ -64,6 +65,7 @@ class Runner:
     ``patience`` is how many seconds a transient failure of a repeatable command is tried again.
     ``default_timeout`` (seconds) bounds a command that has no bound of its own, ``command_timeout`` every one.
     ``echo`` is shown each command, masked; ``record`` is given each result, for the journal.
+    ``notice`` is told of each further attempt after a transient failure.
     ``masks`` are secrets that no stderr and no echo may show, whatever command they come from.
     ``passes`` are names of environment variables that every program gets, beside those it is known to need.
     ``stopping`` is set by stop(): for work beside the commands that has to end with them, such as a build.
@@ -104,7 +106,9 @@ class Runner:
         # a deadline is for all attempts together
         seconds = min(self.patience, command.timeout or self.patience)
         return retry.retried(
-            lambda number: replace(self._once(command), attempts=number), seconds=seconds, waiting=self._pause
+            lambda number: replace(self._once(command), attempts=number),
+            seconds=seconds,
+            waiting=partial(self._pause, command),
         )
 
     @contextmanager
@@ -150,9 +154,9 @@ class Runner:
         if self.stopping.wait(seconds):
             raise Interrupted("interrupted")
 
-    def _pause(self, fault: str, attempt: int, seconds: float) -> None:
+    def _pause(self, command: Command, fault: str, attempt: int, seconds: float) -> None:
         if self.notice:
-            self.notice(f"{fault}; attempt {attempt + 1} in {duration(seconds)}")
+            self.notice(f"{command.argv[0]}: {fault}; attempt {attempt + 1} in {duration(seconds)}")
         self.sleep(seconds)
 
     def _once(self, command: Command) -> Result:
