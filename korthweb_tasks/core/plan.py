@@ -11,7 +11,7 @@ from korthweb_tasks.core.command import Command, Result
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class Probe:
     """A command and a pure reading of its result: True means that nothing has to be done.
 
     ``read`` is only given results that are an answer: an accepted exit code, or one of the command's ``final`` texts.
@@ -95,7 +95,7 @@ class Step:
     tenant: str = ""
     resource: str = ""
     needs: tuple[str, ...] = ()
-    probes: tuple[Fact, ...] = ()
+    probes: tuple[Probe, ...] = ()
     actions: tuple[Action, ...] = ()
     waits: tuple[Condition, ...] = ()
     on_failure: tuple[Command, ...] = ()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Verdict = Literal["planned", "same", "changed", "failed", "skipped", "interrupted"]
+Verdict = Literal["planned", "unchanged", "changed", "failed", "skipped", "interrupted"]
 
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
     """One step's story. ``start`` and ``end`` are seconds since the run began.
 
-    ``same``: the probes found it so and nothing was changed. ``skipped``: a step it needs failed.
+    ``unchanged``: the probes found it so and nothing was changed. ``skipped``: a step it needs failed.
     ``detail`` is one masked line: what was changed, or why it failed.
     """
 

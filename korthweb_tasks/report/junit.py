@@ -77,7 +77,7 @@ def _failure(failure: Failure) -> _Case:
 
 
 def _step(step: StepRecord) -> _Case:
-    kinds: dict[str, Kind] = {"changed": "passed", "same": "passed", "failed": "failure", "interrupted": "failure"}
+    kinds: dict[str, Kind] = {"changed": "passed", "unchanged": "passed", "failed": "failure", "interrupted": "failure"}
     kind = kinds.get(step.verdict, "skipped")
     return _Case(step.name, step.title, step.seconds, kind, step.detail or step.verdict, step.detail)
 

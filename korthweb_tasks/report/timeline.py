@@ -76,7 +76,7 @@ def timeline(steps: Sequence[StepRecord]) -> Timeline:
 def critical_path(steps: Sequence[StepRecord]) -> frozenset[str]:
     """Return the names of the steps that the end had to wait for: making them faster makes the run faster."""
     by_name = {step.name: step for step in steps}
-    ran = [step for step in steps if step.verdict in ("changed", "same", "failed", "interrupted")]
+    ran = [step for step in steps if step.verdict in ("changed", "unchanged", "failed", "interrupted")]
     path: list[str] = []
     step = max(ran, key=lambda step: step.end, default=None)
     while step is not None and step.name not in path:

@@ -25,7 +25,7 @@ STDOUT = "standard output"
 #: verdict -> (mark, colour, word)
 LOOKS: dict[Verdict, tuple[str, str, str]] = {
     "planned": ("·", "dim", "to do"),
-    "same": ("=", "cyan", "unchanged"),
+    "unchanged": ("=", "cyan", "unchanged"),
     "changed": ("✓", "green", "done"),
     "failed": ("✗", "red", "failed"),
     "skipped": ("-", "yellow", "not begun"),

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
 from korthweb_tasks.core.command import Command, Result, masked
-from korthweb_tasks.core.plan import Fact, Plan, Step
+from korthweb_tasks.core.plan import Plan, Probe, Step
 from korthweb_tasks.core.record import StepRecord, Verdict
 from korthweb_tasks.errors import Interrupted, KorthwebError, NotReady
 from korthweb_tasks.run.dag import run_dag
@@ -55,10 +55,10 @@ class Executor:
     _retries: Counter[str] = field(default_factory=Counter, init=False)
 
     def preview(self, plan: Plan) -> tuple[StepRecord, ...]:
-        """Ask every probe, side by side, and change nothing; the verdicts are ``same`` and ``planned``."""
+        """Ask every probe, side by side, and change nothing; the verdicts are ``unchanged`` and ``planned``."""
         with ThreadPoolExecutor(JOBS) as pool:
             found = list(pool.map(self._is_so, plan.steps))
-        verdicts: list[Verdict] = ["same" if so else "planned" for so in found]
+        verdicts: list[Verdict] = ["unchanged" if so else "planned" for so in found]
         return tuple(
             StepRecord(step.name, step.title, step.needs, verdict)
             for step, verdict in zip(plan.steps, verdicts, strict=True)
@@ -108,7 +108,7 @@ class Executor:
         """Probe again at execution, act only where it is not so yet, and wait in both cases."""
         deadline = min(time.monotonic() + (step.timeout or self.step_seconds), self.began + self.run_seconds)
         say: Callable[[str], None] = lambda text: self.audience.note(step.name, text)  # noqa: E731
-        verdict: Verdict = "same"
+        verdict: Verdict = "unchanged"
         if not self._is_so(step):
             verdict = "changed"
             for action in step.actions:
@@ -119,13 +119,13 @@ class Executor:
         return verdict
 
     def _is_so(self, step: Step) -> bool:
-        return bool(step.probes) and all(self._holds(step, fact) for fact in step.probes)
+        return bool(step.probes) and all(self._holds(step, probe) for probe in step.probes)
 
-    def _holds(self, step: Step, fact: Fact) -> bool:
-        result = self._count(step, self.runner.check(fact.command))
+    def _holds(self, step: Step, probe: Probe) -> bool:
+        result = self._count(step, self.runner.check(probe.command))
         if not result.answered:
             raise failure(result)  # not known is not "no"
-        return fact.read(result)
+        return probe.read(result)
 
     def _count(self, step: Step, result: Result) -> Result:
         self._retries[step.name] += result.attempts - 1

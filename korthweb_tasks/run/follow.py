@@ -261,7 +261,7 @@ class _Story:
 
     def record(self, step: Step, cause: Cause | None, now: float, interrupted: bool) -> StepRecord:
         start = self.seen if self.began is None else self.began
-        verdict: Verdict = "changed" if self.began is not None else "same"
+        verdict: Verdict = "changed" if self.began is not None else "unchanged"
         end, detail = self.ready, ""
         if end is None:
             end, detail = now, f"{cause.ref}: {cause.message}" if cause else step.message

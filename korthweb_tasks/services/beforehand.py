@@ -52,8 +52,8 @@ def _look(session: Session, approach: str, tenant: Tenant) -> None:
     """Raise SettingsError for a password in the cluster that can't be used."""
     chosen, settings = approach_of(approach), session.settings
     refuse_brought(session, tenant, chosen.brings(settings, tenant))
-    for fact in chosen.keeper(settings, session.target, session.secrets, tenant).facts():
-        fact.read(session.runner.run(fact.command))
+    for probe in chosen.keeper(settings, session.target, session.secrets, tenant).probes():
+        probe.read(session.runner.run(probe.command))
 
 
 def refuse_brought(session: Session, tenant: Tenant, brought: Mapping[str, tuple[str, tuple[str, ...]]]) -> None:

@@ -17,11 +17,11 @@ from xml.etree import ElementTree
 import invoke
 
 from korthweb_tasks.core.durations import duration
+from korthweb_tasks.core.words import unknown
 from korthweb_tasks.errors import UsageError, tail
 from korthweb_tasks.lab import labs
 from korthweb_tasks.run.children import watched
 from korthweb_tasks.run.console import Console
-from korthweb_tasks.settings.words import unknown
 
 if TYPE_CHECKING:
     from korthweb_tasks.services.session import Session

@@ -10,7 +10,7 @@ from typing import Any
 
 from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result, around_proxy
-from korthweb_tasks.core.plan import Fact
+from korthweb_tasks.core.plan import Probe
 
 #: states of a revision whose holder died while it worked
 PENDING = ("pending-install", "pending-upgrade", "pending-rollback", "uninstalling")
@@ -71,8 +71,8 @@ class Helm:
         """Return the command that prints the values given to a release as JSON; code 1 where there is none."""
         return self._command("get", "values", name, "--output", "json", namespace=namespace, final=ABSENT)
 
-    def deployed(self, release: Release) -> tuple[Fact, Fact]:
-        """Return the facts that ``release`` is deployed in the wanted version and with the wanted values."""
+    def deployed(self, release: Release) -> tuple[Probe, Probe]:
+        """Return what asks whether ``release`` is deployed in the wanted version and with the wanted values."""
 
         def as_wanted(result: Result) -> bool:
             return [(row["status"], row["chart"]) for row in rows(result)] == [
@@ -84,8 +84,8 @@ class Helm:
 
         place = {"namespace": release.namespace}
         return (
-            Fact(self.list(release.name, **place), as_wanted),
-            Fact(self.values(release.name, **place), same_values),
+            Probe(self.list(release.name, **place), as_wanted),
+            Probe(self.values(release.name, **place), same_values),
         )
 
     def rendered(self, release: Release) -> Command:

@@ -11,7 +11,7 @@ from typing import Any
 from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.documents import items as items  # how `get` is read
-from korthweb_tasks.core.plan import Fact
+from korthweb_tasks.core.plan import Probe
 from korthweb_tasks.errors import GuardRefused, tail
 
 #: One Kubernetes object as plain JSON data.
@@ -122,18 +122,18 @@ class Kubectl:
         args = ("delete", kind, *names, "--ignore-not-found", f"--wait={str(wait).lower()}")
         return self.command(*args, namespace=namespace, repeatable=True)
 
-    def exists(self, kind: str, name: str, *, namespace: str | None = None) -> Fact:
-        """Return the fact that a resource is there; a kind that the server does not know counts as not there."""
+    def exists(self, kind: str, name: str, *, namespace: str | None = None) -> Probe:
+        """Return what asks whether a resource is there; a kind that the server does not know counts as not there."""
         args = ("get", kind, name, "--output=name", "--ignore-not-found")
         command = self.command(*args, namespace=namespace, repeatable=True, final=ABSENT)
-        return Fact(command, found)
+        return Probe(command, found)
 
-    def applied(self, objects: Iterable[Object]) -> Fact:
-        """Return the fact that applying ``objects`` would change nothing.
+    def applied(self, objects: Iterable[Object]) -> Probe:
+        """Return what asks whether applying ``objects`` would change nothing.
 
         A kind or namespace that does not exist yet means "no"; any other fault is raised.
         """
-        return Fact(self.diff(objects), same, diff=True)
+        return Probe(self.diff(objects), same, diff=True)
 
 
 def conflicts(stderr: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from korthweb_tasks.core.cluster import Cluster
-from korthweb_tasks.core.plan import Fact, Gone, Plan, Ready, Step
+from korthweb_tasks.core.plan import Gone, Plan, Probe, Ready, Step
 from korthweb_tasks.core.record import StepRecord
 from korthweb_tasks.errors import ClusterUnreachable, LockHeld, NotReady
 from korthweb_tasks.run import lock
@@ -82,7 +82,7 @@ def test_apply_changes_once_and_the_probe_sees_drift(runner: Runner, kubectl: Ku
         return Executor(runner, kubectl, Silent()).apply(Plan("p", (step,)))[0].verdict
 
     assert verdict() == "changed"
-    assert verdict() == "same"
+    assert verdict() == "unchanged"
     runner.run(kubectl.command("patch", "configmap", "one", "--patch", '{"data":{"a":"by hand"}}'))
     assert verdict() == "changed"
     assert items(runner.run(kubectl.get("configmap", "one")))[0]["data"] == {"a": "1"}
@@ -91,16 +91,16 @@ def test_apply_changes_once_and_the_probe_sees_drift(runner: Runner, kubectl: Ku
 def test_a_kind_or_namespace_that_is_not_there_yet_is_no_fault(runner: Runner, kubectl: Kubectl) -> None:
     thing = {"apiVersion": "test.korthweb/v1", "kind": "Nothing", "metadata": {"name": "x", "namespace": "default"}}
     for missing in (thing, {**config_map("x"), "metadata": {"name": "x", "namespace": "nowhere"}}):
-        fact = kubectl.applied([missing])
-        assert _holds(runner, fact) is False
-    fact = kubectl.exists("nothing", "x")
-    assert _holds(runner, fact) is False
+        probe = kubectl.applied([missing])
+        assert _holds(runner, probe) is False
+    probe = kubectl.exists("nothing", "x")
+    assert _holds(runner, probe) is False
 
 
-def _holds(runner: Runner, fact: Fact) -> bool:
-    result = runner.check(fact.command)
+def _holds(runner: Runner, probe: Probe) -> bool:
+    result = runner.check(probe.command)
     assert result.answered
-    return fact.read(result)
+    return probe.read(result)
 
 
 def test_objects_of_a_new_kind_are_applied_as_soon_as_it_is_served(runner: Runner, kubectl: Kubectl) -> None:

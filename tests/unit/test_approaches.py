@@ -54,7 +54,7 @@ def test_its_answers_for_the_settings_fit_each_other(approach: Approach) -> None
     assert len(set(names)) == len(names)
     assert tenant.namespace not in approach.namespaces(SETTINGS)
     keeper = approach.keeper(SETTINGS, Cluster("x"), Secrets({}), tenant)
-    assert keeper.facts()
+    assert keeper.probes()
     assert not approach.brings(SETTINGS, tenant)  # nothing, unless the settings name it
     assert approach.wanted(SETTINGS, (tenant.namespace,)).namespaces == (tenant.namespace,)
 

@@ -13,7 +13,7 @@ import pytest
 
 from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command
-from korthweb_tasks.core.plan import Fact, Plan, Ready, Serving, Step
+from korthweb_tasks.core.plan import Plan, Probe, Ready, Serving, Step
 from korthweb_tasks.core.record import StepRecord
 from korthweb_tasks.run.executor import Executor
 from korthweb_tasks.run.journal import Journal
@@ -42,7 +42,7 @@ def sh(script: str) -> Command:
 
 
 def step(name: str, script: str = "true", *needs: str, probe: str = "") -> Step:
-    asked = (Fact(Command(argv=("sh", "-c", probe), ok=frozenset({0, 1})), lambda result: result.code == 0),)
+    asked = (Probe(Command(argv=("sh", "-c", probe), ok=frozenset({0, 1})), lambda result: result.code == 0),)
     return Step(kind=name, title=name, needs=needs, actions=(sh(script),), probes=asked if probe else ())
 
 
@@ -67,8 +67,8 @@ def test_what_is_so_already_is_left_alone(tmp_path: Path) -> None:
     assert verdicts(executor().preview(plan)) == {"a": "planned"}
     assert not mark.exists()
     assert verdicts(executor().apply(plan)) == {"a": "changed"}
-    assert verdicts(executor().apply(plan)) == {"a": "same"}
-    assert verdicts(executor().preview(plan)) == {"a": "same"}
+    assert verdicts(executor().apply(plan)) == {"a": "unchanged"}
+    assert verdicts(executor().preview(plan)) == {"a": "unchanged"}
 
 
 def test_independent_steps_run_side_by_side() -> None:
@@ -100,7 +100,7 @@ def test_a_gate_wants_successes_in_a_row(tmp_path: Path) -> None:
     script = f"echo x >> {tally}; n=$(wc -l < {tally}); [ $n -ne 1 ] && [ $n -ne 3 ]"
     gate = Serving("webhook", sh(script), consecutive=2)
     records = executor().apply(Plan("p", (Step(kind="a", title="a", waits=(gate,)),)))
-    assert verdicts(records) == {"a": "same"} or verdicts(records) == {"a": "changed"}
+    assert verdicts(records) == {"a": "unchanged"} or verdicts(records) == {"a": "changed"}
     assert len(tally.read_text().splitlines()) == 5
 
 

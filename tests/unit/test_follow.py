@@ -116,7 +116,7 @@ def test_it_ends_when_all_is_ready_and_tells_when_each_was(make: Make) -> None:
     going = layer("top", "Unknown", "Progressing", "x", needs=["first"], applied=OLD)
     records = make([], [git(), first, going], [git(), first, going], [git(), first, done]).run(60)
     assert [(record.name.rpartition("/")[2], record.verdict, record.start, record.end) for record in records] == [
-        ("first", "same", 2.0, 2.0),
+        ("first", "unchanged", 2.0, 2.0),
         ("top", "changed", 2.0, 4.0),
     ]
 
@@ -164,7 +164,7 @@ def test_a_newer_commit_in_between_will_do(make: Make, clock: Clock) -> None:
         yield [source, layer("top", applied="main@sha1:dddd")]
 
     feed.scenes = answered()
-    assert [record.verdict for record in follow.run(10)] == ["same"]
+    assert [record.verdict for record in follow.run(10)] == ["unchanged"]
 
 
 def test_only_some_with_what_is_below_them(make: Make) -> None:
@@ -311,7 +311,7 @@ def test_an_interrupt_is_told_and_leaves_records(make: Make, error: type[BaseExc
     follow = make([git(), layer("first"), layer("top", "Unknown", applied=OLD)], [error])
     with pytest.raises(Interrupted):
         follow.run(60)
-    assert [record.verdict for record in follow.records()] == ["same", "interrupted"]
+    assert [record.verdict for record in follow.records()] == ["unchanged", "interrupted"]
 
 
 def test_a_source_is_asked_once_and_again_where_that_did_not_arrive(make: Make) -> None:

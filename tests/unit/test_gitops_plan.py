@@ -74,7 +74,7 @@ def login(**more: str) -> Result:
 
 def holds(step: Step, *answers: Result) -> bool:
     assert len(step.probes) == len(answers)
-    return all(fact.read(answer) for fact, answer in zip(step.probes, answers, strict=True))
+    return all(probe.read(answer) for probe, answer in zip(step.probes, answers, strict=True))
 
 
 def test_flux_is_installed_while_passwords_are_made() -> None:
@@ -194,26 +194,26 @@ def held(name: str, **keys: str) -> dict[str, Any]:
 
 def test_prometheus_gets_the_login_of_the_first_user() -> None:
     made = keeper()
-    (fact,) = made.facts()
-    assert not fact.read(listed())
+    (probe,) = made.probes()
+    assert not probe.read(listed())
     assert made.wanted() == {
         "orthanc-users": {"ORTHANC_ADMIN_PASSWORD": "generated!"},
         "orthanc-metrics": {"username": "admin", "password": "generated!"},
     }
     users = held("orthanc-users", ORTHANC_ADMIN_PASSWORD="known-long")
-    assert not fact.read(listed(users))
+    assert not probe.read(listed(users))
     assert made.wanted()["orthanc-metrics"]["password"] == "known-long"
-    assert not fact.read(listed(users, held("orthanc-metrics", username="admin", password="older")))
-    assert fact.read(listed(users, held("orthanc-metrics", username="admin", password="known-long")))
+    assert not probe.read(listed(users, held("orthanc-metrics", username="admin", password="older")))
+    assert probe.read(listed(users, held("orthanc-metrics", username="admin", password="known-long")))
 
 
 def test_what_git_has_encrypted_is_not_made_beside_it() -> None:
     made = keeper(users_in_git={"ORTHANC_ADMIN_PASSWORD": "of git"})
-    (fact,) = made.facts()
-    assert not fact.read(listed())
+    (probe,) = made.probes()
+    assert not probe.read(listed())
     command = made.command()
     assert [obj["metadata"]["name"] for obj in json.loads(command.stdin or "")["items"]] == ["orthanc-metrics"]
-    assert fact.read(listed(held("orthanc-metrics", username="admin", password="of git")))
+    assert probe.read(listed(held("orthanc-metrics", username="admin", password="of git")))
     text = yaml.safe_load(users_secret(BHC, {"ORTHANC_ADMIN_PASSWORD": "of git"}))
     assert text["stringData"] == {"ORTHANC_ADMIN_PASSWORD": "of git"}
     assert "app.kubernetes.io/managed-by" not in text["metadata"]["labels"]

@@ -155,8 +155,8 @@ def test_a_tenant_that_left_git_is_waited_for_and_its_database_sleeps() -> None:
     ],
 )
 def test_a_database_sleeps_when_its_operator_says_so(answer: Result, sleeps: bool) -> None:
-    (fact,) = Remover(Cluster("ctx"), False).database(BHC).probes
-    assert fact.read(answer) is sleeps
+    (probe,) = Remover(Cluster("ctx"), False).database(BHC).probes
+    assert probe.read(answer) is sleeps
 
 
 def test_without_controllers_helm_uninstalls_and_fluxs_finalizers_go_with_flux() -> None:

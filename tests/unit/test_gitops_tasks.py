@@ -184,7 +184,7 @@ def test_a_dry_run_shows_and_changes_nothing(site: Site, capsys: pytest.CaptureF
     gitops.deploy(context(), **{**DEPLOY, "dry_run": True, "yes": False, "output": "json"})
     told = json.loads(capsys.readouterr().out)
     assert told["git"]["files"]["clusters/hospital/kustomization.yaml"] == "A"
-    assert {"step": "credentials:bhc", "title": "BHC: passwords", "verdict": "same"} in told["steps"]
+    assert {"step": "credentials:bhc", "title": "BHC: passwords", "verdict": "unchanged"} in told["steps"]
     gitops.add_tenant(context(), **{**ADD, "dry_run": True, "yes": False})
     gitops.render(context(), **LOOKING, dry_run=True)
     assert site.git("for-each-ref") == ""

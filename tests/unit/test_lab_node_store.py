@@ -105,7 +105,7 @@ def test_work_goes_side_by_side_and_in_order() -> None:
     ]
     records = {record.name: record.verdict for record in graph.run(works, QUIET, lambda: None)}
     assert done[2] == "last"
-    assert records == {"a": "same", "b": "same", "last": "changed"}
+    assert records == {"a": "unchanged", "b": "unchanged", "last": "changed"}
 
 
 def test_a_failure_stops_what_runs_and_starts_nothing_more() -> None:

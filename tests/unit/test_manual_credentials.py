@@ -35,10 +35,10 @@ def keeper(chosen: dict[str, str] | None = None, watcher: dict[str, Any] | None 
 def look(keeper: Credentials, *tables: dict[str, dict[str, str]]) -> list[bool]:
     """Answer the probes with Secrets as the cluster would."""
     found = []
-    for fact, table in zip(keeper.facts(), tables, strict=True):
+    for probe, table in zip(keeper.probes(), tables, strict=True):
         objects = [secret(name, "bhc-orthweb", keys, "BHC") for name, keys in table.items()]
         text = json.dumps({"kind": "List", "items": objects}) if objects else ""
-        found.append(fact.read(Result(fact.command, 0, text, "", 0.1)))
+        found.append(probe.read(Result(probe.command, 0, text, "", 0.1)))
     return found
 
 

@@ -12,7 +12,7 @@ from korthweb_tasks.approaches.shared import checks, status
 from korthweb_tasks.approaches.shared.differences import differences, readable
 from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
-from korthweb_tasks.core.plan import Fact, Plan, Step
+from korthweb_tasks.core.plan import Plan, Probe, Step
 from korthweb_tasks.errors import ClusterUnreachable, CommandFailed
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.tools.helm import Release
@@ -158,7 +158,7 @@ def test_differences_are_those_steps_whose_probes_say_no() -> None:
         return Step(
             kind=name,
             title=name,
-            probes=(Fact(Command(argv=argv), lambda result: result.code == 0, diff="diff" in argv),),
+            probes=(Probe(Command(argv=argv), lambda result: result.code == 0, diff="diff" in argv),),
         )
 
     def check(command: Command) -> Result:
@@ -173,8 +173,8 @@ def test_differences_are_those_steps_whose_probes_say_no() -> None:
 
 
 def test_an_answer_that_means_nothing_is_no_difference() -> None:
-    fact = Fact(COMMAND, lambda result: False)
-    broken = Plan("x", (Step(kind="a", title="a", probes=(fact,)),))
+    probe = Probe(COMMAND, lambda result: False)
+    broken = Plan("x", (Step(kind="a", title="a", probes=(probe,)),))
     with pytest.raises(CommandFailed, match="kubectl failed"):
         differences(broken, lambda command: Result(command, 1, "", "Forbidden", 0.1))
 
@@ -183,6 +183,6 @@ def test_an_unreachable_cluster_is_no_difference() -> None:
     def refuse(command: Command) -> Result:
         raise ClusterUnreachable("no answer")
 
-    fact = Fact(COMMAND, lambda result: True)
+    probe = Probe(COMMAND, lambda result: True)
     with pytest.raises(ClusterUnreachable):
-        differences(Plan("x", (Step(kind="a", title="a", probes=(fact,)),)), refuse)
+        differences(Plan("x", (Step(kind="a", title="a", probes=(probe,)),)), refuse)

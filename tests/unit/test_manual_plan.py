@@ -47,14 +47,14 @@ def answer(command: Command, data: Any, code: int = 0, stderr: str = "") -> Resu
 
 
 def ask(step: Step, data: Any) -> bool:
-    _, fact = step.probes  # the first is the namespace's record
-    return fact.read(answer(fact.command, data))
+    _, probe = step.probes  # the first is the namespace's record
+    return probe.read(answer(probe.command, data))
 
 
 def commands(whole: Plan) -> list[Command]:
     found = []
     for step in whole.steps:
-        found += [fact.command for fact in step.probes]
+        found += [probe.command for probe in step.probes]
         found += [action for action in step.actions if isinstance(action, Command)]
         found += [wait.command for wait in step.waits if isinstance(wait, Serving)]
         found += step.on_failure

@@ -25,7 +25,7 @@ from korthweb_tasks.report.timeline import critical_path, timeline
 
 STEPS = (
     StepRecord("istio", "Install Istio", (), "changed", 0.0, 9.8, 1),
-    StepRecord("cert-manager", "Install cert-manager", (), "same", 0.0, 0.4, 1),
+    StepRecord("cert-manager", "Install cert-manager", (), "unchanged", 0.0, 0.4, 1),
     StepRecord("config", "Configuration", ("istio",), "changed", 9.8, 10.5, 2, "3 objects"),
     StepRecord("orthanc", "Orthanc", ("config", "cert-manager"), "changed", 10.5, 31.5, 1),
 )

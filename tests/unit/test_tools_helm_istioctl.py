@@ -57,15 +57,15 @@ def said(command: Command, data: Any, code: int = 0) -> Result:
     ],
 )
 def test_a_release_is_so_when_its_version_is_deployed(rows: Any, so: bool) -> None:
-    fact, _ = HELM.deployed(release())
-    assert fact.read(said(fact.command, rows)) is so
+    probe, _ = HELM.deployed(release())
+    assert probe.read(said(probe.command, rows)) is so
 
 
 def test_a_release_is_so_when_its_values_are_the_same() -> None:
-    _, fact = HELM.deployed(release(a={"b": 1}))
-    assert fact.read(said(fact.command, {"a": {"b": 1}}))
-    assert not fact.read(said(fact.command, {"a": {"b": 2}}))
-    assert not fact.read(said(fact.command, None, code=1))
+    _, probe = HELM.deployed(release(a={"b": 1}))
+    assert probe.read(said(probe.command, {"a": {"b": 1}}))
+    assert not probe.read(said(probe.command, {"a": {"b": 2}}))
+    assert not probe.read(said(probe.command, None, code=1))
     _, bare = HELM.deployed(release())
     assert bare.read(said(bare.command, None))
 

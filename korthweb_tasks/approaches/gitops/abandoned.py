@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from korthweb_tasks.approaches.gitops.removal import PATIENCE, Home, Remover, nothing
 from korthweb_tasks.approaches.shared.layers import APPLIED_BY, APPLIED_IN, TENANT_LAYERS
-from korthweb_tasks.core.plan import Fact, Plan, Step, step_name
+from korthweb_tasks.core.plan import Plan, Probe, Step, step_name
 from korthweb_tasks.tools.helm import Helm, rows
 from korthweb_tasks.tools.kubectl import Object
 
@@ -43,7 +43,7 @@ class Abandoned(Remover):
             kind="served",
             tenant=home.name,
             title=f"{home.name}: Orthanc and gateway",
-            probes=(Fact(there, nothing),),
+            probes=(Probe(there, nothing),),
             actions=(self.kubectl.command(*args, namespace=home.namespace, repeatable=True, timeout=PATIENCE),),
         )
 
@@ -62,6 +62,6 @@ class Abandoned(Remover):
             resource=meta["name"],
             title=f"Uninstall {meta['name']}",
             needs=(*before, *users),
-            probes=(Fact(helm.list(name, namespace=meta["namespace"]), lambda result: not rows(result)),),
+            probes=(Probe(helm.list(name, namespace=meta["namespace"]), lambda result: not rows(result)),),
             actions=(helm.uninstall(name, namespace=meta["namespace"]),),
         )

@@ -17,7 +17,7 @@ from korthweb_tasks.approaches.shared.layers import KUSTOMIZATIONS
 from korthweb_tasks.approaches.shared.ownership import Home, Record, at_home, plain_namespace, record_for
 from korthweb_tasks.core.command import around_proxy
 from korthweb_tasks.core.flux_home import BY_BOOTSTRAP, FluxHome
-from korthweb_tasks.core.plan import Fact, Plan, Ready, Step, step_name
+from korthweb_tasks.core.plan import Plan, Probe, Ready, Step, step_name
 from korthweb_tasks.tools.flux import COMPONENTS, Flux, Repository
 from korthweb_tasks.tools.git import Remote
 from korthweb_tasks.tools.kubectl import ABSENT, Kubectl, Object, items
@@ -142,8 +142,8 @@ class Bootstrap:
             kind="system",
             title=f"Namespace {place}{' and its keys' if data else ''}",
             probes=(
-                *((Fact(kubectl.get_these([("namespace", place)]), _marked),) if mark else ()),
-                *((Fact(held, lambda result: table(items(result)) == data),) if data else ()),
+                *((Probe(kubectl.get_these([("namespace", place)]), _marked),) if mark else ()),
+                *((Probe(held, lambda result: table(items(result)) == data),) if data else ()),
             ),
             actions=(kubectl.apply(objects, masks=masks),) if objects else (),
         )
@@ -157,7 +157,7 @@ class Bootstrap:
         return Step(
             kind="homes",
             title=f"Namespaces {', '.join(self.shared)}",
-            probes=tuple(home.fact() for home in made),
+            probes=tuple(home.probe() for home in made),
             actions=tuple(home.command for home in made),
         )
 
@@ -176,7 +176,7 @@ class Bootstrap:
             tenant=tenant.name,
             title=f"{tenant.name}: passwords",
             needs=(step_name("namespace", tenant.name),),
-            probes=keeper.facts(),
+            probes=keeper.probes(),
             actions=(keeper.command, restart(self.kubectl, tenant)),
         )
 
@@ -190,7 +190,7 @@ class Bootstrap:
             tenant=tenant.name,
             title=f"{tenant.name}: database not asleep",
             needs=(step_name("namespace", tenant.name),),
-            probes=(Fact(there, lambda result: not sleeping(result)),),
+            probes=(Probe(there, lambda result: not sleeping(result)),),
             actions=(kubectl.command(*words, namespace=place, repeatable=True, final=ABSENT),),
         )
 
@@ -226,16 +226,16 @@ class Bootstrap:
         direct = around_proxy(Remote(self.repository.url).host, "127.0.0.1", "localhost") if own else {}
         return replace(command, env={**command.env, **direct}, final=(UNHEALTHY,))
 
-    def _follows(self) -> tuple[Fact, ...]:
+    def _follows(self) -> tuple[Probe, ...]:
         names = [("deployment", name) for name in COMPONENTS]
         deployments = self.kubectl.get_these(names, namespace=self.home.controllers)
-        return (Fact(deployments, self._installed), *self._points())
+        return (Probe(deployments, self._installed), *self._points())
 
-    def _points(self) -> tuple[Fact, ...]:
+    def _points(self) -> tuple[Probe, ...]:
         login = self.kubectl.get("secret", self.home.name, namespace=self.home.namespace)
-        known = Fact(login, lambda result: self._known(items(result)))
+        known = Probe(login, lambda result: self._known(items(result)))
         needed = () if self.home.beside and not self.login else (known,)
-        return (Fact(followed_at(self.kubectl, self.home), self._pointed), *needed)
+        return (Probe(followed_at(self.kubectl, self.home), self._pointed), *needed)
 
     def _installed(self, result: Result) -> bool:
         found = {obj["metadata"]["name"]: obj for obj in items(result)}

@@ -12,7 +12,7 @@ from korthweb_tasks.approaches.shared.layers import APPLIED_BY, KUSTOMIZATIONS, 
 from korthweb_tasks.approaches.shared.ownership import STAYS, Fate, Record, delete_namespace, is_kept, kept
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.flux_home import BY_BOOTSTRAP, FluxHome
-from korthweb_tasks.core.plan import Fact, Gone, Plan, Step, step_name
+from korthweb_tasks.core.plan import Gone, Plan, Probe, Step, step_name
 from korthweb_tasks.tools.flux import COMPONENTS, Flux
 from korthweb_tasks.tools.kubectl import ABSENT, Kubectl, Object, items
 
@@ -75,7 +75,7 @@ class Remover:
         away = Step(
             kind="layers",
             title=f"{home.name}: Flux takes it away",
-            probes=(Fact(_answering(there), nothing),),
+            probes=(Probe(_answering(there), nothing),),
             actions=tuple(_answering(flux.requested(ref, when)) for ref in (self.home.source, self.home.root)),
             waits=tuple(Gone(KUSTOMIZATIONS, name, self.home.namespace) for name in names),
             on_failure=(self._conditions(*names),),
@@ -86,7 +86,7 @@ class Remover:
             kind="account",
             title=f"{home.name}: the account under which Flux applied it",
             needs=(away.name,),
-            probes=(Fact(account, nothing),),
+            probes=(Probe(account, nothing),),
             actions=(kubectl.delete("serviceaccount", f"tenant-{home.slug}", namespace=self.home.namespace),),
         )
         database = replace(self.database(home), needs=(away.name,))
@@ -125,7 +125,7 @@ class Remover:
         return Step(
             kind="halt",
             title="Flux brings nothing back",
-            probes=(Fact(_answering(suspended), _is_halted),),
+            probes=(Probe(_answering(suspended), _is_halted),),
             actions=(_answering(Flux(self.target).suspended(self.home.root, True)),),
         )
 
@@ -139,7 +139,7 @@ class Remover:
             resource=name,
             title=f"Remove {name}",
             needs=needs,
-            probes=() if own else (Fact(_answering(there), nothing),),
+            probes=() if own else (Probe(_answering(there), nothing),),
             actions=(_answering(kubectl.delete(KUSTOMIZATIONS, name, namespace=self.home.namespace)),),
             waits=(
                 Gone(KUSTOMIZATIONS, name, self.home.namespace),
@@ -161,7 +161,7 @@ class Remover:
                 kind="database",
                 tenant=home.name,
                 title=f"{home.name}: database and volumes",
-                probes=(Fact(there, nothing),),
+                probes=(Probe(there, nothing),),
                 actions=(_answering(kubectl.delete(CLUSTERS, "postgres", namespace=place, wait=True)), ended),
                 on_failure=(self._blocker(place),),
             )
@@ -172,7 +172,7 @@ class Remover:
             kind="database",
             tenant=home.name,
             title=f"{home.name}: database asleep, its volumes stay",
-            probes=(Fact(there, _sleeps),),
+            probes=(Probe(there, _sleeps),),
             actions=(_answering(asleep), ended),
         )
 
@@ -201,7 +201,7 @@ class Remover:
             if fate.goes and fate.namespace:
                 steps.append(self._without(step, fate.namespace))
             elif fate.namespace:
-                there = Fact(self.kubectl.get("namespace", name), lambda _: True)
+                there = Probe(self.kubectl.get("namespace", name), lambda _: True)
                 steps.append(replace(step, title=f"The namespace {name} stays: {fate.kept}", probes=(there,)))
         return steps
 
@@ -209,7 +209,7 @@ class Remover:
         name = namespace["metadata"]["name"]
         return replace(
             step,
-            probes=(Fact(self.kubectl.get("namespace", name), nothing),),
+            probes=(Probe(self.kubectl.get("namespace", name), nothing),),
             actions=(delete_namespace(self.kubectl, namespace, timeout=PATIENCE),),
             waits=(Gone("namespace", name),),
             on_failure=(self._blocker(name),),
@@ -225,7 +225,7 @@ class Remover:
             kind="flux",
             title="Remove Flux",
             needs=needs,
-            probes=(Fact(self.kubectl.get("namespace", place), nothing),),
+            probes=(Probe(self.kubectl.get("namespace", place), nothing),),
             actions=(Flux(self.target).uninstall(timeout=PATIENCE),),
             waits=(Gone("namespace", place),),
             on_failure=(self._blocker(place),),
@@ -240,7 +240,7 @@ class Remover:
             kind="flux",
             title="The Flux that is there follows the fleet repository no more",
             needs=needs,
-            probes=(Fact(_answering(there), nothing),),
+            probes=(Probe(_answering(there), nothing),),
             actions=tuple(_answering(kubectl.delete(kind, name, namespace=place)) for kind in both),
             waits=tuple(Gone(kind, name, place) for kind in both),
             on_failure=(self._conditions(name), self._controllers()),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from korthweb_tasks.approaches.shared.common import MANAGED_BY, OURS, USERS_SECRET
 from korthweb_tasks.approaches.shared.credentials import Credentials, Table, secret, table
-from korthweb_tasks.core.plan import Fact
+from korthweb_tasks.core.plan import Probe
 from korthweb_tasks.settings.orthanc import password_variable, password_variables
 from korthweb_tasks.tools.kubectl import items
 
@@ -41,10 +41,10 @@ class FleetCredentials(Credentials):
     def _keys(self) -> dict[str, tuple[str, ...]]:
         return {} if self.users_in_git is not None else {USERS_SECRET: tuple(password_variables(self.tenant).values())}
 
-    def facts(self) -> tuple[Fact, ...]:
-        """Return the fact that every Secret is there, with the passwords that a person chose."""
+    def probes(self) -> tuple[Probe, ...]:
+        """Return what asks whether every Secret is there, with the passwords that a person chose."""
         names = [("secret", name) for name in (*self._keys(), METRICS_SECRET)]
-        return (Fact(self.kubectl.get_these(names, namespace=self.tenant.namespace), self._all_there),)
+        return (Probe(self.kubectl.get_these(names, namespace=self.tenant.namespace), self._all_there),)
 
     def _all_there(self, result: Result) -> bool:
         complete = self._complete(result)

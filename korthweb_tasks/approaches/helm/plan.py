@@ -30,7 +30,7 @@ from korthweb_tasks.approaches.shared.ownership import (
 )
 from korthweb_tasks.approaches.shared.policies import HOSTS, own_hosts, policy_objects
 from korthweb_tasks.core.command import Command
-from korthweb_tasks.core.plan import Fact, Gone, Plan, Ready, Step, step_name
+from korthweb_tasks.core.plan import Gone, Plan, Probe, Ready, Step, step_name
 from korthweb_tasks.settings.orthanc import DATABASE_PASSWORD, password_variables
 from korthweb_tasks.tools.helm import Helm, Release, pending_selector, rows
 from korthweb_tasks.tools.kubectl import Kubectl, items
@@ -147,7 +147,7 @@ class Builder:
             tenant=tenant.name,
             title=f"{tenant.name}: passwords",
             needs=(step_name("namespace", tenant.name),),
-            probes=keeper.facts(),
+            probes=keeper.probes(),
             actions=(keeper.command,),
         )
 
@@ -234,7 +234,7 @@ class Builder:
             kind="policies",
             title="Remove the admission policies",
             needs=needs,
-            probes=(Fact(there, _nothing),),
+            probes=(Probe(there, _nothing),),
             actions=(self.kubectl.command(*words, repeatable=True),),
         )
 
@@ -251,7 +251,7 @@ class Builder:
             kind="release",
             tenant=tenant.name,
             title=f"{tenant.name}: release",
-            probes=(Fact(self.helm.list(RELEASE, namespace=place), lambda result: not rows(result)),),
+            probes=(Probe(self.helm.list(RELEASE, namespace=place), lambda result: not rows(result)),),
             actions=(self.helm.uninstall(RELEASE, namespace=place), tidied(kubectl, tenant), self._ended(tenant)),
             waits=gone,
         )
@@ -260,7 +260,7 @@ class Builder:
             tenant=tenant.name,
             title=f"{tenant.name}: passwords and certificates",
             needs=(release.name,),
-            probes=(Fact(kubectl.get_these([("secret", name) for name in KEPT], namespace=place), _nothing),),
+            probes=(Probe(kubectl.get_these([("secret", name) for name in KEPT], namespace=place), _nothing),),
             actions=(kubectl.delete("secret", *KEPT, namespace=place, wait=True),),
         )
         if fate is None or fate.namespace is None:
@@ -275,7 +275,7 @@ class Builder:
             return replace(
                 step,
                 title=f"{tenant.name}: namespace and volume, with every image",
-                probes=(Fact(kubectl.get("namespace", place), _nothing),),
+                probes=(Probe(kubectl.get("namespace", place), _nothing),),
                 actions=(delete_namespace(kubectl, fate.namespace, timeout=self.settings.timeouts.step),),
                 waits=(Gone("namespace", place),),
             )
@@ -286,7 +286,7 @@ class Builder:
         return replace(
             step,
             title=f"{tenant.name}: {what}",
-            probes=(*((Fact(there, _nothing),) if volumes else ()), is_kept(kubectl, place)),
+            probes=(*((Probe(there, _nothing),) if volumes else ()), is_kept(kubectl, place)),
             actions=(*((claim,) if volumes else ()), *((mark,) if mark else ())),
         )
 

@@ -19,7 +19,7 @@ from korthweb_tasks.approaches.shared.common import (
 from korthweb_tasks.approaches.shared.credentials import Credentials
 from korthweb_tasks.approaches.shared.ownership import Home, Record, at_home, plain_namespace, record_for
 from korthweb_tasks.core.command import Result
-from korthweb_tasks.core.plan import Fact, Plan, Ready, Serving, Step, step_name
+from korthweb_tasks.core.plan import Plan, Probe, Ready, Serving, Step, step_name
 from korthweb_tasks.tools.helm import Helm, pending_selector
 from korthweb_tasks.tools.istioctl import Istioctl
 from korthweb_tasks.tools.kubectl import Kubectl, items
@@ -87,7 +87,7 @@ class Builder:
         return Step(
             kind="istio",
             title=f"Install Istio {self.settings.versions['istio']}",
-            probes=(home.fact(), Fact(kubectl.get_these(looked_at, namespace=ISTIO), self._istio_is_so)),
+            probes=(home.probe(), Probe(kubectl.get_these(looked_at, namespace=ISTIO), self._istio_is_so)),
             actions=(
                 home.command,
                 Istioctl(self.target).install(self.manifests.operator, timeout=seconds),
@@ -111,7 +111,7 @@ class Builder:
         return Step(
             kind="cert-manager",
             title=f"Install cert-manager {release.version}",
-            probes=(home.fact(), *helm.deployed(release)),
+            probes=(home.probe(), *helm.deployed(release)),
             actions=(
                 home.command,
                 # a revision whose holder was killed blocks every later one; the lock says that nobody works on it
@@ -157,7 +157,7 @@ class Builder:
             tenant=tenant.name,
             title=f"{tenant.name}: passwords",
             needs=(step_name("namespace", tenant.name),),
-            probes=keeper.facts(),
+            probes=keeper.probes(),
             actions=(*home, keeper.command),
         )
 
@@ -197,7 +197,7 @@ class Builder:
             tenant=tenant.name,
             title=f"{tenant.name}: database prepared",
             needs=(step_name("credentials", tenant.name), step_name("config", tenant.name)),
-            probes=(Fact(kubectl.get("job", names.dbinit_job, namespace=place), job_did_not_fail),),
+            probes=(Probe(kubectl.get("job", names.dbinit_job, namespace=place), job_did_not_fail),),
             actions=(
                 kubectl.command(*old, namespace=place, repeatable=True),
                 kubectl.apply(self.manifests.dbinit(tenant)),

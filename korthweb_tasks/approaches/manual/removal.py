@@ -19,7 +19,7 @@ from korthweb_tasks.approaches.shared.common import (
 )
 from korthweb_tasks.approaches.shared.ownership import STAYS, Fate, delete_namespace, is_kept, kept
 from korthweb_tasks.core.command import Command
-from korthweb_tasks.core.plan import Fact, Gone, Plan, Step, step_name
+from korthweb_tasks.core.plan import Gone, Plan, Probe, Step, step_name
 from korthweb_tasks.tools.helm import Helm, rows
 from korthweb_tasks.tools.istioctl import Istioctl
 from korthweb_tasks.tools.kubectl import ABSENT, Kubectl, as_json, found, items
@@ -146,7 +146,7 @@ class Remover:
             Step(
                 kind="cert-manager",
                 title="Remove cert-manager",
-                probes=(Fact(helm.list("cert-manager", namespace=CERT_MANAGER), lambda result: not rows(result)),),
+                probes=(Probe(helm.list("cert-manager", namespace=CERT_MANAGER), lambda result: not rows(result)),),
                 actions=(helm.uninstall("cert-manager", namespace=CERT_MANAGER),),
                 needs=needs,
             ),
@@ -202,7 +202,7 @@ class Remover:
         step = replace(
             step,
             title=f"{tenant.name}: volume and passwords removed",
-            probes=(self._absent(rest), Fact(there, lambda result: not items(result))),
+            probes=(self._absent(rest), Probe(there, lambda result: not items(result))),
             actions=(copy, self._delete(rest), gone),
         )
         return self._emptied(step, place)
@@ -221,7 +221,7 @@ class Remover:
             return replace(step, title=title, probes=probes, actions=(*step.actions, mark))
         return replace(
             step,
-            probes=(*step.probes, Fact(self.kubectl.get("namespace", name), lambda result: not items(result))),
+            probes=(*step.probes, Probe(self.kubectl.get("namespace", name), lambda result: not items(result))),
             actions=(*step.actions, delete_namespace(self.kubectl, fate.namespace, timeout=self._patience)),
             waits=(*step.waits, Gone("namespace", name)),
             on_failure=self._blocker(name),
@@ -251,11 +251,11 @@ class Remover:
             waits=waits,
         )
 
-    def _absent(self, objects: Objects) -> Fact:
-        """Return the fact that none of ``objects`` is there; kinds that the server does not know are not there."""
+    def _absent(self, objects: Objects) -> Probe:
+        """Return what asks whether none of ``objects`` is there; kinds that the server does not know are not there."""
         args = ("get", "--filename=-", "--ignore-not-found", "--output=name")
         command = self.kubectl.command(*args, stdin=as_json(objects), repeatable=True, final=ABSENT)
-        return absent(Fact(command, found))
+        return absent(Probe(command, found))
 
     def _delete(self, objects: Objects) -> Command:
         """Return a deletion that waits; owners go last, so a Deployment is gone when its pods are."""
@@ -277,6 +277,6 @@ def custom(obj: dict[str, Any]) -> bool:
     return ".istio.io/" in obj["apiVersion"] or obj["apiVersion"].startswith("cert-manager.io/")
 
 
-def absent(fact: Fact) -> Fact:
-    """Return the opposite of a fact that something is there."""
-    return Fact(fact.command, lambda result: not fact.read(result))
+def absent(probe: Probe) -> Probe:
+    """Return the opposite of a probe."""
+    return Probe(probe.command, lambda result: not probe.read(result))

@@ -21,7 +21,7 @@ from korthweb_tasks.approaches.shared.common import (
     metrics_secret,
 )
 from korthweb_tasks.core.command import Command, Result
-from korthweb_tasks.core.plan import Fact
+from korthweb_tasks.core.plan import Probe
 from korthweb_tasks.errors import SettingsError
 from korthweb_tasks.settings.orthanc import DATABASE_PASSWORD, password_variable, password_variables
 from korthweb_tasks.settings.secrets import weak
@@ -53,13 +53,13 @@ class Credentials:
     generate: Callable[[], str] = generated
     found: Table | None = field(default=None, repr=False)
 
-    def facts(self) -> tuple[Fact, ...]:
-        """Return the facts that every Secret is there, with the passwords that a person chose."""
+    def probes(self) -> tuple[Probe, ...]:
+        """Return what asks whether every Secret is there, with the passwords that a person chose."""
         own = self.kubectl.get_these([("secret", name) for name in self._keys()], namespace=self.tenant.namespace)
         if self.watcher is None:
-            return (Fact(own, self._complete),)
+            return (Probe(own, self._complete),)
         copy = self.kubectl.get_these([("secret", metrics_secret(self.tenant))], namespace=OBSERVABILITY)
-        return Fact(own, self._complete), Fact(copy, self._copied)
+        return Probe(own, self._complete), Probe(copy, self._copied)
 
     def command(self) -> Command:
         """Return the command that applies all Secrets: chosen, found, or generated now.

@@ -43,11 +43,11 @@ def differences(plan: Plan, check: Callable[[Command], Result], masks: tuple[str
 
 
 def _difference(step: Step, check: Callable[[Command], Result], masks: tuple[str, ...]) -> Difference | None:
-    for fact in step.probes:
-        result = answered(check(fact.command))
-        if fact.read(result):
+    for probe in step.probes:
+        result = answered(check(probe.command))
+        if probe.read(result):
             continue
-        shown = masked(readable(result.stdout), masks) if fact.diff else ""
+        shown = masked(readable(result.stdout), masks) if probe.diff else ""
         return Difference(step.name, step.title, shown or "would be done")
     return None
 

@@ -20,7 +20,7 @@ from korthweb_tasks.approaches.shared.layers import Layers, applied_by
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.flux_home import FluxHome
-from korthweb_tasks.core.plan import Fact, Step
+from korthweb_tasks.core.plan import Probe, Step
 from korthweb_tasks.core.tree import Ref
 from korthweb_tasks.errors import GuardRefused
 from korthweb_tasks.tools.kubectl import FIELD_MANAGER, Kubectl, Object, items
@@ -105,9 +105,9 @@ class Home:
         """Return the namespace's name."""
         return str(self.wanted["metadata"]["name"])
 
-    def fact(self) -> Fact:
-        """Return the fact that the namespace is there and recorded."""
-        return Fact(self.kubectl.get("namespace", self.name), self._is_recorded)
+    def probe(self) -> Probe:
+        """Return what asks whether the namespace is there and recorded."""
+        return Probe(self.kubectl.get("namespace", self.name), self._is_recorded)
 
     @property
     def command(self) -> Command:
@@ -155,7 +155,7 @@ def plain_namespace(name: str, labels: Mapping[str, str] | None = None) -> dict[
 
 def at_home(step: Step, home: Home) -> Step:
     """Return a step that makes and records its namespace before anything else."""
-    return replace(step, probes=(home.fact(), *step.probes), actions=(home.command, *step.actions))
+    return replace(step, probes=(home.probe(), *step.probes), actions=(home.command, *step.actions))
 
 
 def recorded(kubectl: Kubectl, namespace: Object, record: Record) -> Command:
@@ -166,14 +166,14 @@ def recorded(kubectl: Kubectl, namespace: Object, record: Record) -> Command:
     return kubectl.command("patch", "namespace", meta["name"], *words, repeatable=True)
 
 
-def is_kept(kubectl: Kubectl, name: str) -> Fact:
-    """Return the fact that nothing is deployed in a namespace, by its record."""
+def is_kept(kubectl: Kubectl, name: str) -> Probe:
+    """Return what asks whether nothing is deployed in a namespace, by its record."""
 
     def nothing(result: Result) -> bool:
         records = [Record.of(namespace) for namespace in items(result)]
         return all(record is None or record.kept for record in records)
 
-    return Fact(kubectl.get("namespace", name), nothing)
+    return Probe(kubectl.get("namespace", name), nothing)
 
 
 def kept(kubectl: Kubectl, namespace: Object) -> Command | None:

@@ -556,7 +556,7 @@ def _shared(site: Site) -> Plan:
     homes = [
         Home(Kubectl(site.target), plain_namespace(name), Record("manual")) for name in ("istio-system", "cert-manager")
     ]
-    steps = [Step(kind=one.name, title="", probes=(one.fact(),), actions=(one.command,)) for one in homes]
+    steps = [Step(kind=one.name, title="", probes=(one.probe(),), actions=(one.command,)) for one in homes]
     return Plan("shared", tuple(steps))
 
 

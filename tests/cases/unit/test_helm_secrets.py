@@ -36,9 +36,9 @@ def test_F26_no_secret_is_made_that_no_release_uses(postgresql: dict[str, Any], 
     settings = Settings.model_validate({"charts": {"orthanc": {"values": {"postgresql": postgresql}}}})
     tenant = settings.tenants[0]
     keeper = Builder(settings, Cluster("x"), Secrets({}), ChartAt("", "")).keeper(tenant)
-    (fact,) = keeper.facts()
-    assert ("secret/orthanc-database" in fact.command.argv) is made
-    assert fact.read(_secrets("orthanc-users", ORTHANC_ADMIN_PASSWORD="long-enough")) is not made
+    (probe,) = keeper.probes()
+    assert ("secret/orthanc-database" in probe.command.argv) is made
+    assert probe.read(_secrets("orthanc-users", ORTHANC_ADMIN_PASSWORD="long-enough")) is not made
     assert set(keeper.wanted()) == {"orthanc-users", *(["orthanc-database"] if made else [])}
 
 

@@ -399,14 +399,14 @@ def test_S11_a_namespace_is_made_and_recorded_in_one_go() -> None:
     assert json.loads(patch["annotations"][RECORD]) == {
         "approach": "helm", "tenant": "RAD", "domain": "rad.example.org", "adopted": False, "kept": False, "uid": "7"
     }  # fmt: skip
-    assert home.fact().read(answer(namespace(ours("helm"))))
+    assert home.probe().read(answer(namespace(ours("helm"))))
     for other in (
         namespace(),
         namespace(ours("manual")),
         namespace(ours("helm"), uid="2"),
         namespace(ours("helm", kept=True)),
     ):
-        assert not home.fact().read(answer(other))
+        assert not home.probe().read(answer(other))
 
 
 def test_S11_a_namespace_that_came_in_between_is_not_taken() -> None:

@@ -131,22 +131,22 @@ def test_S25_a_secret_that_is_there_with_a_weak_password_is_refused(
     key = "ORTHANC_POSTGRES_PASSWORD" if name == "orthanc-database" else "ORTHANC_ADMIN_PASSWORD"
     there = secret(name, "bhc-orthweb", {key: password}, "BHC")
     keeper = kind(BHC, Secrets({}), Kubectl(Cluster("x")))
-    (fact, *_) = keeper.facts()
-    result = Result(fact.command, 0, json.dumps({"items": [there]}), "", 0.1)
+    (probe, *_) = keeper.probes()
+    result = Result(probe.command, 0, json.dumps({"items": [there]}), "", 0.1)
     with pytest.raises(SettingsError, match=WEAK[password]) as refused:
-        fact.read(result)
+        probe.read(result)
     assert f"the Secret {name} in bhc-orthweb: {key}" in refused.value.message
     assert not password or password not in f"{refused.value.message} {refused.value.hint}"
     chosen = Secrets({f"KORTHWEB_SECRET_BHC_{'POSTGRES' if 'POSTGRES' in key else 'ADMIN'}_PASSWORD": "a-better-one"})
-    assert not kind(BHC, chosen, Kubectl(Cluster("x"))).facts()[0].read(result)  # which replaces it
+    assert not kind(BHC, chosen, Kubectl(Cluster("x"))).probes()[0].read(result)  # which replaces it
 
 
 def test_S25_an_empty_password_that_is_there_is_made_anew() -> None:
     """S25: in a Secret of ours; in one that a person brings it is refused."""
     keeper = Credentials(BHC, Secrets({}), Kubectl(Cluster("x")))
-    (fact, *_) = keeper.facts()
+    (probe, *_) = keeper.probes()
     there = secret("orthanc-users", "bhc-orthweb", {"ORTHANC_ADMIN_PASSWORD": ""}, "BHC")
-    assert not fact.read(Result(fact.command, 0, json.dumps({"items": [there]}), "", 0.1))
+    assert not probe.read(Result(probe.command, 0, json.dumps({"items": [there]}), "", 0.1))
     assert len(keeper.wanted()["orthanc-users"]["ORTHANC_ADMIN_PASSWORD"]) > 16
     with pytest.raises(SettingsError, match="shorter than 8"):
         refuse_weak("bhc-orthweb", {"brought": {"A": ""}}, {"brought": ["A"]})

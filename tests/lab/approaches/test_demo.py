@@ -100,7 +100,7 @@ def test_the_demo_ends_green_after_it_was_killed_three_times(demo: dict[str, Any
 
 def test_a_second_deployment_changes_nothing_and_says_so(demo: dict[str, Any], person: Person) -> None:
     report = json.loads(person.on_lab("manual.deploy", "--tenant", "BHC", "--output", "json").stdout)
-    assert {step["verdict"] for step in report["steps"]} == {"same"}
+    assert {step["verdict"] for step in report["steps"]} == {"unchanged"}
 
 
 def test_a_demo_on_a_cluster_that_another_checkout_made_is_green_twice(

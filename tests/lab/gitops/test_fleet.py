@@ -148,7 +148,7 @@ def test_a_second_bootstrap_changes_nothing(fleet: Fleet, tmp_path: Path) -> Non
     began = time.monotonic()
     report = json.loads(fleet.inv("gitops.bootstrap", "--yes", "--output", "json"))
     assert time.monotonic() - began < 60
-    assert {step["verdict"] for step in report["steps"]} == {"same"}
+    assert {step["verdict"] for step in report["steps"]} == {"unchanged"}
     assert clone.latest() == before
     fleet.inv("gitops.diff")
     fleet.inv("gitops.status")
