@@ -29,7 +29,7 @@ class Program:
 
     A keyword is a flag: ``output="json"`` is ``--output=json``, True the flag alone, a list the flag several times.
     Those that begin with an underscore are for the call: ``_stdin`` is its input, ``_timeout`` its bound in seconds,
-    ``_ok`` are the exit codes that are no error. Raises CommandFailed for another one, ClusterUnreachable,
+    ``_ok`` are the exit codes that are not an error. Raises CommandFailed for another one, ClusterUnreachable,
     GuardRefused, ToolMissing and Interrupted.
     """
 

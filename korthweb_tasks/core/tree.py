@@ -60,7 +60,7 @@ class Node:
 
     @property
     def ready(self) -> bool:
-        """Say whether it is ready, and all that is below it."""
+        """Return True if it is ready, and all that is below it."""
         return all(node.state == "ready" for node in self.walk())
 
 

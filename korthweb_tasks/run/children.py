@@ -97,7 +97,7 @@ def _end(child: subprocess.Popen[bytes], grace: float) -> None:
 
 
 def _alive(child: subprocess.Popen[bytes]) -> bool:
-    """Say whether anybody of the child's group is left."""
+    """Return True if anybody of the child's group is left."""
     child.poll()
     try:
         os.killpg(child.pid, 0)

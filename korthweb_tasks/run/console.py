@@ -74,7 +74,7 @@ class Console:
 
     @property
     def terminal(self) -> bool:
-        """Say whether a person is looking."""
+        """Return True if a person is looking."""
         return self.stream.isatty() and not self.quiet
 
     def line(self, text: str, style: str = "") -> None:

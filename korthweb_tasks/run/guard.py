@@ -78,7 +78,7 @@ def allow(
     Raises GuardRefused for another name, and without ``yes`` where nobody can be asked.
     """
     if ref.settings.production and not yes:
-        _ask_for_name(ref, sys.stdin.isatty() if terminal is None else terminal, answer or _answer)
+        _ask_for_name(ref, sys.stdin.isatty() if terminal is None else terminal, answer or _read_answer)
     refuse_moved(ref)
     if seen is not None and recorded(ref) is None:
         record(ref, seen)
@@ -116,7 +116,7 @@ def _key(ref: ChosenCluster) -> str:
 
 
 def _is_of(key: str, name: str) -> bool:
-    """Say whether ``key`` is of the cluster ``name``; a lab's has its CA after an @, which other names may hold too."""
+    """Return True if ``key`` is of the cluster ``name``; a lab's has its CA after an @, as other names may."""
     return key == name or (name.startswith(LAB_PREFIX) and key.startswith(f"{name}@"))
 
 
@@ -154,7 +154,7 @@ def _ask_for_name(ref: ChosenCluster, terminal: bool, answer: Callable[[str], st
         raise GuardRefused(f"that is not {ref.name!r}: nothing was changed")
 
 
-def _answer(question: str) -> str:
+def _read_answer(question: str) -> str:
     say(question, end="", to=sys.stderr)
     return sys.stdin.readline()
 

@@ -163,7 +163,7 @@ def identity() -> str:
 
 
 def alive(holder: str) -> bool | None:
-    """Say whether a holder lives; None when it is not on this machine, so nobody knows."""
+    """Return True if a holder lives; None when it is not on this machine, so nobody knows."""
     parts = holder.split("/")
     if len(parts) != 3 or parts[0] != socket.gethostname() or not re.fullmatch(r"[0-9]+", parts[1]):
         return None

@@ -50,7 +50,7 @@ def unanswered(stderr: str) -> bool:
 
 
 def retried(attempt: Callable[[int], Result], *, seconds: float, waiting: Callable[[str, int, float], None]) -> Result:
-    """Call ``attempt(n)`` until its result is no transient failure, for at most ``seconds``; return the last result.
+    """Call ``attempt(n)`` until its result is not a transient failure, for at most ``seconds``; return the last result.
 
     The pauses grow from 0.2 s to 5 s, with jitter. ``waiting(fault, attempt, pause)`` is told of each, and waits: an
     exception that it raises (an interrupt) ends the trying.

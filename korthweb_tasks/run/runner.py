@@ -146,7 +146,7 @@ class Runner:
 
     @property
     def stopped(self) -> bool:
-        """Say whether stop() was called."""
+        """Return True if stop() was called."""
         return self.stopping.is_set()
 
     def sleep(self, seconds: float) -> None:

@@ -62,7 +62,7 @@ class Guarded:
 
 @dataclass(frozen=True, slots=True)
 class Risk:
-    """Something that is no key of Orthanc and that a person may accept."""
+    """Something that is not a key of Orthanc and that a person may accept."""
 
     name: str
     why: str

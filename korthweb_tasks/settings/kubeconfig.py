@@ -195,7 +195,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 def _entries(data: Mapping[str, Any], plural: str, singular: str, path: Path) -> list[tuple[str, Mapping[str, Any]]]:
     listed = data.get(plural) or []
     if not isinstance(listed, list) or not all(isinstance(entry, Mapping) and "name" in entry for entry in listed):
-        raise _broken(path, f"its {plural!r} are no list of names")
+        raise _broken(path, f"its {plural!r} are not a list of names")
     bodies = [(str(entry["name"]), entry.get(singular) or {}) for entry in listed]
     if bad := [name for name, body in bodies if not isinstance(body, Mapping)]:
         raise _broken(path, f"{singular} {bad[0]!r} is empty")

@@ -30,7 +30,7 @@ from korthweb_tasks.settings.source import Document, decode, read_yaml
 FILE = paths.SETTINGS
 PREFIX = "KORTHWEB__"
 PROFILES = ("production", "lab")
-#: variables of korthweb that are no settings; LONG and LAUNCHER are set by korthweb itself
+#: variables of korthweb that are not settings; LONG and LAUNCHER are set by korthweb itself
 OWN_VARIABLES = tuple(f"KORTHWEB_{name}" for name in ("CACHE", "STATE", "DEBUG", "TRUST", "PYTHON", "LAUNCHER", "LONG"))
 #: variables that look as if they said what is acted on -> what does
 INSTEAD = {

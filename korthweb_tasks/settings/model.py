@@ -52,7 +52,7 @@ class Budget:
 
     @property
     def ok(self) -> bool:
-        """Say whether every replica can have all its connections at once."""
+        """Return True if every replica can have all its connections at once."""
         return self.needed <= self.available
 
 

@@ -32,7 +32,7 @@ class Kind:
 
     @property
     def is_container(self) -> bool:
-        """Say whether an empty value here means "nothing given"."""
+        """Return True if an empty value here means "nothing given"."""
         return self.name in ("section", "table", "list", "free")
 
 

@@ -72,7 +72,7 @@ def collect(variables: Mapping[str, str], origins: Mapping[str, str]) -> Secrets
 
 
 def weak(password: str) -> str:
-    """Return why ``password`` is none, wherever it was chosen, or nothing: the chart's own table says so, too."""
+    """Return why ``password`` is not one, wherever it was chosen, or nothing: the chart's own table says so, too."""
     from korthweb_tasks.settings.orthanc_options import chart_file
 
     table = chart_file("guarded.json")["passwords"]

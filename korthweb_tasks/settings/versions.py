@@ -19,7 +19,7 @@ class Pin:
     title: str
 
     def accepts(self, version: str) -> bool:
-        """Say whether ``version`` is inside the accepted range."""
+        """Return True if ``version`` is inside the accepted range."""
         return within(version, self.accepted)
 
 
@@ -70,9 +70,9 @@ def parse(version: str) -> Version:
 
 
 def within(version: str, accepted: str) -> bool:
-    """Say whether ``version`` meets every clause of ``accepted`` (``>=3.22,<5``); an empty range accepts all.
+    """Return True if ``version`` meets every clause of ``accepted`` (``>=3.22,<5``); an empty range accepts all.
 
-    Pre-releases count as the version they lead to. Raises ``ValueError`` for what is no version or no range.
+    Pre-releases count as the version they lead to. Raises ``ValueError`` for what is not a version or a range.
     """
     number = parse(version)
     return all(_meets(number, clause.strip()) for clause in accepted.split(",") if clause.strip())

@@ -116,7 +116,7 @@ def _own(words: Sequence[str]) -> Sequence[str]:
 
 
 def _verbs(words: Sequence[str]) -> list[str] | None:
-    """Return the first two words that are no flags; None where a flag may have taken one of them as its value."""
+    """Return the first two words that are not flags; None where a flag may have taken one of them as its value."""
     verbs: list[str] = []
     left = iter(_own(words))
     for word in left:

@@ -133,22 +133,22 @@ class Flux:
         manifests: str = "",
         timeout: float | None = None,
     ) -> Command:
-        """Return the installation of the controllers alone, without a repository."""
+        """Build the command that installs the controllers alone, without a repository."""
         args = ["install", "--components", ",".join(components)]
         args += _optional("--registry", registry) + _optional("--manifests", manifests)
         return self._command(*args, timeout=timeout, repeatable=True)
 
     def uninstall(self, *, timeout: float | None = None) -> Command:
-        """Return the removal of the controllers, their kinds and their namespace; what they applied stays."""
+        """Build the command that removes the controllers, their kinds and their namespace; what they applied stays."""
         return self._command("uninstall", "--silent", timeout=timeout, repeatable=True)
 
     def login(self, url: str, private_key: str) -> Command:
-        """Return the making of our source's Secret for SSH; flux asks the server for its host key."""
+        """Build the command that makes our source's Secret for SSH; flux asks the server for its host key."""
         args = ["create", "secret", "git", self.home.name, "--namespace", self.home.namespace, "--url", url]
         return self._command(*args, "--private-key-file", private_key, repeatable=True)
 
     def diff(self, name: str, path: str, *, local_sources: Mapping[str, str] | None = None) -> Command:
-        """Return the comparison of a folder with what Kustomization ``name`` has in the cluster; code 1: different."""
+        """Build the comparison of a folder with what Kustomization ``name`` has in the cluster; code 1: different."""
         args = ["diff", "kustomization", name, "--namespace", self.home.namespace]
         args += ["--path", path, "--progress-bar=false"]
         if local_sources:
@@ -157,7 +157,7 @@ class Flux:
         return self._command(*args, ok=(0, 1), repeatable=True)
 
     def build(self, name: str, path: str, *, kustomization_file: str = "", dry_run: bool = False) -> Command:
-        """Return the rendering of a folder as Kustomization ``name`` would apply it; ``dry_run`` needs no cluster."""
+        """Build the rendering of a folder as Kustomization ``name`` would apply it; ``dry_run`` needs no cluster."""
         args = ["build", "kustomization", name, "--path", path]
         args += _optional("--kustomization-file", kustomization_file) + (["--dry-run"] if dry_run else [])
         return self._command(*args, repeatable=True)
@@ -185,7 +185,7 @@ class Flux:
         return self._kubectl(*args)
 
     def proxy(self, socket: str) -> Command:
-        """Return the way to the API server by a socket that only this user can open."""
+        """Build the command that opens the API server at a socket that only this user can open."""
         return replace(self._kubectl("proxy", "--unix-socket", socket), repeatable=False)
 
     def _kubectl(self, *args: str) -> Command:

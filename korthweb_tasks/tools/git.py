@@ -66,7 +66,7 @@ class Remote:
 
     @property
     def ssh(self) -> bool:
-        """Say whether it is reached by SSH."""
+        """Return True if it is reached by SSH."""
         return self.url.startswith("ssh://")
 
     @property
@@ -97,72 +97,72 @@ class Git:
     folder: str
 
     def init(self) -> Command:
-        """Return the making of an empty repository; content where there is one."""
+        """Build the command that makes an empty repository; it is fine if there is one."""
         return self._local("init", "--quiet", f"--initial-branch={self.remote.branch}")
 
     def heads(self) -> Command:
-        """Return the question for all branches of the server; it needs no checkout."""
+        """Build the command that lists all branches of the server; it needs no checkout."""
         return self._remote("ls-remote", "--heads", self.remote.url, repeatable=True, timeout=FIRST_ANSWER, at=None)
 
     def fetch(self, branch: str) -> Command:
-        """Return the download of the newest commit of ``branch``."""
+        """Build the command that downloads the newest commit of ``branch``."""
         what = f"+refs/heads/{branch}:{tracked(branch)}"
         return self._remote("fetch", "--quiet", "--no-tags", "--depth=1", self.remote.url, what, repeatable=True)
 
     def revision(self, name: str = "HEAD") -> Command:
-        """Return the question for a commit; code 1 where there is none of this name."""
+        """Build the command that names a commit; code 1 where there is none of this name."""
         return self._local("rev-parse", "--quiet", "--verify", f"{name}^{{commit}}", ok=(0, 1))
 
     def reset(self, branch: str) -> Command:
-        """Return the way to the fetched ``branch``, whatever was in the folder."""
+        """Build the command that checks out the fetched ``branch``, whatever was in the folder."""
         return self._local("checkout", "--quiet", "--force", "--no-track", "-B", self.remote.branch, tracked(branch))
 
     def unborn(self) -> Command:
-        """Return the way to a branch without a commit, for a repository that is empty."""
+        """Build the command that begins a branch without a commit, for a repository that is empty."""
         return self._local("symbolic-ref", "HEAD", f"refs/heads/{self.remote.branch}")
 
     def forget(self) -> Command:
-        """Return the removal of the branch's own commit: what was never pushed to an empty repository."""
+        """Build the command that removes the branch's own commit: what was never pushed to an empty repository."""
         return self._local("update-ref", "-d", f"refs/heads/{self.remote.branch}")
 
     def emptied(self) -> Command:
-        """Return the removal of everything from the index."""
+        """Build the command that removes everything from the index."""
         return self._local("read-tree", "--empty")
 
     def clean(self) -> Command:
-        """Return the removal of every file that is not in the branch."""
+        """Build the command that removes every file that is not in the branch."""
         return self._local("clean", "--quiet", "--force", "--force", "-d", "-x")
 
     def files(self) -> Command:
-        """Return the list of all files of the branch, divided by NUL."""
+        """Build the command that lists all files of the branch, divided by NUL."""
         return self._local("ls-files", "-z")
 
     def add(self) -> Command:
-        """Return the taking over of every change of the folder, ignored files too."""
+        """Build the command that adds every change of the folder, ignored files too."""
         return self._local("add", "--all", "--force", "--", ".")
 
     def diff(self, *, stat: bool = False) -> Command:
-        """Return the difference between the branch and what was added, as text that no user setting changes."""
+        """Build the command that shows what was added to the branch, as text that no user setting changes."""
         form = ("--stat=100", "--stat-count=60") if stat else ("--unified=3", "--src-prefix=a/", "--dst-prefix=b/")
         args = ("diff", "--cached", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", *form)
         return self._local(*args)
 
     def changed(self) -> Command:
-        """Return the list of what was added, changed (M) and deleted, divided by NUL."""
+        """Build the command that lists what was added, changed (M) and deleted, divided by NUL."""
         return self._local("diff", "--cached", "--name-status", "--no-renames", "--no-ext-diff", "-z")
 
     def show(self, path: str, name: str = "HEAD") -> Command:
-        """Return the question for a file's text at a commit; code 128 where there is none."""
+        """Build the command that prints a file's text at a commit; code 128 where there is none."""
         return self._local("show", "--no-textconv", f"{name}:{path}", ok=(0, 128))
 
     def commit(self, message: str, author: Author) -> Command:
-        """Return the commit of what was added; the message travels by stdin."""
+        """Build the command that commits what was added; the message travels by stdin."""
         person = {"NAME": author.name, "EMAIL": author.email}
         env = {f"GIT_{role}_{key}": text for role in ("AUTHOR", "COMMITTER") for key, text in person.items()}
         return self._local("commit", "--quiet", "--no-verify", "--file=-", stdin=message, env=env)
 
     def push(self, branch: str, *, dry_run: bool = False) -> Command:
-        """Return the upload of the commit to ``branch``; it never overwrites what somebody else pushed.
+        """Build the command that uploads the commit to ``branch``; it never overwrites what somebody else pushed.
 
         Not repeatable as it is: what was pushed meanwhile has to be fetched first.
         """

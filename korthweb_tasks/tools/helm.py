@@ -33,7 +33,7 @@ class Release:
 
     @property
     def local(self) -> bool:
-        """Say whether the chart is a folder or an archive on this machine."""
+        """Return True if the chart is a folder or an archive on this machine."""
         return "://" not in self.source
 
 
@@ -44,7 +44,7 @@ class Helm:
     target: Cluster
 
     def upgrade(self, release: Release) -> Command:
-        """Return the installation or upgrade of ``release``; its values travel by stdin, and nothing is waited for.
+        """Build the command that installs or upgrades ``release``; values travel by stdin, and nothing is waited for.
 
         No ``--atomic``: taking away a first installation that failed would take its evidence along.
         """
@@ -58,17 +58,17 @@ class Helm:
         return self._command(*args, "--values", "-", namespace=release.namespace, stdin=json.dumps(release.values))
 
     def uninstall(self, name: str, *, namespace: str) -> Command:
-        """Return the removal of a release; content where there is none."""
+        """Build the command that removes a release; it is fine if there is none."""
         return self._command("uninstall", name, "--ignore-not-found", "--wait", namespace=namespace)
 
     def list(self, name: str, *, namespace: str) -> Command:
-        """Return the command that prints the newest revision of a release, in whatever state, as a JSON list."""
+        """Build the command that prints the newest revision of a release, in whatever state, as a JSON list."""
         states = ("--deployed", "--failed", "--pending", "--uninstalling", "--superseded")
         args = ("list", "--filter", f"^{name}$", *states, "--output", "json")
         return self._command(*args, namespace=namespace)
 
     def values(self, name: str, *, namespace: str) -> Command:
-        """Return the command that prints the values given to a release as JSON; code 1 where there is none."""
+        """Build the command that prints the values given to a release as JSON; code 1 where there is none."""
         return self._command("get", "values", name, "--output", "json", namespace=namespace, final=ABSENT)
 
     def deployed(self, release: Release) -> tuple[Probe, Probe]:
@@ -95,20 +95,20 @@ class Helm:
         return replace(real, argv=(*real.argv, *args))
 
     def manifest(self, name: str, *, namespace: str) -> Command:
-        """Return the command that prints what a release consists of; code 1 where there is none."""
+        """Build the command that prints what a release consists of; code 1 where there is none."""
         return self._command("get", "manifest", name, namespace=namespace, final=ABSENT)
 
     def history(self, name: str, *, namespace: str) -> Command:
-        """Return the command that prints the revisions of a release as a JSON list; code 1 where there is none."""
+        """Build the command that prints the revisions of a release as a JSON list; code 1 where there is none."""
         return self._command("history", name, "--output", "json", namespace=namespace, final=ABSENT)
 
     def rollback(self, name: str, revision: int, *, namespace: str) -> Command:
-        """Return the way back to ``revision`` (0: the one before); nothing is waited for."""
+        """Build the command that goes back to ``revision`` (0: the one before); nothing is waited for."""
         command = self._command("rollback", name, str(revision), "--history-max", "5", namespace=namespace)
         return replace(command, repeatable=False)
 
     def test(self, name: str, *, namespace: str, timeout: float) -> Command:
-        """Return the run of the release's own tests, with their logs; ``timeout`` in seconds."""
+        """Build the command that runs the release's own tests, with their logs; ``timeout`` in seconds."""
         args = ("test", name, "--logs", "--timeout", f"{timeout:.0f}s")
         return replace(self._command(*args, namespace=namespace), repeatable=False, timeout=timeout + 10)
 
@@ -125,7 +125,7 @@ def chart_command(verb: str, *args: str, values: Mapping[str, Any] | None = None
 
 
 def pull(source: str, version: str, folder: str, *, chart: str = "", ca_file: str = "") -> Command:
-    """Return the download of a chart's archive into ``folder``.
+    """Build the command that downloads a chart's archive into ``folder``.
 
     ``source`` is ``oci://...`` or a repository's URL; ``ca_file`` has the authority of a registry that the system
     does not trust by itself.
@@ -136,18 +136,18 @@ def pull(source: str, version: str, folder: str, *, chart: str = "", ca_file: st
 
 
 def show(source: str, version: str, *, chart: str = "", ca_file: str = "") -> Command:
-    """Return the question for a chart's own description; the names mean what they do in :func:`pull`."""
+    """Build the command that shows a chart's own description; the names mean what they do in :func:`pull`."""
     which = (source,) if source.startswith("oci://") else (chart, "--repo", source)
     return _registry(("show", "chart", *which, "--version", version), source, ca_file)
 
 
 def push(archive: str, registry: str, *, ca_file: str = "") -> Command:
-    """Return the upload of a chart's archive to ``oci://host/path``."""
+    """Build the command that uploads a chart's archive to ``oci://host/path``."""
     return _registry(("push", archive, registry), registry, ca_file)
 
 
 def _registry(args: tuple[str, ...], source: str, ca_file: str) -> Command:
-    """Return a command for a registry; a private one is asked directly, not through a proxy."""
+    """Build a command for a registry; a private one is asked directly, not through a proxy."""
     trusted = ("--ca-file", ca_file) if ca_file else _plain(source)
     env = around_proxy(host_of(source)) if trusted else {}
     return Command(argv=("helm", *args, *trusted), env=env, repeatable=True)

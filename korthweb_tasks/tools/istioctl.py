@@ -15,7 +15,7 @@ class Istioctl:
     target: Cluster
 
     def install(self, operator: str, *, timeout: float | None = None) -> Command:
-        """Return the installation of an IstioOperator (its YAML text travels by stdin); ``timeout`` in seconds.
+        """Build the command that installs an IstioOperator (its YAML text travels by stdin); ``timeout`` in seconds.
 
         istioctl applies server-side and can be run again over itself, so it counts as repeatable.
         """
@@ -23,11 +23,11 @@ class Istioctl:
         return self._command("install", "--filename", "-", "--skip-confirmation", *bound, stdin=operator)
 
     def uninstall(self) -> Command:
-        """Return the removal of the control plane, gateways and definitions of Istio; its namespace stays."""
+        """Build the command that removes the control plane, gateways and definitions of Istio; its namespace stays."""
         return self._command("uninstall", "--purge", "--skip-confirmation")
 
     def version(self) -> Command:
-        """Return the command that prints the client's own version as JSON."""
+        """Build the command that prints the client's own version as JSON."""
         return Command(argv=("istioctl", "version", "--remote=false", "--output", "json"))
 
     def _command(self, *args: str, stdin: str | None = None) -> Command:

@@ -65,7 +65,7 @@ class Kubectl:
     def get(
         self, kind: str, name: str | None = None, *, namespace: str | None = None, selector: str | None = None
     ) -> Command:
-        """Return the command that prints a resource as JSON, or nothing where there is none.
+        """Build the command that prints a resource as JSON, or nothing where there is none.
 
         With ``selector`` or without a name it prints a list; ``namespace="*"`` means all of them.
         """
@@ -76,13 +76,13 @@ class Kubectl:
         return self.command(*args, namespace=scope, repeatable=True)
 
     def get_these(self, resources: Iterable[tuple[str, str]], *, namespace: str | None = None) -> Command:
-        """Return the command that prints those of the (kind, name) pairs that exist, as one JSON list."""
+        """Build the command that prints those of the (kind, name) pairs that exist, as one JSON list."""
         names = [f"{kind}/{name}" for kind, name in resources]
         args = ("get", *names, "--output", "json", "--ignore-not-found")
         return self.command(*args, namespace=namespace, repeatable=True)
 
     def watch(self, kind: str, name: str | None = None, *, namespace: str | None = None) -> Command:
-        """Return the command that streams a resource (or all of its kind) as JSON documents, now and at each change.
+        """Build the command that streams a resource (or all of its kind) as JSON documents, now and at each change.
 
         A resource that does not exist yet is waited for.
         """
@@ -90,7 +90,7 @@ class Kubectl:
         return self.command("get", kind, *which, "--watch", "--output", "json", namespace=namespace)
 
     def gone(self, kind: str, name: str, *, namespace: str | None = None, seconds: int = 5) -> Command:
-        """Return the command that succeeds when a resource is not there (any more), and fails after ``seconds``."""
+        """Build the command that succeeds when a resource is not there (any more), and fails after ``seconds``."""
         args = ("wait", "--for=delete", f"{kind}/{name}", f"--timeout={seconds}s")
         return self.command(*args, namespace=namespace, repeatable=True, final=ABSENT)
 
@@ -113,12 +113,12 @@ class Kubectl:
         return replace(command, env={"KUBECTL_EXTERNAL_DIFF": ""})
 
     def create(self, objects: Iterable[Object], *, masks: tuple[str, ...] = ()) -> Command:
-        """Return a creation that fails where one of the objects exists."""
+        """Build a creation that fails where one of the objects exists."""
         words = ("create", f"--field-manager={FIELD_MANAGER}", "--filename=-")
         return self.command(*words, stdin=as_json(objects), masks=masks)
 
     def delete(self, kind: str, *names: str, namespace: str | None = None, wait: bool = False) -> Command:
-        """Return a deletion that is content when nothing is there."""
+        """Build a deletion; it is fine if nothing is there."""
         args = ("delete", kind, *names, "--ignore-not-found", f"--wait={str(wait).lower()}")
         return self.command(*args, namespace=namespace, repeatable=True)
 

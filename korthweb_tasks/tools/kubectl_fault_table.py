@@ -71,7 +71,7 @@ ALWAYS: tuple[Fault, ...] = (
     Fault(
         "login program gives no credential",
         rf"{_LOGIN}(decoding stdout|exec plugin didn't return)",
-        "the login program {plugin} of context {context} printed something that is no credential",
+        "the login program {plugin} of context {context} printed something that is not a credential",
         "does it print a greeting, or a question? {whoami} in a terminal shows it",
     ),
     Fault(

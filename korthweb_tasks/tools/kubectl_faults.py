@@ -57,7 +57,7 @@ def foreign(stdout: str, cluster: Cluster) -> KorthwebError:
 
 
 def uid_of(stdout: str) -> str | None:
-    """Read the UID of a namespace; None where this is no namespace."""
+    """Read the UID of a namespace; None if it is not a namespace."""
     try:
         found = json.loads(stdout)
         return str(found["metadata"]["uid"]) if found["kind"] == "Namespace" else None

@@ -247,7 +247,7 @@ LOST: dict[str, tuple[str, str | None, Break, str, str]] = {
         "",
         "admin",
         write(KUBE, "contexts: {a: b}\n"),
-        f"HOME/{KUBE} is not a kubeconfig: its 'contexts' are no list of names",
+        f"HOME/{KUBE} is not a kubeconfig: its 'contexts' are not a list of names",
         f"kubectl config view --kubeconfig HOME/{KUBE}",
     ),
     "a context that is a word": (

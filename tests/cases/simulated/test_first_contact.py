@@ -174,11 +174,16 @@ TROUBLE: dict[str, tuple[Callable[[World], object], int, str, str]] = {
     "program's path wrong": (user(**plugin("/nope/login")), 3, "program /nope/login of context x is not", "install"),
     "program can't be run": (user(**plugin("/etc/passwd")), 3, "/etc/passwd of context x can't be run", "command -v"),
     "program failed": (user(**script("exit 3")), 4, "the login program sh of context x failed", "log in first"),
-    "program prints something": (user(**script("echo hello")), 4, "something that is no credential", "in a terminal"),
+    "program prints something": (
+        user(**script("echo hello")),
+        4,
+        "something that is not a credential",
+        "in a terminal",
+    ),
     "program gives nothing": (
         user(**script(credential().replace("status", "other"))),
         4,
-        "something that is no credential",
+        "something that is not a credential",
         "in a terminal",
     ),
     "program of another version": (user(**script(credential("v1beta1"))), 3, "do not agree on an API", "update sh"),
