@@ -43,6 +43,7 @@ class Connection:
             default_timeout=settings.timeouts.command,
             command_timeout=config.timeouts.command,
             echo=(lambda text: console.line(f"$ {text}")) if config.run.echo else None,
+            notice=console.progress,
             masks=masks,
             passes=settings.tools.environment,
             stopping=stopping,

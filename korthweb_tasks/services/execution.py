@@ -41,8 +41,8 @@ class Execution:
     def preview(self) -> tuple[Report, list[dict[str, Any]], str]:
         """Ask every probe, and return the report, and what would be done as data and as text."""
         records = self.previewed()
-        words = {"same": "unchanged"}
-        text = "\n".join(f"  {record.title}: {words.get(record.verdict, 'would be done')}" for record in records)
+        words = {"unchanged": "unchanged", "planned": "would be done"}
+        text = "\n".join(f"  {record.title}: {words[record.verdict]}" for record in records)
         return self._report(records), [{"step": r.name, "title": r.title, "verdict": r.verdict} for r in records], text
 
     def apply(self, headline: str, journal: Journal) -> Report:
@@ -72,7 +72,7 @@ class Execution:
 
 def summary(records: tuple[StepRecord, ...]) -> str:
     """Return one line: how many steps ended how, and the seconds."""
-    words = {"changed": "done", "same": "unchanged", "failed": "failed", "skipped": "not begun"}
+    words = {"changed": "done", "unchanged": "unchanged", "failed": "failed", "skipped": "not begun"}
     words["interrupted"] = "interrupted"
     counts = [f"{n} {word}" for verdict, word in words.items() if (n := sum(r.verdict == verdict for r in records))]
     seconds = max((record.end for record in records), default=0.0)

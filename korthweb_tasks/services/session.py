@@ -15,10 +15,8 @@ import invoke
 
 from korthweb_tasks import paths
 from korthweb_tasks.core import hints
-from korthweb_tasks.errors import GuardRefused, UsageError
-from korthweb_tasks.core.durations import duration
 from korthweb_tasks.core.words import known_output, unknown
-from korthweb_tasks.errors import GuardRefused, Interrupted, KorthwebError, UsageError
+from korthweb_tasks.errors import GuardRefused, UsageError
 from korthweb_tasks.report.json import as_data
 from korthweb_tasks.report.model import Report
 from korthweb_tasks.run import guard

@@ -15,8 +15,6 @@ from korthweb_tasks.flux.tree import build
 from korthweb_tasks.run.guard import allow
 from korthweb_tasks.services.execution import summary
 from korthweb_tasks.services.gitops.follow import followed, looked, reconciled
-from korthweb_tasks.settings.words import unknown
-from korthweb_tasks.services.session import summary
 from korthweb_tasks.tools.flux import Flux
 
 if TYPE_CHECKING:
