@@ -9,7 +9,9 @@ to the user who called it), and so do the folders above it; nobody else may writ
 from __future__ import annotations
 
 import errno
+import grp
 import os
+import pwd
 import re
 import shutil
 import stat
@@ -324,9 +326,6 @@ def _fault(state: os.stat_result) -> str:
 
 def _is_private_group(state: os.stat_result) -> bool:
     """Return True for the group of one person, which systems with the umask 002 give to each user."""
-    import grp
-    import pwd
-
     try:
         user, group = pwd.getpwuid(state.st_uid), grp.getgrgid(state.st_gid)
     except KeyError:
@@ -336,7 +335,6 @@ def _is_private_group(state: os.stat_result) -> bool:
 
 
 def _user(uid: int) -> str:
-    import pwd
 
     try:
         return f"the user {pwd.getpwuid(uid).pw_name}"

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import yaml
 from pydantic.fields import FieldInfo
 
 from korthweb_tasks.settings.charts import Chart
@@ -174,8 +175,6 @@ def _sample(model: type[Model], key: str, field: FieldInfo) -> Any:
 
 def _scalar(value: Any) -> str:
     """Return a value on one line, as YAML."""
-    import yaml
-
     if isinstance(value, float) and value == int(value):
         value = int(value)
     if isinstance(value, Mapping):
@@ -207,8 +206,6 @@ def _keys(model: type[Model], prefix: str, value: Model | None) -> Iterator[tupl
 
 def _inner(field: FieldInfo) -> type[Model] | None:
     """Return the model that a field holds: itself, in a table, in a list, or perhaps."""
-    from typing import get_args
-
     waiting: list[Any] = [field.annotation]
     while waiting:
         kind = waiting.pop()

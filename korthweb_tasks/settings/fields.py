@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
+from korthweb_tasks.settings.orthanc_options import chart_file
+
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _USER = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
@@ -48,8 +50,6 @@ def dns_label(value: str, *, written: str = "") -> str:
 
 def tenant_namespace(value: str) -> str:
     """Return ``value`` if it is a name that a tenant's namespace may have."""
-    from korthweb_tasks.settings.orthanc_options import chart_file
-
     dns_label(value)
     reserved = chart_file("reserved.json")
     owners = [owner for start, owner in reserved["prefixes"].items() if value.startswith(start)]

@@ -16,6 +16,7 @@ from korthweb_tasks.core import hints
 from korthweb_tasks.errors import SettingsError
 from korthweb_tasks.settings import login
 from korthweb_tasks.settings.choice import LAB_PREFIX
+from korthweb_tasks.settings.source import decode, read_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,6 @@ def _fingerprint(cluster: Mapping[str, Any], folder: Path) -> str:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    from korthweb_tasks.settings.source import decode, read_yaml
 
     try:
         raw = path.read_bytes()

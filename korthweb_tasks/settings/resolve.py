@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 
 from korthweb_tasks import paths
@@ -159,8 +160,6 @@ def require_settings(loaded: Loaded, ref: ChosenCluster) -> None:
 
 def _alike(folder: Path) -> list[str]:
     """Return the names in ``folder`` that are nearly that of the settings file."""
-    from difflib import get_close_matches
-
     try:
         names = [path.name for path in folder.iterdir() if path.is_file()]
     except OSError:

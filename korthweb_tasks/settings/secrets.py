@@ -5,13 +5,17 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
+
+from dotenv.parser import parse_stream
 
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import SettingsError
 from korthweb_tasks.files import check_trusted
 from korthweb_tasks.settings.fields import DATABASE_USER, variable
 from korthweb_tasks.settings.layers import empty
+from korthweb_tasks.settings.orthanc_options import chart_file
 from korthweb_tasks.settings.tenant import Tenant
 
 PREFIX = "KORTHWEB_SECRET_"
@@ -73,8 +77,6 @@ def collect(variables: Mapping[str, str], origins: Mapping[str, str]) -> Secrets
 
 def weak(password: str) -> str:
     """Return why ``password`` is not one, wherever it was chosen, or nothing: the chart's own table says so, too."""
-    from korthweb_tasks.settings.orthanc_options import chart_file
-
     table = chart_file("guarded.json")["passwords"]
     if len(password) < table["shortest"]:
         return f"is shorter than {table['shortest']} characters"
@@ -117,9 +119,6 @@ def read_env(path: Path) -> tuple[dict[str, str], dict[str, str], list[str]]:
 
 
 def _parse(text: str, name: str) -> tuple[dict[str, str], dict[str, str]]:
-    from io import StringIO
-
-    from dotenv.parser import parse_stream
 
     values: dict[str, str] = {}
     origins: dict[str, str] = {}

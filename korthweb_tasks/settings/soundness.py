@@ -15,7 +15,7 @@ from korthweb_tasks.core.words import nearest
 from korthweb_tasks.settings import quota, volume
 from korthweb_tasks.settings.charts import Chart
 from korthweb_tasks.settings.fleet import LAB
-from korthweb_tasks.settings.guarded import accepting, all_plugins, guarded_table, undermined
+from korthweb_tasks.settings.guarded import accepting, all_plugins, guarded_table, undermined, value_at
 from korthweb_tasks.settings.layers import DEFAULT
 from korthweb_tasks.settings.load import Loaded
 from korthweb_tasks.settings.merge import deep_merge
@@ -132,7 +132,7 @@ def chart_values(loaded: Loaded) -> Iterator[Fault]:
     except ValueError as error:
         yield Fault(f"{place}.plugins", str(error))
     for path, refused, risk in _RISKY_VALUES:
-        if _at(values, path) == refused and risk not in loaded.settings.accept_risks:
+        if value_at(values, path) == refused and risk not in loaded.settings.accept_risks:
             yield Fault(f"{place}.{path}", _risk(refused, risk))
 
 
@@ -143,7 +143,7 @@ def image_tags(loaded: Loaded) -> Iterator[Fault]:
     named = {f"images.{name}": image for name, image in images.items() if _names_an_image(name)}
     over = settings.charts["orthanc"].values
     for path in ("images.orthanc", "images.postgres", "postgresql.cnpg.image"):
-        if isinstance(image := _at(over, path), str) and image:
+        if isinstance(image := value_at(over, path), str) and image:
             named[f"charts.orthanc.values.{path}"] = image
     for place, image in named.items():
         if moves(image) and "moving-image-tags" not in settings.accept_risks:
@@ -304,10 +304,3 @@ def _chart_path(loaded: Loaded, name: str, chart: Chart) -> Iterator[Fault]:
     path = Path(chart.source).expanduser()
     if not path.exists() and not (loaded.project / path).exists():
         yield Fault(f"charts.{name}.source", f"there is no chart at {chart.source}")
-
-
-def _at(values: Mapping[str, Any], path: str) -> Any:
-    found: Any = values
-    for key in path.split("."):
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return found
