@@ -64,7 +64,7 @@ class _Run:
     def _settle(self, record: StepRecord) -> bool:
         self.records.append(record)
         self.console.end(record)
-        return record.verdict in ("same", "changed")
+        return record.verdict in ("unchanged", "changed")
 
     def _fail(self, error: BaseException) -> None:
         """Remember the first failure, and end what still runs."""
@@ -90,4 +90,4 @@ class _Run:
         except Exception as error:  # noqa: BLE001 - raised again when everything has ended
             self._fail(error)
             return "failed", str(error)
-        return "changed" if changed else "same", ""
+        return "changed" if changed else "unchanged", ""

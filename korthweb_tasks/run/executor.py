@@ -15,7 +15,7 @@ from korthweb_tasks.core.plan import Plan, Probe, Step
 from korthweb_tasks.core.record import StepRecord, Verdict
 from korthweb_tasks.errors import Interrupted, KorthwebError, NotReady
 from korthweb_tasks.run.dag import run_dag
-from korthweb_tasks.run.journal import Journal, as_row
+from korthweb_tasks.run.journal import Journal
 from korthweb_tasks.run.runner import Runner, failure
 from korthweb_tasks.run.watch import Observe, Waiter
 
@@ -74,7 +74,7 @@ class Executor:
         def settle(record: StepRecord) -> bool:
             records[record.name] = record
             self._told(record)
-            return record.verdict in ("same", "changed")
+            return record.verdict in ("unchanged", "changed")
 
         run_dag(
             {step.name: step.needs for step in plan.steps},

@@ -117,7 +117,7 @@ def refuse_values(session: Session, made: Builder) -> None:
     run, hint = session.runner.run, "charts.orthanc.values in korthweb.yaml; helm/orthanc/README.md lists the values"
     for tenant in session.tenants:
         release = made.release(tenant)
-        if not release.local or all(fact.read(run(fact.command)) for fact in made.helm.deployed(release)):
+        if not release.local or all(probe.read(run(probe.command)) for probe in made.helm.deployed(release)):
             continue
         result = session.runner.check(with_values(session, tenant, "template", RELEASE, release.source))
         if result.code != 0:
