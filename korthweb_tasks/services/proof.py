@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from korthweb_tasks.core.words import known_output
 from korthweb_tasks.report.formats import OUTPUTS, write
 from korthweb_tasks.report.model import Report
 from korthweb_tasks.run.answer import preview, publish

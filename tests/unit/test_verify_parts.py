@@ -19,7 +19,6 @@ from typing import Any
 import pydicom
 import pytest
 from cryptography import x509
-from pydantic import SecretStr
 
 from korthweb_tasks.errors import UsageError, VerifyFailed
 from korthweb_tasks.report.model import RungRecord
