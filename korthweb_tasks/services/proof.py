@@ -15,7 +15,6 @@ from korthweb_tasks.run.console import say
 from korthweb_tasks.run.guard import allow
 from korthweb_tasks.services import simulated
 from korthweb_tasks.services.session import Session
-from korthweb_tasks.settings.words import known_output
 
 
 def begun(session: Session, output: str, planned: Iterable[str], *, changes: bool, yes: bool) -> bool:
