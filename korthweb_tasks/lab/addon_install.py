@@ -77,8 +77,8 @@ class AddonInstall:
 
     def run(self) -> bool:
         """Do it all; return True if anything had to be started, imported or put into the registry."""
-        if told := builder.forecast(self.missing):
-            self.console.line(told)
+        if forecast := builder.forecast(self.missing):
+            self.console.line(forecast)
         self.programs.start()
         records = graph.run(self.works(), self.console, self.site.runner.stop)
         return any(record.verdict == "changed" for record in records)

@@ -65,9 +65,9 @@ def install(
     parts = addons()[extra]
     wanted = {chart: version_of(chart, versions or {}) for chart in parts.charts}
     with store.locked(lab, wait=LOCK_SECONDS):
-        found = store.load(lab)
-        assert found is not None
-        work = AddonInstall(Site(found, runner), console, parts, wanted, keep_build_caches, helm)
+        begun = store.load(lab)
+        assert begun is not None
+        work = AddonInstall(Site(begun, runner), console, parts, wanted, keep_build_caches, helm)
         with console.table(f"{extra} for the lab '{lab}'"):
             changed = work.run()
         write_private(_record(layout), json.dumps({**_versions(layout), **wanted}) + "\n")
@@ -79,8 +79,8 @@ def install(
 
 def git_access(lab: str) -> GitAccess | None:
     """Return how to reach a lab's Git repository; None where the lab has no Git server. Only looks."""
-    found = store.load(lab)
-    return gitserver.access(found.layout) if found else None
+    begun = store.load(lab)
+    return gitserver.access(begun.layout) if begun else None
 
 
 def addon(extra: str, *, simulated: bool = False) -> Addon:
@@ -98,11 +98,11 @@ def checked(lab: str, extra: str) -> Layout:
     """Return the layout of a lab that can be given an add-on. Raises UsageError and LabImpossible."""
     addon(extra)
     state = cluster.status(lab)
-    found = store.load(lab)
-    if found is None or state.state not in ("running", "degraded"):
+    begun = store.load(lab)
+    if begun is None or state.state not in ("running", "degraded"):
         raise UsageError(f"the lab '{lab}' is {state.state}", hint=hints.task("lab.up", name=lab))
-    addon(extra, simulated=found.layout.simulated)
-    return found.layout
+    addon(extra, simulated=begun.layout.simulated)
+    return begun.layout
 
 
 def chart_source(lab: str, chart: str, version: str = "") -> tuple[str, Path] | None:
@@ -110,11 +110,11 @@ def chart_source(lab: str, chart: str, version: str = "") -> tuple[str, Path] | 
 
     Only looks.
     """
-    found = store.load(lab)
-    there = _versions(found.layout).get(chart) if found else None
-    if found is None or there is None or version not in ("", there):
+    begun = store.load(lab)
+    pushed = _versions(begun.layout).get(chart) if begun else None
+    if begun is None or pushed is None or version not in ("", pushed):
         return None
-    return mirror.chart_source(found.layout, chart), mirror.ca_file(found.layout)
+    return mirror.chart_source(begun.layout, chart), mirror.ca_file(begun.layout)
 
 
 def _record(layout: Layout) -> Path:
@@ -124,7 +124,7 @@ def _record(layout: Layout) -> Path:
 
 def _versions(layout: Layout) -> dict[str, str]:
     try:
-        found: dict[str, str] = json.loads(_record(layout).read_text())
+        versions: dict[str, str] = json.loads(_record(layout).read_text())
     except (OSError, ValueError):
         return {}
-    return found
+    return versions

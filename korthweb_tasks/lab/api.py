@@ -37,14 +37,14 @@ class Api:
         return json.loads(body) if body.startswith(b"{") else body.decode()
 
     def ready(self) -> bool:
-        """Say whether the server answers and calls itself ready."""
+        """Return True if the server answers and calls itself ready."""
         try:
             return self.request("GET", "/readyz")[0] == 200
         except ClusterUnreachable:
             return False
 
     def apply(self, objects: Iterable[Mapping[str, Any]], *, patience: float = 60.0) -> bool:
-        """Apply objects on the server's side, in their order; say whether one of them was not there before.
+        """Apply objects on the server's side, in their order; return True if one of them was not there before.
 
         A server that has only just started is given ``patience`` seconds for all of them.
         """

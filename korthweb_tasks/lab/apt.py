@@ -81,16 +81,16 @@ def parse_deb822(text: str) -> Iterator[Source]:
 
 def host_sources(etc: Path = Path("/etc/apt")) -> list[Source]:
     """Return every `deb` source of the host."""
-    found: list[Source] = []
+    sources: list[Source] = []
     for path in [etc / "sources.list", *sorted((etc / "sources.list.d").glob("*"))]:
         if path.is_file() and path.suffix in (".list", ".sources"):
             parse = parse_deb822 if path.suffix == ".sources" else parse_one_line
-            found.extend(parse(path.read_text(errors="replace")))
-    return found
+            sources.extend(parse(path.read_text(errors="replace")))
+    return sources
 
 
 def host_codename(os_release: Path = Path("/etc/os-release")) -> str:
-    """Return the codename of the host's release, "sid" where a Debian names none; "" if it is no Debian."""
+    """Return the codename of the host's release, "sid" where a Debian names none; "" if it is not Debian."""
     fields = dict(line.split("=", 1) for line in os_release.read_text().splitlines() if "=" in line)
     codename = fields.get("VERSION_CODENAME", "").strip('"')
     return codename or ("sid" if fields.get("ID", "").strip('"') == "debian" else "")
@@ -115,7 +115,7 @@ class Apt:
         self.folder, self.suite, self.mirror, self.runner = folder, suite, mirror, runner
 
     def stale(self) -> bool:
-        """Say whether the package lists are missing or older than a day."""
+        """Return True if the package lists are missing or older than a day."""
         stamp = self.folder / "updated"
         return not stamp.is_file() or not 0 <= time.time() - stamp.stat().st_mtime < FRESH_SECONDS
 

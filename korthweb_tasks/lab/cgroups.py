@@ -33,7 +33,7 @@ def everywhere() -> list[Path]:
 
 
 def is_v2() -> bool:
-    """Say whether the host has the unified hierarchy alone."""
+    """Return True if the host has the unified hierarchy alone."""
     return (ROOT / "cgroup.controllers").exists()
 
 
@@ -52,11 +52,11 @@ def prepare(tag: str) -> list[Path]:
 
 def processes(tag: str) -> set[int]:
     """Return every process in the lab's subtrees: daemons, shims and all containers."""
-    found: set[int] = set()
+    pids: set[int] = set()
     for folder in _folders(tag):
         with suppress(OSError):
-            found.update(int(pid) for pid in (folder / "cgroup.procs").read_text().split())
-    return found
+            pids.update(int(pid) for pid in (folder / "cgroup.procs").read_text().split())
+    return pids
 
 
 def memory(tag: str) -> int:

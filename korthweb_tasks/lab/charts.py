@@ -74,14 +74,14 @@ def chart_folder(version: str, *, progress: Callable[[str], None] | None = None,
         return home
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home) as part:
-        made = Path(part) / "chart"
-        shutil.copytree(built / templates, made, ignore=shutil.ignore_patterns("*.template.*", ".gitignore"))
+        draft = Path(part) / "chart"
+        shutil.copytree(built / templates, draft, ignore=shutil.ignore_patterns("*.template.*", ".gitignore"))
         about = yaml.safe_load((built / templates / "Chart.template.yaml").read_text("utf-8"))
         about.pop("annotations", None)
-        (made / "Chart.yaml").write_text(yaml.safe_dump({**about, "version": version, "appVersion": version}))
-        (made / "templates" / "crds.yaml").write_text(_switched(built / crds, switch))
+        (draft / "Chart.yaml").write_text(yaml.safe_dump({**about, "version": version, "appVersion": version}))
+        (draft / "templates" / "crds.yaml").write_text(_switched(built / crds, switch))
         if not place.exists():
-            made.rename(place)
+            draft.rename(place)
     return home
 
 
@@ -103,12 +103,12 @@ def packaged(chart: str, version: str, helm: Path, runner: Runner) -> Path:
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as part:
-            made = Path(part) / chart
-            made.mkdir()
-            _write(made, files)
-            FILL[chart](built, made, version)
+            draft = Path(part) / chart
+            draft.mkdir()
+            _write(draft, files)
+            FILL[chart](built, draft, version)
             versions = ("--version", version, "--app-version", recipe(component).version)
-            argv = (str(helm), "package", str(made), *versions, "--destination", part)
+            argv = (str(helm), "package", str(draft), *versions, "--destination", part)
             runner.run(Command(argv=argv, timeout=60))
             (Path(part) / target.name).rename(target)
     return target
@@ -120,28 +120,28 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
         (folder / name).write_text(text, "utf-8")
 
 
-def _traefik(built: Path, made: Path, _: str) -> None:
-    _write(made, {"crds/crds.yaml": (built / "share" / "crds.yaml").read_text("utf-8")})
+def _traefik(built: Path, draft: Path, _: str) -> None:
+    _write(draft, {"crds/crds.yaml": (built / "share" / "crds.yaml").read_text("utf-8")})
 
 
-def _cert_manager(_: Path, made: Path, version: str) -> None:
-    shutil.copytree(chart_folder(version) / f"cert-manager-{version}", made, dirs_exist_ok=True)
+def _cert_manager(_: Path, draft: Path, version: str) -> None:
+    shutil.copytree(chart_folder(version) / f"cert-manager-{version}", draft, dirs_exist_ok=True)
 
 
-def _istio(built: Path, made: Path, version: str) -> None:
+def _istio(built: Path, draft: Path, version: str) -> None:
     """Do what Istio's release does to its charts: name where the images are; and name the chart as the settings do."""
-    source = built / "share" / "charts" / made.name.removeprefix("istio-")
-    shutil.copytree(source, made, dirs_exist_ok=True)
+    source = built / "share" / "charts" / draft.name.removeprefix("istio-")
+    shutil.copytree(source, draft, dirs_exist_ok=True)
     about = yaml.safe_load((source / "Chart.yaml").read_text("utf-8"))
     values = (source / "values.yaml").read_text("utf-8")
-    for pattern, text in ISTIO_DEFAULTS if made.name == "istiod" else ():
+    for pattern, text in ISTIO_DEFAULTS if draft.name == "istiod" else ():
         values, number = re.subn(pattern, text.format(version=version), values)
         if number != 1:
-            raise BuildFailed(f"the values of the chart {made.name} have no line like '{text.strip()}'")
-    _write(made, {"Chart.yaml": yaml.safe_dump({**about, "name": made.name}), "values.yaml": values})
+            raise BuildFailed(f"the values of the chart {draft.name} have no line like '{text.strip()}'")
+    _write(draft, {"Chart.yaml": yaml.safe_dump({**about, "name": draft.name}), "values.yaml": values})
 
 
-def _cloudnative_pg(built: Path, made: Path, _: str) -> None:
+def _cloudnative_pg(built: Path, draft: Path, _: str) -> None:
     """Part upstream's manifest: CRDs, which helm never deletes, and what the chart's template sets values in."""
     crds: list[str] = []
     others: list[str] = []
@@ -149,12 +149,12 @@ def _cloudnative_pg(built: Path, made: Path, _: str) -> None:
         kind = re.search(r"(?m)^kind: (\S+)$", text)
         if kind and kind[1] != "Namespace":
             (crds if kind[1] == "CustomResourceDefinition" else others).append(text.strip("\n") + "\n")
-    _write(made, {"crds/crds.yaml": "---\n".join(crds), "files/release.yaml": "---\n".join(others)})
+    _write(draft, {"crds/crds.yaml": "---\n".join(crds), "files/release.yaml": "---\n".join(others)})
 
 
-def _prometheus(built: Path, made: Path, _: str) -> None:
+def _prometheus(built: Path, draft: Path, _: str) -> None:
     texts = [(built / "share" / "crd" / f"monitoring.coreos.com_{name}.yaml").read_text("utf-8") for name in MONITORING]
-    _write(made, {f"crds/{name}.yaml": text for name, text in zip(MONITORING, texts, strict=True)})
+    _write(draft, {f"crds/{name}.yaml": text for name, text in zip(MONITORING, texts, strict=True)})
 
 
 #: chart -> puts what the component carries into its folder

@@ -38,7 +38,7 @@ class LabInfo:
 
     @property
     def changed(self) -> bool:
-        """Say whether anything had to be started or made."""
+        """Return True if anything had to be started or made."""
         return any(record.verdict == "changed" for record in self.records)
 
     def as_dict(self) -> dict[str, object]:
@@ -123,7 +123,7 @@ def preview(name: str, *, simulated: bool = False, options: Options | None = Non
 
 
 def down(name: str, *, console: Console | None = None, runner: Runner | None = None) -> bool:
-    """Remove a lab and everything of it; say whether there was one.
+    """Remove a lab and everything of it; return True if there was one.
 
     Raises NotReady where something is left, with a list of it.
     """
@@ -152,25 +152,27 @@ def status(name: str) -> LabStatus:
     layout = lab.layout
     running = process.components(layout.root)
     wanted = list(process.CONTROL_PLANE) + ([] if layout.simulated else list(NODE_COMPONENTS))
-    wanted += [one.COMPONENT for one in ON_REQUEST if one.wanted(layout)]
-    found = tuple(
+    wanted += [module.COMPONENT for module in ON_REQUEST if module.wanted(layout)]
+    components = tuple(
         _component(layout.address, lab.port or API_PORT, component, running.get(component)) for component in wanted
     )
-    alive = sum(component.state == "running" for component in found)
-    state = "running" if alive == len(found) else "degraded" if alive else "stopped"
+    alive = sum(component.state == "running" for component in components)
+    state = "running" if alive == len(components) else "degraded" if alive else "stopped"
     server = f"https://{layout.address}:{lab.port or API_PORT}"
     age = time.time() - lab.created
-    memory = sum(component.memory for component in found) if layout.simulated else cgroups.memory(layout.tag)
-    return LabStatus(name, state, layout.simulated, layout.context, str(layout.kubeconfig), server, age, memory, found)
+    memory = sum(component.memory for component in components) if layout.simulated else cgroups.memory(layout.tag)
+    return LabStatus(
+        name, state, layout.simulated, layout.context, str(layout.kubeconfig), server, age, memory, components
+    )
 
 
-def _component(address: str, port: int, name: str, found: process.Process | None) -> ComponentStatus:
-    if found is None:
+def _component(address: str, port: int, name: str, running: process.Process | None) -> ComponentStatus:
+    if running is None:
         return ComponentStatus(name, "stopped")
     ports = {"kube-apiserver": port, "coredns": 53, "kubelet": 10250, "metrics-server": objects.METRICS_PORT}
-    ports |= {one.COMPONENT: one.PORT for one in ON_REQUEST}
+    ports |= {module.COMPONENT: module.PORT for module in ON_REQUEST}
     where = f"{address}:{ports[name]}" if name in ports else ""
-    return ComponentStatus(name, "running", found.pid, found.memory, time.time() - found.started, where)
+    return ComponentStatus(name, "running", running.pid, running.memory, time.time() - running.started, where)
 
 
 def _begin(name: str, simulated: bool, options: Options, runner: Runner) -> Lab:

@@ -26,7 +26,7 @@ def vendors(recipes: Path = RECIPES) -> Mapping[str, frozenset[str]]:
     """Return image → its commands; an image's ``like`` names sets of commands that it has too."""
     data: dict[str, Any] = yaml.safe_load((recipes / "commands.yaml").read_text(encoding="utf-8"))
     sets = {name: frozenset(str(words).split()) for name, words in data["sets"].items()}
-    return {name: frozenset().union(*(sets[one] for one in image["has"])) for name, image in data["images"].items()}
+    return {name: frozenset().union(*(sets[word] for word in image["has"])) for name, image in data["images"].items()}
 
 
 def allowed(name: str, images: Path = RECIPES / "images") -> frozenset[str] | None:
@@ -40,7 +40,7 @@ def in_layer(stored: Stored) -> set[str]:
     with stored.path.open("rb") as stream:
         stream.seek(stored.offset)
         with tarfile.open(fileobj=stream, mode="r|") as tar:
-            return {PurePosixPath(one.name).name for one in tar if _is_command(one)}
+            return {PurePosixPath(member.name).name for member in tar if _is_command(member)}
 
 
 def _is_command(member: tarfile.TarInfo) -> bool:

@@ -187,7 +187,7 @@ def kubelet(layout: Layout) -> str:
         "resolvConf": "/dev/null",
         "failSwapOn": False,
         "maxPods": 110,
-        # images can't be pulled again, so a disk that is rather full is no reason to remove them
+        # images can't be pulled again, so a disk that is rather full is not a reason to remove them
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
         "evictionHard": {

@@ -23,7 +23,7 @@ NAMES = tuple(f"kubernetes{rest}" for rest in ("", ".default", ".default.svc", f
 
 
 def up(site: Site, programs: dict[str, Path], note: Note) -> bool:
-    """Bring the control plane up, making or mending it as needed; say whether anything was started.
+    """Bring the control plane up, making or mending it as needed; return True if anything was started.
 
     ``programs``: kwokctl, kwok, etcd, kube-apiserver, kube-controller-manager, kube-scheduler.
     """
@@ -47,7 +47,7 @@ def up(site: Site, programs: dict[str, Path], note: Note) -> bool:
 
 
 def whole(site: Site) -> bool:
-    """Say whether every part is running."""
+    """Return True if every part is running."""
     return set(process.CONTROL_PLANE) <= set(process.components(site.layout.root))
 
 
@@ -97,7 +97,7 @@ def _kwokctl(site: Site, programs: dict[str, Path], *args: str) -> Result:
 
 
 def _created(site: Site) -> bool:
-    """Say whether kwokctl finished writing its description: the components are its last entry."""
+    """Return True if kwokctl finished writing its description: the components are its last entry."""
     try:
         text = (site.layout.kwok / "kwok.yaml").read_text()
     except OSError:

@@ -55,7 +55,7 @@ def address(layout: Layout) -> str:
 
 
 def wanted(layout: Layout) -> bool:
-    """Say whether this lab has a Git server (it is started on request)."""
+    """Return True if this lab has a Git server (it is started on request)."""
     return settings_file(layout).is_file()
 
 
@@ -73,7 +73,7 @@ def _home(layout: Layout) -> Path:
 
 
 def up(site: Site, programs: Path) -> bool:
-    """Start the server and wait until it answers; say whether it was started. Raises NotReady.
+    """Start the server and wait until it answers; return True if it was started. Raises NotReady.
 
     ``programs`` is the folder with lighttpd and git. The repository is made at the first call and never again.
     """
@@ -164,12 +164,12 @@ setenv.set-environment = (
 
 
 def answers(layout: Layout) -> bool:
-    """Say whether the repository is served to who knows the password."""
-    found = access(layout)
-    if found is None:
+    """Return True if the repository is served to who knows the password."""
+    way = access(layout)
+    if way is None:
         return False
-    word = base64.b64encode(f"{found.username}:{found.password}".encode()).decode()
-    context = ssl.create_default_context(cafile=str(found.ca_file))
+    word = base64.b64encode(f"{way.username}:{way.password}".encode()).decode()
+    context = ssl.create_default_context(cafile=str(way.ca_file))
     connection = http.client.HTTPSConnection(layout.address, PORT, timeout=5, context=context)
     try:
         path = f"/{REPOSITORY}/info/refs?service=git-upload-pack"

@@ -96,11 +96,11 @@ class WheelSource:
             )
             argv = (*pip, "-d", folder, "-r", str(wanted))
             result = self.runner.check(Command(argv=argv, timeout=PIP_SECONDS, repeatable=True))
-            found = [path for path in Path(folder).glob("*.whl") if sha256_of(path) == self.sha256]
-            if result.code != 0 or not found:
+            wheels = [path for path in Path(folder).glob("*.whl") if sha256_of(path) == self.sha256]
+            if result.code != 0 or not wheels:
                 what = f"{self.requirement} can not be fetched from the package index"
                 raise BuildFailed(what, hint="check the network and pip's settings", details=tail(result.stderr))
-            found[0].rename(target)
+            wheels[0].rename(target)
         return target
 
 

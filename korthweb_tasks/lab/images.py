@@ -114,8 +114,8 @@ class Images:
         allowed = commands.allowed(name, self.recipes.folder)
         if allowed is None:
             return
-        found = {one for _, stored in blobs for one in commands.in_layer(stored)}
-        if more := sorted(found - allowed):
+        commands_found = {one for _, stored in blobs for one in commands.in_layer(stored)}
+        if more := sorted(commands_found - allowed):
             what = f"the image '{name}' has commands that the vendor's lacks: {', '.join(more)}"
             raise BuildFailed(what, hint=f"leave them out in recipes/images/{name}.yaml, or correct {commands.FILE}")
 
@@ -223,7 +223,7 @@ def remote_name(recipe: Mapping[str, Any], mirror: str | None) -> str:
 
 
 def pulled_archives(images: Images, remotes: Mapping[str, str], *, must: bool) -> dict[str, Path] | None:
-    """Return the archives of images fetched from a registry; None where it lacks one and that is no error."""
+    """Return the archives of images fetched from a registry; None where it lacks one and that is not an error."""
     from korthweb_tasks.lab.registry import Registry  # httpx is slow to load
 
     with Registry() as registry:

@@ -137,7 +137,7 @@ def merged(name: str) -> str:
 
 
 def dropped(path: str, patterns: Iterable[str]) -> bool:
-    """Say whether a path, or a folder it is in, matches one of the patterns."""
+    """Return True if a path, or a folder it is in, matches one of the patterns."""
     return any(fnmatch(path, one) or fnmatch(path, f"{one}/*") for one in patterns)
 
 

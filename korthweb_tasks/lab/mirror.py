@@ -47,7 +47,7 @@ def chart_source(layout: Layout, chart: str) -> str:
 
 
 def wanted(layout: Layout) -> bool:
-    """Say whether this lab has a registry (it is started on request)."""
+    """Return True if this lab has a registry (it is started on request)."""
     return settings_file(layout).is_file()
 
 
@@ -57,7 +57,7 @@ def settings_file(layout: Layout) -> Path:
 
 
 def up(site: Site, tools: Path) -> bool:
-    """Start the registry and wait until it answers; say whether it was started. Raises NotReady."""
+    """Start the registry and wait until it answers; return True if it was started. Raises NotReady."""
     layout = site.layout
     pki.issue(layout.pki, layout.config / COMPONENT, Identity(COMPONENT, addresses=(layout.address,)))
     write_private(settings_file(layout), settings(layout))
@@ -81,7 +81,7 @@ def settings(layout: Layout) -> str:
 
 
 def answers(layout: Layout) -> bool:
-    """Say whether the registry is there."""
+    """Return True if the registry is there."""
     try:
         return _get(layout, "/v2/")[0] == 200
     except OSError:
@@ -89,7 +89,7 @@ def answers(layout: Layout) -> bool:
 
 
 def push_chart(site: Site, helm: Path, archive: Path, version: str) -> bool:
-    """Put a packaged chart into the registry unless the very same one is there; say whether it was put there."""
+    """Put a packaged chart into the registry unless the very same one is there; return True if it was put there."""
     layout = site.layout
     chart = archive.name.removesuffix(f"-{version}.tgz")
     if _holds(layout, chart, version, archive):
@@ -110,7 +110,7 @@ def direct(layout: Layout) -> Mapping[str, str]:
 
 
 def _holds(layout: Layout, chart: str, version: str, archive: Path) -> bool:
-    """Say whether the registry's chart has the archive as its content."""
+    """Return True if the registry's chart has the archive as its content."""
     status, body = _get(layout, f"/v2/{CHARTS}/{chart}/manifests/{version.replace('+', '_')}")
     if status != 200:
         return False

@@ -102,7 +102,7 @@ def filter_entrance(layout: Layout, runner: Runner, nft: Path, rules: str) -> No
 
 
 def intact(layout: Layout, runner: Runner) -> bool:
-    """Say whether both namespaces are there and finished."""
+    """Return True if both namespaces are there and finished."""
     if not is_mounted(layout.netns) or not is_mounted(layout.mountns):
         return False
     return runner.check(Command(argv=inside(layout, ("test", "-e", "/run/ready")))).code == 0
@@ -158,7 +158,7 @@ def remove_network(layout: Layout, runner: Runner) -> None:
 
 
 def is_mounted(path: Path) -> bool:
-    """Say whether something is mounted on ``path``, from this process's own list of mounts."""
+    """Return True if something is mounted on ``path``, from this process's own list of mounts."""
     target = _escaped(path)
     return any(line.split()[4] == target for line in Path("/proc/self/mountinfo").read_text().splitlines())
 

@@ -36,7 +36,7 @@ METRICS_NAME = "metrics-server.kube-system.svc"
 
 
 def containerd(site: Site, tools: Path, sandbox: str) -> bool:
-    """Start containerd and wait until it answers; say whether it was started."""
+    """Start containerd and wait until it answers; return True if it was started."""
     layout = site.layout
     write_private(layout.config / "containerd.toml", config.containerd(sandbox, tools))
     write_private(layout.config / "cni" / "10-lab.conflist", config.cni(layout))
@@ -46,7 +46,7 @@ def containerd(site: Site, tools: Path, sandbox: str) -> bool:
 
 
 def import_images(site: Site, tools: Path, archives: Mapping[str, Path], names: Mapping[str, str], note: Note) -> bool:
-    """Import the archives that containerd does not hold yet; say whether there were any.
+    """Import the archives that containerd does not hold yet; return True if there were any.
 
     ``names`` are the images' full names; an archive's own name tells its content.
     """
@@ -90,7 +90,7 @@ def identities(site: Site) -> None:
 
 
 def kubelet(site: Site, program: Path) -> bool:
-    """Start the kubelet (containerd must answer by now, or it exits); say whether it was started."""
+    """Start the kubelet (containerd must answer by now, or it exits); return True if it was started."""
     layout = site.layout
     for folder in ("kubelet", "kubelet-plugins", "logs/pods", "volumes"):
         (layout.root / folder).mkdir(parents=True, exist_ok=True)
@@ -107,13 +107,13 @@ def kubelet(site: Site, program: Path) -> bool:
 
 
 def kube_proxy(site: Site, program: Path) -> bool:
-    """Start kube-proxy; say whether it was started."""
+    """Start kube-proxy; return True if it was started."""
     write_private(site.layout.config / "kube-proxy.json", config.kube_proxy(site.layout))
     return site.start("kube-proxy", _argv(program, {"config": INSIDE / "config/kube-proxy.json"}))
 
 
 def kube_router(site: Site, program: Path) -> bool:
-    """Start kube-router, which enforces NetworkPolicies and does nothing else; say whether it was started."""
+    """Start kube-router, which enforces NetworkPolicies and does nothing else; return True if it was started."""
     flags = {
         "run-firewall": "true",
         "run-router": "false",
@@ -128,13 +128,13 @@ def kube_router(site: Site, program: Path) -> bool:
 
 
 def coredns(site: Site, program: Path) -> bool:
-    """Start CoreDNS; say whether it was started."""
+    """Start CoreDNS; return True if it was started."""
     write_private(site.layout.config / "Corefile", config.corefile(site.layout))
     return site.start("coredns", (str(program), "-conf", f"{INSIDE}/config/Corefile"))
 
 
 def metrics_server(site: Site, program: Path) -> bool:
-    """Start metrics-server; say whether it was started."""
+    """Start metrics-server; return True if it was started."""
     own = INSIDE / "config/metrics-server.kubeconfig"
     flags = {
         "kubeconfig": own,
@@ -153,12 +153,12 @@ def metrics_server(site: Site, program: Path) -> bool:
 
 
 def node_ready(site: Site) -> bool:
-    """Say whether the node is Ready and takes pods."""
+    """Return True if the node is Ready and takes pods."""
     return ready_nodes(site) > 0
 
 
 def kubelet_knows(site: Site) -> bool:
-    """Say whether the kubelet has heard of every pod of its node: just started, it denies them to exec and logs."""
+    """Return True if the kubelet has heard of every pod of its node: just started, it denies them to exec and logs."""
     try:
         held = site.api.get(f"/api/v1/nodes/{NODE}/proxy/pods") or {}
         wanted = site.api.get(f"/api/v1/pods?fieldSelector=spec.nodeName%3D{NODE}") or {}
@@ -178,7 +178,7 @@ def ready_nodes(site: Site) -> int:
 
 
 def takes_pods(item: Mapping[str, Any]) -> bool:
-    """Say whether a Node is Ready and not tainted against pods."""
+    """Return True if a Node is Ready and not tainted against pods."""
     if any(taint["effect"] == "NoSchedule" for taint in item["spec"].get("taints", ())):
         return False
     conditions = item.get("status", {}).get("conditions", ())
@@ -186,7 +186,7 @@ def takes_pods(item: Mapping[str, Any]) -> bool:
 
 
 def metrics_ready(site: Site) -> bool:
-    """Say whether the API server has metrics-server's API: while it is registered and silent, discovery is broken."""
+    """Return True if the API server has metrics-server's API: registered and silent, it breaks discovery."""
     try:
         return site.api.request("GET", "/apis/metrics.k8s.io/v1beta1")[0] == 200
     except ClusterUnreachable:

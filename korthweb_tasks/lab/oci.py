@@ -172,14 +172,14 @@ def read_stored(stored: Stored) -> bytes:
 def read_image(archive: Path) -> tuple[dict[str, Stored], dict[str, Any], dict[str, Any]]:
     """Return an archive's files, the descriptor of its manifest (with the image's name), and the manifest.
 
-    Raise BuildFailed for what is no image archive.
+    Raise BuildFailed for what is not an image archive.
     """
     files = archived(archive)
     try:
         descriptor = json.loads(read_stored(files["index.json"]))["manifests"][0]
         return files, descriptor, json.loads(read_stored(files[blob_path(descriptor)]))
     except (KeyError, IndexError, ValueError) as error:
-        raise BuildFailed(f"{archive} is no image archive", hint=hints.task("lab.prune")) from error
+        raise BuildFailed(f"{archive} is not an image archive", hint=hints.task("lab.prune")) from error
 
 
 def unpack_image(archive: Path, into: Path) -> None:

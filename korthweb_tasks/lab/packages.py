@@ -57,7 +57,7 @@ class Selection:
         return key_of([suite, platform.machine(), sorted(self.packages), self.closure, sorted(self.exclude)])
 
     def keeps(self, name: str) -> bool:
-        """Say whether a package of the closure is wanted."""
+        """Return True if a package of the closure is wanted."""
         return name in self.packages or not any(fnmatch(name, pattern) for pattern in self.exclude)
 
 
@@ -108,8 +108,8 @@ class Debs:
         if private.stale():
             progress(f"package lists of {suite}")
             private.update()
-        found = private.resolve(selection.packages, closure=selection.closure)
-        debs = [deb for deb in found if selection.keeps(deb.name)]
+        packages = private.resolve(selection.packages, closure=selection.closure)
+        debs = [deb for deb in packages if selection.keeps(deb.name)]
         missing = [deb for deb in debs if not self.path(deb).is_file()]
         if missing:
             progress(f"{len(missing)} packages from {suite}")
@@ -190,7 +190,7 @@ def host_tools(progress: Progress = silent, debs: Debs | None = None, *, recipe_
 def add_program(name: str, program: Mapping[str, Any], root: Path, folder: Path) -> None:
     """Put one program into the folder: a link, or a script around the loader of its own packages.
 
-    ``link: true`` is for what is no program: a folder of the packages, under a name that does not change.
+    ``link: true`` is for what is not a program: a folder of the packages, under a name that does not change.
     """
     home = root / program["from"]
     path = home / program["path"]
@@ -216,7 +216,7 @@ def add_program(name: str, program: Mapping[str, Any], root: Path, folder: Path)
 
 
 def runs_natively(path: Path) -> bool:
-    """Say whether the host's own libraries are all there and new enough for a program."""
+    """Return True if the host's own libraries are all there and new enough for a program."""
     answer = subprocess.run(["ldd", str(path)], capture_output=True, text=True, check=False)
     return "not found" not in answer.stdout + answer.stderr
 

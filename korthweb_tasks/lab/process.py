@@ -73,8 +73,8 @@ def of_lab(root: Path) -> Iterator[Process]:
     """Yield the processes whose environment names the lab in ``root`` (other users' are not seen)."""
     mark = f"{LAB_MARK}={root}".encode()
     for entry in os.scandir("/proc"):
-        if entry.name.isdigit() and (found := _read(int(entry.name), mark)):
-            yield found
+        if entry.name.isdigit() and (process := _read(int(entry.name), mark)):
+            yield process
 
 
 def components(root: Path) -> dict[str, Process]:
@@ -82,11 +82,11 @@ def components(root: Path) -> dict[str, Process]:
 
     kwokctl's children carry its mark and are known by their program.
     """
-    found: dict[str, Process] = {}
+    components: dict[str, Process] = {}
     for process in of_lab(root):
         if process.leader:
-            found.setdefault(process.component, process)
-    return found
+            components.setdefault(process.component, process)
+    return components
 
 
 def end(processes: Iterable[Process], root: Path, *, grace: float = 0.0) -> list[Process]:

@@ -46,7 +46,7 @@ class Programs:
         self._thread.start()
 
     def works(self, missing: Iterable[str]) -> list[Work]:
-        """Return a piece of work for each of these components; the wait for its turn is no part of it."""
+        """Return a piece of work for each of these components; the wait for its turn is not part of it."""
         return [
             Work(f"build:{name}", f"build {name}", partial(self._built, name), begun=partial(self.begun.get, name))
             for name in missing

@@ -61,8 +61,8 @@ class Raising:
     def run(self) -> tuple[StepRecord, ...]:
         """Do it all, and tell how each piece went."""
         self.missing = builder.missing(self.components)
-        if told := builder.forecast(self.components):
-            self.console.line(told)
+        if forecast := builder.forecast(self.components):
+            self.console.line(forecast)
         self.programs.start()
         works = [*self.programs.works(self.missing), Work("tools", "host programs", self._host_tools)]
         works += self._simulated() if self.layout.simulated else self._real()
@@ -77,12 +77,12 @@ class Raising:
         ]
 
     def _play(self, items: list[objects.Object]) -> bool:
-        made = self.site.api.apply(items)
+        created = self.site.api.apply(items)
         number = self.options.fake_nodes
         self.site.until(
             "fake nodes", lambda: node.ready_nodes(self.site) >= number, seconds=60, needs=("kwok-controller",)
         )
-        return made
+        return created
 
     def _real(self) -> list[Work]:
         proxy, names = node.kube_proxy, node.coredns
@@ -113,7 +113,7 @@ class Raising:
         ]
 
     def _built(self, *components: str) -> tuple[str, ...]:
-        """Return the builds of ``components`` that have to end first: waiting for one is no work of the next."""
+        """Return the builds of ``components`` that have to end first: waiting for one is not work of the next."""
         return tuple(f"build:{name}" for name in components if name in self.missing)
 
     def _tell_build(self, name: str, line: str) -> None:
@@ -205,8 +205,8 @@ class Raising:
         options = self.options
         for number in range(options.volumes):
             node.make_volume(self.layout, objects.volume_name(number))
-        made = self.site.api.apply(objects.storage(self.layout, options.volume_size, options.volumes))
-        return bool(node.recycle(self.site)) or made
+        created = self.site.api.apply(objects.storage(self.layout, options.volume_size, options.volumes))
+        return bool(node.recycle(self.site)) or created
 
 
 def chosen_images(options: Options) -> dict[str, str]:

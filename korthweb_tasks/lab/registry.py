@@ -43,7 +43,7 @@ class Reference:
         host, path = (first, rest) if is_host else (HUB, image)
         match = re.fullmatch(r"(?P<path>[^:@]+)(?::(?P<tag>[^:@]+))?(?:@(?P<digest>\S+))?", path)
         if match is None:
-            raise BuildFailed(f"{image!r} is no image name")
+            raise BuildFailed(f"{image!r} is not an image name")
         repository = match["path"] if host != HUB or "/" in match["path"] else f"library/{match['path']}"
         return cls(host, repository, match["digest"] or match["tag"] or "latest")
 
@@ -128,12 +128,12 @@ class Registry:
         if media not in INDEXES:
             return answer, media
         mine = {"os": "linux", "architecture": ARCHITECTURES.get(platform.machine(), platform.machine())}
-        for one in answer.json()["manifests"]:
-            offered = one.get("platform", {})
+        for offer in answer.json()["manifests"]:
+            offered = offer.get("platform", {})
             if all(offered.get(key) == value for key, value in mine.items()):
-                answer = self._call("GET", reference, f"/manifests/{one['digest']}", headers=_accept())
-                _compare(one["digest"], oci.blob_of(self._checked(answer).content).digest)
-                return answer, str(one["mediaType"])
+                answer = self._call("GET", reference, f"/manifests/{offer['digest']}", headers=_accept())
+                _compare(offer["digest"], oci.blob_of(self._checked(answer).content).digest)
+                return answer, str(offer["mediaType"])
         raise BuildFailed(f"{reference.repository}:{reference.tag} has no image for {mine['architecture']}")
 
     def _fetch(self, reference: Reference, part: Mapping[str, Any], folder: Path) -> tuple[Blob, Stored]:
@@ -178,7 +178,7 @@ class Registry:
         return {"Authorization": f"Bearer {token}"} if token else {}
 
     def _authenticate(self, answer: httpx.Response, reference: Reference, action: str) -> bool:
-        """Get an anonymous token as the refusal says; say whether there is one to try again with."""
+        """Get an anonymous token as the refusal says; return True if there is one to try again with."""
         challenge = answer.headers.get("WWW-Authenticate", "")
         fields = dict(re.findall(r'([A-Za-z0-9_]+)="([^"]*)"', challenge))
         if not challenge.lower().startswith("bearer ") or "realm" not in fields:

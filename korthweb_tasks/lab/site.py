@@ -54,7 +54,7 @@ class Site:
         return [] if layout.simulated else [mount / layout.tag / "daemons" for mount in cgroups.mounted()]
 
     def start(self, component: str, argv: Sequence[str]) -> bool:
-        """Start a component unless it is running; say whether it was started."""
+        """Start a component unless it is running; return True if it was started."""
         if component in process.components(self.layout.root):
             return False
         process.spawn(

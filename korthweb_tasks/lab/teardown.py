@@ -29,7 +29,7 @@ def remove(layout: Layout, runner: Runner, note: Note) -> list[str]:
         raise LabImpossible(f"the lab '{layout.name}' was made by root, and only root can remove it", hint=hint)
     note("ending processes")
     end_processes(layout)
-    strangers = [] if layout.simulated else namespaces.members(layout.netns)
+    foreign = [] if layout.simulated else namespaces.members(layout.netns)
     if not layout.simulated:
         note("removing namespaces, cables and control groups")
         namespaces.remove_mounts(layout, runner)
@@ -39,7 +39,7 @@ def remove(layout: Layout, runner: Runner, note: Note) -> list[str]:
         _remove_cgroups(layout)
     note("removing files")
     _remove_files(layout.root)
-    left = [f"process {pid} is still in the lab's network namespace" for pid in strangers]
+    left = [f"process {pid} is still in the lab's network namespace" for pid in foreign]
     return [*left, *leftovers(layout, runner)]
 
 

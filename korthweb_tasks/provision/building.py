@@ -32,7 +32,7 @@ def folder(component: str) -> Path:
 
 
 def built(component: str) -> bool:
-    """Say whether the binaries of ``component`` are there already."""
+    """Return True if the binaries of ``component`` are there already."""
     return folder(component).is_dir()
 
 
@@ -146,12 +146,12 @@ def _check_space(wanted: list[Recipe]) -> None:
         return
     cache = paths.cache_dir()
     cache.mkdir(parents=True, exist_ok=True)
-    needed = sum(one.disk for one in wanted) + RESERVE
+    needed = sum(recipe.disk for recipe in wanted) + RESERVE
     free = shutil.disk_usage(cache).free / 1e9
     # What earlier builds left in the caches is not needed a second time.
     have = prune.rough_size(cache / "go") / 1e9 if free < needed else 0.0
     if free + have < needed:
-        names = ", ".join(one.name for one in wanted)
+        names = ", ".join(recipe.name for recipe in wanted)
         raise NoSpace(
             f"{free:.1f} GB are free in {cache}, and building {names} needs {needed:.0f} GB",
             hint="free some space, or set KORTHWEB_CACHE to a folder on a larger disk",

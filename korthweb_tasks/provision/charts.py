@@ -54,7 +54,7 @@ def staged(source: Path, dependencies: tuple[Dependency, ...], run: Run, default
 
     ``defaults`` are laid over its values.yaml, for an archive that carries a site's own defaults; empty leaves that
     file as it is. The version of the copy ends in ``+<digest>``, so that any change is another version.
-    Raises UsageError for a path that is no chart, and what ``run`` raises where a chart can't be had.
+    Raises UsageError for a path that is not a chart, and what ``run`` raises where a chart can't be had.
     """
     key = digest([_content(source), [[d.name, d.source, d.version] for d in dependencies], defaults], 10)
     about = yaml.safe_load((source / "Chart.yaml").read_text(encoding="utf-8"))
@@ -64,19 +64,19 @@ def staged(source: Path, dependencies: tuple[Dependency, ...], run: Run, default
         return Staged(place, version)
     place.parent.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent.parent) as part:
-        made = Path(part) / about["name"]
-        shutil.copytree(source, made, ignore=shutil.ignore_patterns("charts", "Chart.lock"))
-        listed = [_listed(about, one) for one in dependencies]
+        draft = Path(part) / about["name"]
+        shutil.copytree(source, draft, ignore=shutil.ignore_patterns("charts", "Chart.lock"))
+        listed = [_listed(about, dependency) for dependency in dependencies]
         text = as_yaml([{**about, "version": version, "dependencies": listed}])
-        (made / "Chart.yaml").write_text(text, encoding="utf-8")
+        (draft / "Chart.yaml").write_text(text, encoding="utf-8")
         if defaults:
-            _lay_over(made / "values.yaml", defaults)
-        (made / "charts").mkdir()
-        for one in dependencies:
-            _bring(one, made / "charts", run)
+            _lay_over(draft / "values.yaml", defaults)
+        (draft / "charts").mkdir()
+        for dependency in dependencies:
+            _add(dependency, draft / "charts", run)
         place.parent.mkdir(exist_ok=True)
         if not place.exists():
-            made.rename(place)
+            draft.rename(place)
     return Staged(place, version)
 
 
@@ -90,10 +90,10 @@ def _content(folder: Path) -> str:
     return found.hexdigest()
 
 
-def _listed(about: Mapping[str, Any], one: Dependency) -> dict[str, Any]:
+def _listed(about: Mapping[str, Any], dependency: Dependency) -> dict[str, Any]:
     """Return the entry of Chart.yaml, with the conditions that our chart gives it."""
-    entry = next(entry for entry in about["dependencies"] if entry["name"] == one.name)
-    return {**entry, "version": one.version, "repository": one.repository}
+    entry = next(entry for entry in about["dependencies"] if entry["name"] == dependency.name)
+    return {**entry, "version": dependency.version, "repository": dependency.repository}
 
 
 def _lay_over(file: Path, defaults: Mapping[str, Any]) -> None:
@@ -103,17 +103,17 @@ def _lay_over(file: Path, defaults: Mapping[str, Any]) -> None:
     file.write_text(head + as_yaml([values]), encoding="utf-8")
 
 
-def _bring(one: Dependency, folder: Path, run: Run) -> None:
-    if "://" in one.source:
-        run(pull(one.source, one.version, str(folder), chart=one.name, ca_file=one.ca_file))
+def _add(dependency: Dependency, folder: Path, run: Run) -> None:
+    if "://" in dependency.source:
+        run(pull(dependency.source, dependency.version, str(folder), chart=dependency.name, ca_file=dependency.ca_file))
         return
-    path = Path(one.source)
+    path = Path(dependency.source)
     check_trusted(path)
     if path.is_dir() and (path / "Chart.yaml").is_file():
-        shutil.copytree(path, folder / one.name)
+        shutil.copytree(path, folder / dependency.name)
     elif path.is_file():
         shutil.copy(path, folder)
     else:
         raise UsageError(
-            f"charts.{one.name}.source: {path} is no chart", hint="a folder with Chart.yaml, or its archive"
+            f"charts.{dependency.name}.source: {path} is not a chart", hint="a folder with Chart.yaml, or its archive"
         )

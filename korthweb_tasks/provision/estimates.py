@@ -28,8 +28,8 @@ def estimate(component: str) -> float | None:
 
 def of_all(components: Iterable[str]) -> float:
     """Return the seconds that building all of ``components`` will take, as far as they are known."""
-    found = [estimate(name) or 60.0 for name in components]
-    return max([sum(found) / SIDE_BY_SIDE, *found], default=0.0)
+    seconds = [estimate(name) or 60.0 for name in components]
+    return max([sum(seconds) / SIDE_BY_SIDE, *seconds], default=0.0)
 
 
 def compiling_line(component: str, packages: int, elapsed: float) -> str:

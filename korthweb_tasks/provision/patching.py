@@ -55,9 +55,9 @@ def fetched(wanted: Recipe, go: gotool.Go, work: Path, stop: threading.Event) ->
 def _objects(text: str) -> list[dict[str, str]]:
     """Return the JSON objects that ``go mod download`` prints one after the other."""
     decoder = json.JSONDecoder()
-    found: list[dict[str, str]] = []
+    objects: list[dict[str, str]] = []
     while text := text.lstrip():
-        one, end = decoder.raw_decode(text)
-        found.append(one)
+        item, end = decoder.raw_decode(text)
+        objects.append(item)
         text = text[end:]
-    return found
+    return objects

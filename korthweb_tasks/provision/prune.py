@@ -58,17 +58,17 @@ def prune(parts: Sequence[str] | None = None, *, dry_run: bool = False) -> list[
     With ``dry_run`` nothing is removed. A name that is not in the cache is passed over. Raises LockHeld while
     another korthweb builds: it would lose what it compiles from.
     """
-    found = [part for part in survey() if parts is None or part.name in parts]
-    if dry_run or not found:
-        return found
+    chosen = [part for part in survey() if parts is None or part.name in parts]
+    if dry_run or not chosen:
+        return chosen
     with _build_caches(fcntl.LOCK_EX | fcntl.LOCK_NB):
-        for part in found:
+        for part in chosen:
             remove(part.path)
     if parts is None:
         remove(paths.cache_dir() / "locks")
     _drop_if_empty(paths.cache_dir() / "go")
     _drop_if_empty(paths.cache_dir())
-    return found
+    return chosen
 
 
 def prune_build_caches() -> int:
@@ -142,8 +142,8 @@ def _drop_if_empty(folder: Path) -> None:
 
 def _unlocked(function: Callable[[str], object], path: str, _: object) -> None:
     """Make ``path`` and the folder that it is in writable, and try once more."""
-    for one in (Path(path).parent, Path(path)):
-        if one.is_dir() and not one.is_symlink():
-            one.chmod(stat.S_IRWXU)
+    for place in (Path(path).parent, Path(path)):
+        if place.is_dir() and not place.is_symlink():
+            place.chmod(stat.S_IRWXU)
     if os.path.lexists(path):
         function(path)

@@ -50,7 +50,7 @@ class Tool:
         return match[1] if match else None
 
     def accepts(self, version: str) -> bool:
-        """Say whether ``version`` is in the supported range."""
+        """Return True if ``version`` is in the supported range."""
         return versions.within(version, self.accepted)
 
     def address(self, template: str, base: str | None = None) -> str:
@@ -141,9 +141,9 @@ def locate(
     BuildFailed, NoSpace, and Interrupted once ``stop`` is set.
     """
     tool = tool_of(name)
-    found = present(tool, source=source, path=path)
-    if found:
-        return found
+    located = present(tool, source=source, path=path)
+    if located:
+        return located
     tried = [_on_path_note(tool, path)] if source in ("auto", "path") else []
     if source in ("auto", "download") and tool.release:
         try:
@@ -205,12 +205,12 @@ def install(
     """
     wanted = list(names)
     absent = {name for name in wanted if not present(tool_of(name), source=source)}
-    found = [
+    installed = [
         locate(name, source=source, progress=_named(name, progress), stop=stop, keep_caches=True) for name in wanted
     ]
-    if not keep_caches and any(one.name in absent and one.origin == "built" for one in found):
+    if not keep_caches and any(located.name in absent and located.origin == "built" for located in installed):
         prune.prune_build_caches()
-    return found
+    return installed
 
 
 def tool_of(name: str) -> Tool:
@@ -227,16 +227,16 @@ def _named(name: str, progress: Callable[[str, str], None] | None) -> Progress |
 def _on_path(name: str, path: str | None) -> Iterable[Path]:
     """Yield every ``name`` on the PATH, not only the first: an old one must not hide a new one."""
     for folder in (path if path is not None else os.environ.get("PATH", "")).split(os.pathsep):
-        if folder and (found := shutil.which(name, path=folder)):
-            yield Path(found)
+        if folder and (program := shutil.which(name, path=folder)):
+            yield Path(program)
 
 
 def _on_path_note(tool: Tool, path: str | None) -> str:
-    seen = [
-        f"{known_versions.version_of(tool, one) or 'of unknown version'} in {one.parent}"
-        for one in _on_path(tool.name, path)
+    versions = [
+        f"{known_versions.version_of(tool, program) or 'of unknown version'} in {program.parent}"
+        for program in _on_path(tool.name, path)
     ]
-    return f"on the PATH: {', '.join(seen)}" if seen else "not on the PATH"
+    return f"on the PATH: {', '.join(versions)}" if versions else "not on the PATH"
 
 
 def _cached(tool: Tool) -> Path:

@@ -265,7 +265,7 @@ def data(outcomes: Sequence[Outcome]) -> dict[str, object]:
 
 
 def merged(outcomes: Sequence[Outcome], folder: Path) -> Path:
-    """Write ``all.xml``: the JUnit suites of all checks; a program that is no pytest is a suite of one case."""
+    """Write ``all.xml``: the JUnit suites of all checks; a program that is not pytest is a suite of one case."""
     suites = ElementTree.Element("testsuites", name="korthweb")
     for outcome in outcomes:
         junit = folder / f"{slug(outcome.check)}.xml"

@@ -52,7 +52,7 @@ def on_lab(
         _preview(session, f"lab.up --name {name}", "manual.deploy, for the first tenant", "verify.all")
         return None
     session.console.line(f"A lab, Orthanc by hand and the proof: {about(_seconds(lab.options(session)))}")
-    info = lab.raised(session, name)
+    info = lab.ensure_up(session, name)
     there = session.on(context=info.context, tenant=tenant)
     there = replace(there, tenant_flag=there.tenants[0].name, yes=True)
     end = {hints.task("lab.down", name="" if name == usual else name): "end it; lab.prune removes the caches too"}

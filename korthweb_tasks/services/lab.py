@@ -29,7 +29,7 @@ def up(session: Session, name: str | None, *, simulated: bool, addon: str | None
         preview = labs.preview(name, simulated=simulated, options=options(session, more))
         session.emit(preview, "\n".join(f"{key}: {value}" for key, value in preview.items()))
         return
-    info = raised(session, name, simulated=simulated, more=more)
+    info = ensure_up(session, name, simulated=simulated, more=more)
     installed = install_addon(session, name, addon) if addon else None
     chosen = is_chosen(session, info.context)
     data = {**info.as_dict(), "chosen": chosen, **({"extra": installed.as_dict()} if installed else {})}
@@ -41,7 +41,7 @@ def up(session: Session, name: str | None, *, simulated: bool, addon: str | None
     session.emit(data, "\n".join(lines))
 
 
-def raised(session: Session, name: str, *, simulated: bool = False, more: Sequence[str] = ()) -> LabInfo:
+def ensure_up(session: Session, name: str, *, simulated: bool = False, more: Sequence[str] = ()) -> LabInfo:
     """Bring a lab up, and build the components ``more`` along; it becomes the project's choice where there is none."""
     info = labs.up(
         name, simulated=simulated, console=session.console, options=options(session, more), runner=session.runner

@@ -85,7 +85,7 @@ def test_a_lab_is_raised_and_removed_by_the_sessions_runner(monkeypatch: pytest.
 
     monkeypatch.setattr(cluster, "up", up)
     session = Session.open(context(), cluster=False, yes=True)
-    lab.raised(session, "x", simulated=True)
+    lab.ensure_up(session, "x", simulated=True)
     assert asked["runner"] is session.runner
     assert (asked["options"].volumes, asked["options"].volume_size) == (3, "1Gi")
 

@@ -114,7 +114,7 @@ def test_a_dependency_may_be_a_folder(tmp_path: Path) -> None:
 
 
 def test_a_path_that_is_no_chart_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"charts\.traefik\.source: .* is no chart"):
+    with pytest.raises(UsageError, match=r"charts\.traefik\.source: .* is not a chart"):
         staged(CHART, (Dependency("traefik", str(tmp_path / "nothing"), "41.3.0"),), Puller(), {})
 
 

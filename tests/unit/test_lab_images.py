@@ -139,7 +139,7 @@ def test_an_archive_reads_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"no tar", b"\0" * 10240])
 def test_what_is_no_archive_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "image.tar").write_bytes(content)
-    with pytest.raises(BuildFailed, match="is no image archive"):
+    with pytest.raises(BuildFailed, match="is not an image archive"):
         oci.read_image(tmp_path / "image.tar")
 
 

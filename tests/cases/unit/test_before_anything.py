@@ -66,7 +66,7 @@ def test_U10_a_fleet_is_rendered_for_a_cluster_by_its_name() -> None:
 
 def test_U28_a_study_that_is_not_there_is_noticed_before_the_lab_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """U28: demo and verify, whether the folder is missing or a file."""
-    put(monkeypatch, "korthweb_tasks.services.lab.raised", lambda *_: pytest.fail("a lab is made"))
+    put(monkeypatch, "korthweb_tasks.services.lab.ensure_up", lambda *_: pytest.fail("a lab is made"))
     c = invoke.Context(invoke.Config())
     for study in ("/nope", "korthweb.yaml"):
         for task in (demo.demo, verify.everything, verify.dicom):

@@ -71,7 +71,7 @@ def test_U14_a_simulated_lab_says_so_when_it_comes_up(
 
     for kind in (True, False):
         info = LabInfo("quick", "korthweb-quick", "/kubeconfig", "export", 3.0)
-        put(monkeypatch, "korthweb_tasks.services.lab.raised", lambda *_, info=info, **__: info)
+        put(monkeypatch, "korthweb_tasks.services.lab.ensure_up", lambda *_, info=info, **__: info)
         lab.up(invoke.Context(invoke.Config()), name="quick", simulated=kind)
         out = capsys.readouterr().out
         assert ("nothing can be deployed to it" in out) == kind
