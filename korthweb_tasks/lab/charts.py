@@ -21,6 +21,7 @@ from korthweb_tasks.errors import BuildFailed
 from korthweb_tasks.lab.packages import RECIPES, key_of
 from korthweb_tasks.provision import builder
 from korthweb_tasks.provision.recipes import recipe
+from korthweb_tasks.run.new_folder import new_folder
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.settings.versions import PINS
 
@@ -72,16 +73,13 @@ def chart_folder(version: str, *, progress: Callable[[str], None] | None = None,
     place = home / f"{chart}-{version}"
     if place.is_dir():
         return home
-    home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home) as part:
-        draft = Path(part) / "chart"
-        shutil.copytree(built / templates, draft, ignore=shutil.ignore_patterns("*.template.*", ".gitignore"))
+    with new_folder(place) as draft:
+        ignored = shutil.ignore_patterns("*.template.*", ".gitignore")
+        shutil.copytree(built / templates, draft, ignore=ignored, dirs_exist_ok=True)
         about = yaml.safe_load((built / templates / "Chart.template.yaml").read_text("utf-8"))
         about.pop("annotations", None)
         (draft / "Chart.yaml").write_text(yaml.safe_dump({**about, "version": version, "appVersion": version}))
         (draft / "templates" / "crds.yaml").write_text(_switched(built / crds, switch))
-        if not place.exists():
-            draft.rename(place)
     return home
 
 

@@ -20,6 +20,7 @@ from korthweb_tasks.lab.config import INSIDE
 from korthweb_tasks.lab.layout import Layout
 from korthweb_tasks.lab.pki import Identity
 from korthweb_tasks.lab.site import Site
+from korthweb_tasks.run.new_folder import new_folder
 
 COMPONENT = "git"
 PORT = 3443
@@ -104,13 +105,13 @@ def make_repository(folder: Path) -> None:
     """Make an empty bare repository (as gitrepository-layout(5) says), whole or not at all, unless it is there."""
     if folder.is_dir():
         return
-    made = folder.with_name(f".{folder.name}.new")
-    for part in ("objects/info", "objects/pack", "refs/heads", "refs/tags"):
-        (made / part).mkdir(parents=True, exist_ok=True)
     lines = ["[core]", "repositoryformatversion = 0", "filemode = true", "bare = true"]
-    (made / "config").write_text("\n".join([*lines, "[http]", "receivepack = true", "[receive]", "autogc = false", ""]))
-    (made / "HEAD").write_text(f"ref: refs/heads/{BRANCH}\n")
-    made.rename(folder)
+    lines += ["[http]", "receivepack = true", "[receive]", "autogc = false", ""]
+    with new_folder(folder) as draft:
+        for part in ("objects/info", "objects/pack", "refs/heads", "refs/tags"):
+            (draft / part).mkdir(parents=True)
+        (draft / "config").write_text("\n".join(lines))
+        (draft / "HEAD").write_text(f"ref: refs/heads/{BRANCH}\n")
 
 
 def _clean_up(layout: Layout) -> None:

@@ -30,6 +30,7 @@ from korthweb_tasks.lab import apt
 from korthweb_tasks.lab.apt import Deb
 from korthweb_tasks.paths import cache_dir
 from korthweb_tasks.run.file_lock import file_lock
+from korthweb_tasks.run.new_folder import new_folder
 from korthweb_tasks.run.runner import Runner
 
 Progress = Callable[[str], None]
@@ -143,7 +144,7 @@ class Debs:
                 return root
             progress(f"unpacking {sum(map(len, chosen.values()))} packages")
             apt.clear(self.cache / "node", ".*-*")
-            with building(root) as temporary:
+            with new_folder(root) as temporary:
                 for name, debs in chosen.items():
                     self._extract(debs, temporary / name)
         return root
@@ -181,7 +182,7 @@ def host_tools(progress: Progress = silent, debs: Debs | None = None, *, recipe_
     root = (debs or Debs()).unpack(selections, progress)
     folder = root / f"bin-{key_of(recipe['programs'])}"
     if not folder.is_dir():
-        with building(folder) as temporary:
+        with new_folder(folder) as temporary:
             for name, program in recipe["programs"].items():
                 add_program(name, program, root, temporary / program.get("folder", ""))
     return folder
@@ -219,28 +220,6 @@ def runs_natively(path: Path) -> bool:
     """Return True if the host's own libraries are all there and new enough for a program."""
     answer = subprocess.run(["ldd", str(path)], capture_output=True, text=True, check=False)
     return "not found" not in answer.stdout + answer.stderr
-
-
-class building:  # noqa: N801 - reads as a statement: ``with building(target) as folder``
-    """Make a folder beside its target and move it there whole, or not at all."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __enter__(self) -> Path:
-        self.target.parent.mkdir(parents=True, exist_ok=True)
-        self.temporary = Path(tempfile.mkdtemp(dir=self.target.parent, prefix=f".{self.target.name}-"))
-        self.temporary.chmod(0o755)
-        return self.temporary
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None and not self.target.exists():
-            try:
-                self.temporary.rename(self.target)
-            except OSError:  # another process was first, with the same content
-                if not self.target.exists():
-                    raise
-        shutil.rmtree(self.temporary, ignore_errors=True)
 
 
 def manifest_text(suite: str, selection: Selection, debs: Iterable[Deb]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.render import as_yaml, digest
 from korthweb_tasks.errors import UsageError
 from korthweb_tasks.files import check_trusted
+from korthweb_tasks.run.new_folder import new_folder
 from korthweb_tasks.settings.merge import deep_merge
 from korthweb_tasks.tools.helm import pull
 
@@ -62,10 +62,8 @@ def staged(source: Path, dependencies: tuple[Dependency, ...], run: Run, default
     place = paths.cache_dir() / "charts" / f"{about['name']}-{key}" / about["name"]
     if place.is_dir():
         return Staged(place, version)
-    place.parent.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent.parent) as part:
-        draft = Path(part) / about["name"]
-        shutil.copytree(source, draft, ignore=shutil.ignore_patterns("charts", "Chart.lock"))
+    with new_folder(place) as draft:
+        shutil.copytree(source, draft, ignore=shutil.ignore_patterns("charts", "Chart.lock"), dirs_exist_ok=True)
         listed = [_listed(about, dependency) for dependency in dependencies]
         text = as_yaml([{**about, "version": version, "dependencies": listed}])
         (draft / "Chart.yaml").write_text(text, encoding="utf-8")
@@ -74,20 +72,17 @@ def staged(source: Path, dependencies: tuple[Dependency, ...], run: Run, default
         (draft / "charts").mkdir()
         for dependency in dependencies:
             _add(dependency, draft / "charts", run)
-        place.parent.mkdir(exist_ok=True)
-        if not place.exists():
-            draft.rename(place)
     return Staged(place, version)
 
 
 def _content(folder: Path) -> str:
     """Return a digest of names and contents of the files below ``folder``."""
-    found = hashlib.sha256()
+    total = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file() and "charts" not in path.relative_to(folder).parts:
-            found.update(f"{path.relative_to(folder)}\0{path.stat().st_mode & 0o111}\0".encode())
-            found.update(path.read_bytes() + b"\0")
-    return found.hexdigest()
+            total.update(f"{path.relative_to(folder)}\0{path.stat().st_mode & 0o111}\0".encode())
+            total.update(path.read_bytes() + b"\0")
+    return total.hexdigest()
 
 
 def _listed(about: Mapping[str, Any], dependency: Dependency) -> dict[str, Any]:

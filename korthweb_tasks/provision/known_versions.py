@@ -11,6 +11,8 @@ from typing import Protocol
 
 from korthweb_tasks import paths
 from korthweb_tasks.core.environment import for_build
+from korthweb_tasks.errors import UntrustedFile
+from korthweb_tasks.files import write_private
 
 #: seconds that a program may take to say its version
 PATIENCE = 30.0
@@ -71,8 +73,5 @@ def _all() -> dict[str, str]:
 def _remember(real: Path, key: str, version: str) -> None:
     """Add one line and forget what the same file was before; a lost race costs one question, nothing else."""
     known = {**{one: value for one, value in _all().items() if not one.startswith(f"{real} ")}, key: version}
-    with suppress(OSError):
-        _file().parent.mkdir(parents=True, exist_ok=True)
-        fresh = _file().with_name(f".tools-{os.getpid()}")
-        fresh.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        fresh.replace(_file())
+    with suppress(OSError, UntrustedFile):
+        write_private(_file(), json.dumps(known, indent=1, sort_keys=True) + "\n")

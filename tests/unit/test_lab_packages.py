@@ -16,7 +16,8 @@ from korthweb_tasks.core.command import Command
 from korthweb_tasks.errors import BuildFailed, LabImpossible, NoSpace
 from korthweb_tasks.lab import apt, packages
 from korthweb_tasks.lab.apt import Apt, Deb, Source
-from korthweb_tasks.lab.packages import Debs, Selection, add_program, building
+from korthweb_tasks.lab.packages import Debs, Selection, add_program
+from korthweb_tasks.run.new_folder import new_folder
 from korthweb_tasks.run.runner import Runner
 from tests.fakes import Answer, ScriptedRunner
 
@@ -317,12 +318,12 @@ def test_a_broken_package_leaves_no_half_root(tmp_path: Path) -> None:
     assert [path.name for path in (cache / "node").iterdir()] == [".lock"]
 
 
-def test_building_is_all_or_nothing(tmp_path: Path) -> None:
+def test_a_new_folder_is_all_or_nothing(tmp_path: Path) -> None:
     target = tmp_path / "target"
-    with pytest.raises(FileNotFoundError), building(target) as folder:
+    with pytest.raises(FileNotFoundError), new_folder(target) as folder:
         (folder / "half").rename(folder / "gone" / "half")
     assert list(tmp_path.iterdir()) == []
-    with building(target) as folder:
+    with new_folder(target) as folder:
         (folder / "whole").write_text("")
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
     assert (target / "whole").exists()
