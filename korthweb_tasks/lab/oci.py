@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import shutil
 import stat
-import subprocess
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -180,19 +178,6 @@ def read_image(archive: Path) -> tuple[dict[str, Stored], dict[str, Any], dict[s
         return files, descriptor, json.loads(read_stored(files[blob_path(descriptor)]))
     except (KeyError, IndexError, ValueError) as error:
         raise BuildFailed(f"{archive} is not an image archive", hint=hints.task("lab.prune")) from error
-
-
-def unpack_image(archive: Path, into: Path) -> None:
-    """Lay the layers of an archive over each other in a folder, for a look into an image without a runtime."""
-    files, _, manifest = read_image(archive)
-    tar = shutil.which("tar") or "tar"
-    for layer in manifest["layers"]:
-        command = [tar, "-x", "--keep-directory-symlink", "-C", str(into)]
-        with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
-            assert child.stdin is not None
-            files[blob_path(layer)].copy_to(child.stdin)
-        if child.returncode != 0:
-            raise BuildFailed(f"a layer of {archive.name} can not be unpacked")
 
 
 def blob_path(descriptor: Mapping[str, Any]) -> str:

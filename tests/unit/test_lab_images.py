@@ -43,6 +43,16 @@ PATHS = {
 }
 
 
+def unpack_image(archive: Path, into: Path) -> None:
+    """Lay the layers of an archive over each other in a folder, for a look into an image without a runtime."""
+    files, _, manifest = oci.read_image(archive)
+    for layer in manifest["layers"]:
+        with subprocess.Popen(["tar", "-x", "--keep-directory-symlink", "-C", into], stdin=subprocess.PIPE) as child:
+            assert child.stdin is not None
+            files[oci.blob_path(layer)].copy_to(child.stdin)
+        assert child.returncode == 0
+
+
 @pytest.mark.parametrize(("name", "expected"), PATHS.items())
 def test_paths_are_those_of_a_merged_usr(name: str, expected: str) -> None:
     assert layering.merged(name) == expected
@@ -132,7 +142,7 @@ def test_an_archive_reads_back(tmp_path: Path) -> None:
     for name, part in files.items():
         if name.startswith("blobs/"):
             assert oci.blob_of(oci.read_stored(part)).digest == name.rpartition("/")[2]
-    oci.unpack_image(tmp_path / "image.tar", tmp_path)
+    unpack_image(tmp_path / "image.tar", tmp_path)
     assert (tmp_path / "a").read_text() == "A"
 
 
@@ -274,7 +284,7 @@ def test_a_new_binary_makes_a_new_image(kitchen: Kitchen) -> None:
     kitchen.program.write_text("agent 2")
     after = kitchen.build("one")["one"]
     assert before != after
-    oci.unpack_image(after, kitchen.cache)
+    unpack_image(after, kitchen.cache)
     assert (kitchen.cache / "agent").read_text() == "agent 2"
     assert (kitchen.cache / "agent").stat().st_mode & 0o777 == 0o755
 
