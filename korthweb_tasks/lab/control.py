@@ -97,13 +97,14 @@ def _kwokctl(site: Site, programs: dict[str, Path], *args: str) -> Result:
 
 
 def _created(site: Site) -> bool:
-    """Return True if kwokctl finished writing its description: the components are its last entry."""
+    """Return True if kwokctl finished writing its files: in its description the components are the last entry."""
     try:
         text = (site.layout.kwok / "kwok.yaml").read_text()
     except OSError:
         return False
-    keys = (site.layout.pki / "admin.crt").is_file()
-    return keys and all(re.search(rf"^ +name: {name}$", text, re.MULTILINE) for name in process.CONTROL_PLANE)
+    files = (site.layout.pki / "admin.crt", site.layout.kwok / "kubeconfig.yaml")
+    listed = all(re.search(rf"^ +name: {name}$", text, re.MULTILINE) for name in process.CONTROL_PLANE)
+    return listed and all(path.is_file() for path in files)
 
 
 def _forget(site: Site) -> None:

@@ -118,13 +118,17 @@ def test_what_was_killed_is_started_again(lab: LabInfo, api: Api, victims: tuple
     assert api.get("/api/v1/namespaces/kept")["metadata"]["name"] == "kept"
 
 
-def test_a_creation_cut_short_is_begun_again(lab: LabInfo) -> None:
+@pytest.mark.parametrize("missing", ["the end of kwok.yaml", "kubeconfig.yaml"])
+def test_a_creation_cut_short_is_begun_again(lab: LabInfo, missing: str) -> None:
     try:
         made = cluster.up("cut", simulated=True, console=QUIET)
         found = store.load(made.name)
         assert found
-        description = found.layout.kwok / "kwok.yaml"
-        description.write_text(description.read_text()[:2000])
+        description, kubeconfig = (found.layout.kwok / name for name in ("kwok.yaml", "kubeconfig.yaml"))
+        if missing == kubeconfig.name:
+            kubeconfig.unlink()
+        else:
+            description.write_text(description.read_text()[:2000])
         process.end(process.of_lab(found.layout.root), found.layout.root)
         assert cluster.up("cut", simulated=True, console=QUIET).changed
     finally:
