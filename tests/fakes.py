@@ -17,7 +17,7 @@ import pytest
 from korthweb_tasks import services
 from korthweb_tasks.approaches.shared.components import HELM_RELEASES, MARK, SOURCES, WEBHOOKS, WORKLOADS
 from korthweb_tasks.approaches.shared.contents import USUAL_KINDS
-from korthweb_tasks.approaches.shared.ownership import RECORD, Record
+from korthweb_tasks.approaches.shared.namespaces import RECORD, Record
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.run.runner import failure
 

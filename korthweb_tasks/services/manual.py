@@ -13,7 +13,7 @@ from korthweb_tasks.approaches.shared import checks, pod_security
 from korthweb_tasks.approaches.shared import status as state
 from korthweb_tasks.approaches.shared.common import Artifacts, answered
 from korthweb_tasks.approaches.shared.differences import differences
-from korthweb_tasks.approaches.shared.ownership import groups_of
+from korthweb_tasks.approaches.shared.shared_use import groups_of
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import Differs, UsageError
 from korthweb_tasks.lab import labs

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from korthweb_tasks.approaches.base import approach as approach_of
 from korthweb_tasks.approaches.base import removal
-from korthweb_tasks.approaches.shared import ownership as own
 from korthweb_tasks.approaches.shared.blind import blind, extensions
 from korthweb_tasks.approaches.shared.checks import Finding
 from korthweb_tasks.approaches.shared.contents import (
@@ -22,14 +21,16 @@ from korthweb_tasks.approaches.shared.contents import (
     told_apart,
 )
 from korthweb_tasks.approaches.shared.layers import Layers, applied_by, question
-from korthweb_tasks.approaches.shared.ownership import (
-    Place,
-    fate,
+from korthweb_tasks.approaches.shared.namespaces import Record
+from korthweb_tasks.approaches.shared.ownership import Place, fate, refusal, removal_refusal, shared_refusal
+from korthweb_tasks.approaches.shared.shared_use import (
+    custom_resources,
+    definitions,
     foreign_in_shared,
+    in_the_mesh,
     other_tenants,
-    refusal,
-    removal_refusal,
-    shared_refusal,
+    read_definitions,
+    read_users,
 )
 from korthweb_tasks.errors import GuardRefused
 from korthweb_tasks.services.shared import side_by_side
@@ -190,16 +191,14 @@ def refuse_shared_removal(
     one = removal(approach, "NAME")
     hint = f"`{one}` removes one tenant and leaves what is shared"
     everybody = items(session.runner.run(session.kubectl.get("namespace")))
-    if others := own.other_tenants(everybody, gone):
+    if others := other_tenants(everybody, gone):
         text = f"other tenants are on the cluster and need what would be removed: {named(others)}"
         raise GuardRefused(text, hint=hint)
-    known = {*gone, *shared, *(obj["metadata"]["name"] for obj in everybody if own.Record.of(obj))}
-    users = own.in_the_mesh(everybody, known) if "istio.io" in groups else []
-    which = own.read_definitions(session.runner.run(own.definitions(session.kubectl)), groups)
+    known = {*gone, *shared, *(obj["metadata"]["name"] for obj in everybody if Record.of(obj))}
+    users = in_the_mesh(everybody, known) if "istio.io" in groups else []
+    which = read_definitions(session.runner.run(definitions(session.kubectl)), groups)
     if which:
-        users += own.read_users(
-            session.runner.run(own.custom_resources(session.kubectl, which)), known, session.settings.flux
-        )
+        users += read_users(session.runner.run(custom_resources(session.kubectl, which)), known, session.settings.flux)
     if users:
         text = f"others use what would be removed: {named(users)}"
         raise GuardRefused(text, hint=hint)

@@ -13,7 +13,7 @@ import yaml
 from korthweb_tasks.approaches.gitops.checks import images, quota
 from korthweb_tasks.approaches.gitops.plan import PATCHED, UNHEALTHY, Bootstrap, repository
 from korthweb_tasks.approaches.gitops.secrets import FleetCredentials, users_secret
-from korthweb_tasks.approaches.shared.ownership import RECORD, Record
+from korthweb_tasks.approaches.shared.namespaces import RECORD, Record
 from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.plan import Step

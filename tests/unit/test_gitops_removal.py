@@ -9,7 +9,8 @@ import pytest
 
 from korthweb_tasks.approaches.gitops.abandoned import Abandoned
 from korthweb_tasks.approaches.gitops.removal import Home, Remover, alive, homes, left_definitions
-from korthweb_tasks.approaches.shared.ownership import RECORD, STAYS, Fate, Record
+from korthweb_tasks.approaches.shared.namespaces import RECORD, Record
+from korthweb_tasks.approaches.shared.ownership import STAYS, Fate
 from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.plan import Gone, Plan, Step

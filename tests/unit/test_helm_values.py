@@ -13,7 +13,8 @@ from bench.chart_readme import described, updated
 from korthweb_tasks.approaches.base import approach as approach_of
 from korthweb_tasks.approaches.helm.plan import Builder, ChartAt
 from korthweb_tasks.approaches.helm.values import brought_secrets, own_traefik, refusal, site_values, values
-from korthweb_tasks.approaches.shared.ownership import RECORD, Fate, Record
+from korthweb_tasks.approaches.shared.namespaces import RECORD, Record
+from korthweb_tasks.approaches.shared.ownership import Fate
 from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.plan import Ready

@@ -12,7 +12,7 @@ from korthweb_tasks.approaches.manual.manifests import Manifests
 from korthweb_tasks.approaches.manual.plan import build, job_did_not_fail
 from korthweb_tasks.approaches.manual.prerequisites import outside, require
 from korthweb_tasks.approaches.shared.common import Artifacts
-from korthweb_tasks.approaches.shared.ownership import standing
+from korthweb_tasks.approaches.shared.namespaces import standing
 from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.plan import Plan, Ready, Serving, Step

@@ -10,7 +10,8 @@ from typing import Any
 from korthweb_tasks.approaches.manual.manifests import Manifests
 from korthweb_tasks.approaches.manual.removal import build_removal, custom
 from korthweb_tasks.approaches.shared.common import Artifacts
-from korthweb_tasks.approaches.shared.ownership import RECORD, STAYS, Fate, Record
+from korthweb_tasks.approaches.shared.namespaces import RECORD, Record
+from korthweb_tasks.approaches.shared.ownership import STAYS, Fate
 from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.plan import Plan, Step

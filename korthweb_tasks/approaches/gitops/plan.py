@@ -14,7 +14,7 @@ from korthweb_tasks.approaches.shared.common import ISTIO, ISTIOD, Secrets
 from korthweb_tasks.approaches.shared.components import MARK
 from korthweb_tasks.approaches.shared.credentials import table
 from korthweb_tasks.approaches.shared.layers import KUSTOMIZATIONS
-from korthweb_tasks.approaches.shared.ownership import Home, Record, at_home, plain_namespace, record_for
+from korthweb_tasks.approaches.shared.namespaces import Home, Record, at_home, plain_namespace, record_for
 from korthweb_tasks.core.command import around_proxy
 from korthweb_tasks.core.flux_home import BY_BOOTSTRAP, FluxHome
 from korthweb_tasks.core.plan import Plan, Probe, Ready, Step, step_name

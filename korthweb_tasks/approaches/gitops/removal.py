@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from korthweb_tasks.approaches.gitops.plan import ASLEEP, CLUSTERS, CNPG, RELEASES, REPOSITORIES
 from korthweb_tasks.approaches.shared.common import CERT_MANAGER, ISTIO, OBSERVABILITY
 from korthweb_tasks.approaches.shared.layers import APPLIED_BY, KUSTOMIZATIONS, TENANT_LAYERS, question
-from korthweb_tasks.approaches.shared.ownership import STAYS, Fate, Record, delete_namespace, is_kept, kept
+from korthweb_tasks.approaches.shared.namespaces import Record, delete_namespace, is_kept, kept
+from korthweb_tasks.approaches.shared.ownership import STAYS, Fate
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.flux_home import BY_BOOTSTRAP, FluxHome
 from korthweb_tasks.core.plan import Gone, Plan, Probe, Step, step_name

@@ -17,9 +17,8 @@ from korthweb_tasks.approaches.shared.common import (
     given_passwords,
 )
 from korthweb_tasks.approaches.shared.credentials import Credentials
-from korthweb_tasks.approaches.shared.ownership import (
+from korthweb_tasks.approaches.shared.namespaces import (
     POD_SECURITY,
-    Fate,
     Home,
     at_home,
     delete_namespace,
@@ -28,6 +27,7 @@ from korthweb_tasks.approaches.shared.ownership import (
     plain_namespace,
     record_for,
 )
+from korthweb_tasks.approaches.shared.ownership import Fate
 from korthweb_tasks.approaches.shared.policies import HOSTS, own_hosts, policy_objects
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.plan import Gone, Plan, Probe, Ready, Step, step_name

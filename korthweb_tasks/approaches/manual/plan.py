@@ -17,7 +17,7 @@ from korthweb_tasks.approaches.shared.common import (
     gateway_of,
 )
 from korthweb_tasks.approaches.shared.credentials import Credentials
-from korthweb_tasks.approaches.shared.ownership import Home, Record, at_home, plain_namespace, record_for
+from korthweb_tasks.approaches.shared.namespaces import Home, Record, at_home, plain_namespace, record_for
 from korthweb_tasks.core.command import Result
 from korthweb_tasks.core.plan import Plan, Probe, Ready, Serving, Step, step_name
 from korthweb_tasks.tools.helm import Helm, pending_selector

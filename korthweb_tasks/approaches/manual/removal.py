@@ -17,7 +17,8 @@ from korthweb_tasks.approaches.shared.common import (
     USERS_SECRET,
     metrics_secret,
 )
-from korthweb_tasks.approaches.shared.ownership import STAYS, Fate, delete_namespace, is_kept, kept
+from korthweb_tasks.approaches.shared.namespaces import delete_namespace, is_kept, kept
+from korthweb_tasks.approaches.shared.ownership import STAYS, Fate
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.plan import Gone, Plan, Probe, Step, step_name
 from korthweb_tasks.tools.helm import Helm, rows

@@ -1,203 +1,24 @@
-"""Whose a namespace is, and who made what is in it. Pure.
-
-Ours is what korthweb created. At creation it writes an annotation on the namespace that holds the namespace's own UID:
-copied to another namespace, kept in Git, or left over from one that was deleted and made anew, it means nothing.
-The record stands for what is installed in the namespace too: Istio's is istio-system's, Flux's that of Flux's own.
-"""
+"""Whether an approach may deploy into a namespace or remove a tenant from it, and what becomes of it then. Pure."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from korthweb_tasks.approaches.base import approach as approach_of
 from korthweb_tasks.approaches.base import removal
 from korthweb_tasks.approaches.shared.blind import going
 from korthweb_tasks.approaches.shared.contents import Item, foreign, made_by, named, of_others, told_apart, usual
 from korthweb_tasks.approaches.shared.layers import Layers, applied_by
+from korthweb_tasks.approaches.shared.namespaces import Record, Standing, standing
 from korthweb_tasks.core import hints
-from korthweb_tasks.core.command import Command, Result
-from korthweb_tasks.core.flux_home import FluxHome
-from korthweb_tasks.core.plan import Probe, Step
 from korthweb_tasks.core.tree import Ref
 from korthweb_tasks.errors import GuardRefused
-from korthweb_tasks.tools.kubectl import FIELD_MANAGER, Kubectl, Object, items
+from korthweb_tasks.tools.kubectl import Object
 
 if TYPE_CHECKING:
     from korthweb_tasks.settings.tenant import Tenant
-
-#: annotation of a namespace: who made it, for which tenant, and the UID that it got
-RECORD = "korthweb/record"
-#: created: by korthweb · claimed: made by korthweb, which was stopped before it knew the UID · adopted: of others,
-#: with their leave · foreign: of others
-Standing = Literal["absent", "created", "claimed", "adopted", "foreign"]
-#: what stderr says of the creation of a namespace that somebody has made since the look for it
-EXISTS = "(AlreadyExists)"
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What is written on a namespace. ``tenant`` is empty for one that tenants share.
-
-    ``kept``: the tenant was removed, and the namespace is kept with its volumes.
-    """
-
-    approach: str
-    tenant: str = ""
-    domain: str = ""
-    adopted: bool = False
-    kept: bool = False
-    uid: str = ""
-
-    @classmethod
-    def of(cls, namespace: Object) -> Record | None:
-        """Read the record of a namespace; None where there is none that was written for this very namespace."""
-        text = (namespace["metadata"].get("annotations") or {}).get(RECORD, "")
-        try:
-            found = cls(**json.loads(text))
-        except (ValueError, TypeError):
-            return None
-        return found if found.uid in ("", namespace["metadata"].get("uid")) else None
-
-    def text(self) -> str:
-        """Return the annotation's value."""
-        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
-
-
-def standing(namespace: Object | None) -> Standing:
-    """Return whose a namespace is.
-
-    >>> standing({"metadata": {"uid": "1", "annotations": {RECORD: '{"approach":"helm","uid":"2"}'}}})
-    'foreign'
-    """
-    if namespace is None:
-        return "absent"
-    record = Record.of(namespace)
-    if record is None:
-        return "foreign"
-    if not record.uid:
-        return "claimed"
-    return "adopted" if record.adopted else "created"
-
-
-def record_for(tenant: Tenant, approach: str) -> Record:
-    """Return what is to be recorded of a tenant's namespace."""
-    return Record(approach, tenant.name, tenant.domain)
-
-
-@dataclass(frozen=True)
-class Home:
-    """Makes a namespace and records that korthweb made it.
-
-    ``wanted`` is the Namespace object. A namespace that exists already is recorded as adopted, where ``adopt`` says
-    that it may be used: it is never deleted then.
-    """
-
-    kubectl: Kubectl
-    wanted: Object
-    record: Record
-    adopt: bool = False
-
-    @property
-    def name(self) -> str:
-        """Return the namespace's name."""
-        return str(self.wanted["metadata"]["name"])
-
-    def probe(self) -> Probe:
-        """Return what asks whether the namespace is there and recorded."""
-        return Probe(self.kubectl.get("namespace", self.name), self._is_recorded)
-
-    @property
-    def command(self) -> Command:
-        """Return a look at the namespace; its creation follows where there is none, and the record."""
-        return replace(self.kubectl.get("namespace", self.name), follow=self._following)
-
-    def _following(self, result: Result) -> Command | None:
-        if EXISTS in result.stderr:
-            return self.command  # another step made it since the look
-        found = items(result)
-        if not found:
-            made = self.kubectl.create([self._claim()])
-            return replace(made, argv=(*made.argv, "--output=json"), final=(EXISTS,), follow=self._following)
-        (namespace,) = found
-        if standing(namespace) == "foreign" and not self.adopt:
-            raise GuardRefused(f"somebody else made the namespace {self.name} meanwhile", hint="the same command again")
-        return None if self._is_recorded(result) else recorded(self.kubectl, namespace, self._as_of(namespace))
-
-    def _claim(self) -> dict[str, Any]:
-        """Return the namespace with a record that has no UID yet."""
-        meta = dict(self.wanted["metadata"])
-        annotations = {**(meta.get("annotations") or {}), RECORD: self.record.text()}
-        return {**self.wanted, "metadata": {**meta, "annotations": annotations}}
-
-    def _is_recorded(self, result: Result) -> bool:
-        found = items(result)
-        return bool(found) and Record.of(found[0]) == self._as_of(found[0])
-
-    def _as_of(self, namespace: Object) -> Record:
-        """Return the record that this namespace shall have."""
-        adopted = standing(namespace) in ("foreign", "adopted")
-        return replace(self.record, uid=namespace["metadata"]["uid"], adopted=adopted)
-
-
-#: the level of Pod Security that a namespace carries, whatever the cluster's default is
-POD_SECURITY = "pod-security.kubernetes.io/enforce"
-_SHARED = {"app.kubernetes.io/managed-by": "korthweb", POD_SECURITY: "baseline"}
-
-
-def plain_namespace(name: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return a Namespace object; without labels, one for what tenants share."""
-    meta = {"name": name, "labels": dict(labels or _SHARED)}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": meta}
-
-
-def at_home(step: Step, home: Home) -> Step:
-    """Return a step that makes and records its namespace before anything else."""
-    return replace(step, probes=(home.probe(), *step.probes), actions=(home.command, *step.actions))
-
-
-def recorded(kubectl: Kubectl, namespace: Object, record: Record) -> Command:
-    """Return the writing of a record; the server refuses it where the namespace has another UID by now."""
-    meta = namespace["metadata"]
-    patch = {"metadata": {"uid": meta["uid"], "annotations": {RECORD: record.text()}}}
-    words = ("--type=merge", f"--field-manager={FIELD_MANAGER}", f"--patch={json.dumps(patch)}")
-    return kubectl.command("patch", "namespace", meta["name"], *words, repeatable=True)
-
-
-def is_kept(kubectl: Kubectl, name: str) -> Probe:
-    """Return what asks whether nothing is deployed in a namespace, by its record."""
-
-    def nothing(result: Result) -> bool:
-        records = [Record.of(namespace) for namespace in items(result)]
-        return all(record is None or record.kept for record in records)
-
-    return Probe(kubectl.get("namespace", name), nothing)
-
-
-def kept(kubectl: Kubectl, namespace: Object) -> Command | None:
-    """Return the record that a tenant was removed from a namespace which stays, or None where nothing was recorded.
-
-    One that others made loses the labels that korthweb set, too.
-    """
-    record = Record.of(namespace)
-    if record is None:
-        return None
-    command = recorded(kubectl, namespace, replace(record, kept=True))
-    bare = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace["metadata"]["name"]}}
-    return replace(command, follow=lambda _: kubectl.apply([bare])) if record.adopted else command
-
-
-def delete_namespace(kubectl: Kubectl, namespace: Object, *, timeout: float) -> Command:
-    """Return the deletion of this very namespace: one of the same name that was made since has another UID."""
-    meta = namespace["metadata"]
-    options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": meta["uid"]}}
-    words = ("delete", "--raw", f"/api/v1/namespaces/{meta['name']}", "--filename=-")
-    return kubectl.command(*words, stdin=json.dumps(options), timeout=timeout, final=("(NotFound)",))
-
-
-# ---- the one rule of all three approaches
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +66,7 @@ def refusal(tenant: Tenant, approach: str, place: Place) -> GuardRefused | None:
         return None
     if ends := going(place.namespace):
         return _ending(where, ends)
-    found = _by_another(tenant, approach, place)
+    found = _deployed_by_another(tenant.name, where, approach, place)
     if found is not None or tenant.adopt_namespace:
         return found or _in_the_way(tenant, approach, theirs)
     record = place.record
@@ -306,10 +127,6 @@ def _way_out(tenant: str, approach: str) -> str:
     return f"`{removal(approach, tenant)}` takes it away; images stay there"
 
 
-def _by_another(tenant: Tenant, approach: str, place: Place) -> GuardRefused | None:
-    return _deployed_by_another(tenant.name, tenant.namespace, approach, place)
-
-
 def _deployed_by_another(tenant: str, namespace: str, approach: str, place: Place) -> GuardRefused | None:
     others = of_others(place.items, tenant, approach)
     if others:
@@ -339,9 +156,6 @@ def _word(tenant: Tenant) -> str:
         f"another name in tenants[].namespace; or, if it may be used, adopt_namespace: true for {tenant.name}"
         " in korthweb.yaml: it is never deleted then"
     )
-
-
-# ---- what becomes of a namespace when a tenant is removed
 
 
 #: why a namespace is kept where nobody asked for more
@@ -376,109 +190,3 @@ def fate(place: Place, theirs: Iterable[Item], *, volumes: bool = True) -> Fate:
     if place.standing in ("adopted", "foreign"):
         return Fate(place.namespace, "korthweb did not make it")
     return Fate(place.namespace, f"it holds {named(found)}, which korthweb did not make" if found else "")
-
-
-# ---- what tenants share
-
-
-#: releases of what tenants share, and who writes objects in their namespaces without saying so in an owner
-_RELEASES = ("cert-manager", "istio-base", "istiod", "cloudnative-pg", "kube-prometheus-stack", "kiali")
-_WORKERS = (
-    FIELD_MANAGER, "helm", "helm-controller", "kustomize-controller", "source-controller", "notification-controller",
-    "flux", "istio", "pilot-discovery", "cert-manager", "cainjector", "webhook", "controller", "manager", "kiali",
-    "PrometheusOperator", "kube-controller-manager", "kube-scheduler", "kubelet", "Go-http-client",
-)  # fmt: skip
-
-
-def foreign_in_shared(found: Iterable[Item]) -> list[Item]:
-    """Return those objects in a namespace of what tenants share that belong neither to it nor to a tenant."""
-
-    def theirs(item: Item) -> bool:
-        if item.release and item.release not in _RELEASES:
-            return True
-        return not any(name.startswith(_WORKERS) for name in item.managers)
-
-    return [item for item in found if not usual(item) and theirs(item)]
-
-
-#: component -> groups of the kinds that go, or are served no more, with it
-_GROUPS = {
-    "istio": ("istio.io",),
-    "cert-manager": ("cert-manager.io",),
-    "cloudnative-pg": ("cnpg.io",),
-    "prometheus": ("monitoring.coreos.com",),
-    "flux": ("toolkit.fluxcd.io",),
-}
-
-
-def groups_of(components: Mapping[Any, str], among: Iterable[str]) -> tuple[str, ...]:
-    """Return the groups of kinds that go with those components that korthweb installs; those it uses stay anyway.
-
-    >>> groups_of({"istio": "use", "cert-manager": "install"}, ["istio", "cert-manager"])
-    ('cert-manager.io',)
-    """
-    return tuple(group for name in among if components.get(name) == "install" for group in _GROUPS[name])
-
-
-def other_tenants(namespaces: Iterable[Object], going: Iterable[str]) -> list[str]:
-    """Return ``namespace (tenant, approach)`` for every tenant of the cluster but those in the namespaces ``going``.
-
-    A tenant of whatever approach and settings counts. One that was removed does not, though its namespace was kept.
-    A label without a record counts too: what is not known is not absent.
-    """
-    gone, found = set(going), []
-    for namespace in namespaces:
-        meta, record = namespace["metadata"], Record.of(namespace)
-        tenant = record.tenant if record else (meta.get("labels") or {}).get("korthweb/tenant", "")
-        if tenant and meta["name"] not in gone and not (record and record.kept):
-            found.append(f"{meta['name']} ({tenant}, {record.approach if record else 'not recorded'})")
-    return found
-
-
-def in_the_mesh(namespaces: Iterable[Object], own: Iterable[str]) -> list[str]:
-    """Return the namespaces of others whose pods are given Istio's sidecar."""
-    known, found = set(own), []
-    for namespace in namespaces:
-        meta = namespace["metadata"]
-        labels = meta.get("labels") or {}
-        meshed = labels.get("istio-injection") == "enabled" or "istio.io/rev" in labels
-        if meshed and meta["name"] not in known and Record.of(namespace) is None:
-            found.append(meta["name"])
-    return found
-
-
-def definitions(kubectl: Kubectl) -> Command:
-    """Return the question for all kinds that operators brought."""
-    return kubectl.command("get", "customresourcedefinition", "--output=name", repeatable=True)
-
-
-def read_definitions(result: Result, groups: tuple[str, ...]) -> list[str]:
-    """Read those of :func:`definitions` that are of these groups (``istio.io`` means ``networking.istio.io`` too)."""
-    names = [line.partition("/")[2] for line in result.stdout.split()]
-    return [name for name in names if name.partition(".")[2].endswith(groups)]
-
-
-_WHERE = (
-    "jsonpath={range .items[*]}{.metadata.namespace}|{.kind}|{.metadata.name}|{.metadata.managedFields[*].manager}"
-    '{"\\n"}{end}'
-)
-
-
-def custom_resources(kubectl: Kubectl, which: Iterable[str]) -> Command:
-    """Return the question for all objects of these kinds in the whole cluster."""
-    args = ("get", ",".join(which), "--all-namespaces", f"--output={_WHERE}")
-    return kubectl.command(*args, repeatable=True)
-
-
-def read_users(result: Result, own: Iterable[str], flux: FluxHome) -> list[str]:
-    """Read those of :func:`custom_resources` that are of others: outside of the namespaces ``own``.
-
-    In Flux's namespace those count that nothing in Git asks for.
-    """
-    known, found = set(own), []
-    for line in filter(None, result.stdout.splitlines()):
-        namespace, kind, name, managers = line.split("|", 3)
-        by_hand = namespace == flux.namespace and name != flux.name and "-controller" not in managers
-        if namespace not in known or by_hand:
-            found.append(f"{kind.lower()}/{name}{f' in {namespace}' if namespace else ''}")
-    return found

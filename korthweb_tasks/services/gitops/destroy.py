@@ -20,7 +20,7 @@ from korthweb_tasks.approaches.gitops.removal import (
     releases_of,
 )
 from korthweb_tasks.approaches.shared.layers import Layers
-from korthweb_tasks.approaches.shared.ownership import groups_of
+from korthweb_tasks.approaches.shared.shared_use import groups_of
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import GuardRefused
 from korthweb_tasks.report.json import as_data

@@ -18,7 +18,7 @@ import yaml
 
 from korthweb_tasks.approaches.gitops.plan import Bootstrap
 from korthweb_tasks.approaches.helm.plan import Builder, ChartAt
-from korthweb_tasks.approaches.shared.ownership import RECORD, Home, Record, plain_namespace
+from korthweb_tasks.approaches.shared.namespaces import RECORD, Home, Record, plain_namespace
 from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.plan import Plan
@@ -575,7 +575,7 @@ def test_S11_a_run_that_was_killed_before_the_record_is_gone_on_with(folder: Fol
 
 def test_S11_a_namespace_made_anew_is_not_deleted_in_the_place_of_the_old_one(site: Site) -> None:
     """S11: the server itself compares the UID at the deletion."""
-    from korthweb_tasks.approaches.shared.ownership import delete_namespace
+    from korthweb_tasks.approaches.shared.namespaces import delete_namespace
 
     site.kubectl("create", "namespace", "copied")
     found = site.namespace("copied")

@@ -16,26 +16,18 @@ from korthweb_tasks.approaches.base import approach as approach_of
 from korthweb_tasks.approaches.shared.blind import blind
 from korthweb_tasks.approaches.shared.contents import Item, foreign, read_contents, read_kinds
 from korthweb_tasks.approaches.shared.layers import APPLIED_BY, APPLIED_IN, Layers, question
-from korthweb_tasks.approaches.shared.ownership import (
+from korthweb_tasks.approaches.shared.namespaces import (
     RECORD,
-    Fate,
     Home,
-    Place,
     Record,
     Standing,
-    fate,
-    foreign_in_shared,
-    in_the_mesh,
     kept,
-    other_tenants,
     plain_namespace,
-    read_users,
     record_for,
-    refusal,
-    removal_refusal,
-    shared_refusal,
     standing,
 )
+from korthweb_tasks.approaches.shared.ownership import Fate, Place, fate, refusal, removal_refusal, shared_refusal
+from korthweb_tasks.approaches.shared.shared_use import foreign_in_shared, in_the_mesh, other_tenants, read_users
 from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.flux_home import BY_BOOTSTRAP, FluxHome
