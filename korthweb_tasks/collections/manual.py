@@ -25,7 +25,7 @@ def install_istio(session: Session) -> Report:
     """Install Istio with its ingress gateway, and mutual TLS for everybody."""
     from korthweb_tasks.services import manual
 
-    return manual.part(session, "Install Istio", "istio")
+    return manual.part(session, "Install Istio", "install-istio")
 
 
 @task(example="inv manual.install-cert-manager --context hospital-a", without=("tenant",))
@@ -33,7 +33,7 @@ def install_cert_manager(session: Session) -> Report:
     """Install cert-manager by its chart, until its webhook serves."""
     from korthweb_tasks.services import manual
 
-    return manual.part(session, "Install cert-manager", "cert-manager")
+    return manual.part(session, "Install cert-manager", "install-cert-manager")
 
 
 @task(example="inv manual.install-observability --context hospital-a", without=("tenant",))
@@ -49,7 +49,7 @@ def issue_certificates(session: Session) -> Report:
     """Issue certificates for web. and dicom. of each tenant, out of an authority of its own."""
     from korthweb_tasks.services import manual
 
-    return manual.part(session, "Issue certificates", "certificates")
+    return manual.part(session, "Issue certificates", "issue-certificates")
 
 
 @task(example="inv manual.configure --tenant BHC")
@@ -57,7 +57,7 @@ def configure(session: Session) -> Report:
     """Make each tenant's namespace, passwords, orthanc.json and policies."""
     from korthweb_tasks.services import manual
 
-    return manual.part(session, "Configure", "namespace", "credentials", "config")
+    return manual.part(session, "Configure", "configure")
 
 
 @task(example="inv manual.install-postgres --tenant BHC")
@@ -65,7 +65,7 @@ def install_postgres(session: Session) -> Report:
     """Install each tenant's PostgreSQL and prepare its database."""
     from korthweb_tasks.services import manual
 
-    return manual.part(session, "Install PostgreSQL", "postgres", "dbinit")
+    return manual.part(session, "Install PostgreSQL", "install-postgres")
 
 
 @task(example="inv manual.install-orthanc --tenant BHC")
@@ -73,7 +73,7 @@ def install_orthanc(session: Session) -> Report:
     """Install each tenant's Orthanc, its autoscaler and its way in."""
     from korthweb_tasks.services import manual
 
-    return manual.part(session, "Install Orthanc", "orthanc", "ingress")
+    return manual.part(session, "Install Orthanc", "install-orthanc")
 
 
 @task(example="inv manual.deploy --context hospital-a --tenant BHC")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from korthweb_tasks.approaches.manual.components import OF_TENANT, installed_by
 from korthweb_tasks.approaches.manual.manifests import Manifests
-from korthweb_tasks.approaches.manual.plan import TENANT_STEPS, build
+from korthweb_tasks.approaches.manual.plan import build
 from korthweb_tasks.approaches.manual.prerequisites import outside, require
 from korthweb_tasks.approaches.manual.removal import SHARED, build_removal
 from korthweb_tasks.approaches.manual.render import rendered
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
     from korthweb_tasks.core.plan import Plan
     from korthweb_tasks.report.model import Report
     from korthweb_tasks.services.session import Session
-
-#: steps that make objects and wait for none that has to answer: a simulated lab takes them
-ONLY_OBJECTS = frozenset(("namespace", "credentials", "config", "postgres", "dbinit"))
 
 
 def check(session: Session) -> None:
@@ -77,11 +75,13 @@ def deployed(session: Session) -> Report:
     return session.execute(plan(session))
 
 
-def part(session: Session, title: str, *kinds: str) -> Report:
-    """Apply the part of the plan whose steps are of these kinds."""
+def part(session: Session, title: str, task: str) -> Report:
+    """Apply the part of the plan that a task installs."""
+    components = installed_by(task)
+    kinds = {one.kind for one in components}
     session.contact()
-    beforehand.refuse(session, "manual", session.tenants if set(kinds) & set(TENANT_STEPS) else ())
-    if not ONLY_OBJECTS.issuperset(kinds):
+    beforehand.refuse(session, "manual", session.tenants if kinds & OF_TENANT else ())
+    if not all(one.simulated for one in components):
         simulated.refuse(session, "manual")
     whole = plan(session)
     names = [step.name for step in whole.steps if step.kind in kinds]
@@ -94,7 +94,7 @@ def install_observability(session: Session) -> Report:
     """Install the parts of observability that the settings choose; raises UsageError where there is none."""
     if not manifests(session).observability():
         raise UsageError("the settings switch all of observability off", hint="observability: in korthweb.yaml")
-    return part(session, "Install observability", "observability")
+    return part(session, "Install observability", "install-observability")
 
 
 def status(session: Session) -> None:

@@ -96,34 +96,10 @@ class Manifests:
         """Return what tenants may make in their namespaces."""
         return policy_objects()
 
-    def namespace(self, tenant: Tenant) -> Objects:
-        """Return the tenant's namespace, identities and network policies."""
-        return self._objects("tenant/namespace.yaml", tenant)
-
-    def certificates(self, tenant: Tenant) -> Objects:
-        """Return the tenant's issuers and certificates."""
-        return self._objects("tenant/certificates.yaml", tenant)
-
-    def config(self, tenant: Tenant) -> Objects:
-        """Return orthanc.json, the script that prepares the database, and the mesh's policies for the tenant."""
-        return self._objects("tenant/config.yaml", tenant)
-
-    def postgres(self, tenant: Tenant) -> Objects:
-        """Return the tenant's PostgreSQL."""
-        return self._objects("tenant/postgres.yaml", tenant)
-
-    def dbinit(self, tenant: Tenant) -> Objects:
-        """Return the job that prepares the tenant's database."""
-        return self._objects("tenant/dbinit.yaml", tenant)
-
-    def orthanc(self, tenant: Tenant) -> Objects:
-        """Return the tenant's Orthanc with its autoscaler and disruption budget."""
-        return self._objects("tenant/orthanc.yaml", tenant)
-
-    def ingress(self, tenant: Tenant) -> Objects:
-        """Return the tenant's way in; beside somebody else's mesh with a gateway of its own."""
-        own = self._objects("tenant/gateway.yaml", tenant) if self.settings.uses("istio") else []
-        return [*own, *self._objects("tenant/ingress.yaml", tenant)]
+    def of(self, tenant: Tenant, kind: str) -> Objects:
+        """Return the objects of one of the tenant's components; the way in has a gateway beside a foreign mesh."""
+        own = self._objects("tenant/gateway.yaml", tenant) if kind == "ingress" and self.settings.uses("istio") else []
+        return [*own, *self._objects(f"tenant/{kind}.yaml", tenant)]
 
     def observability(self) -> Objects:
         """Return the chosen parts of the lite observability; they know all tenants, whichever is deployed now."""

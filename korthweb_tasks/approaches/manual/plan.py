@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from korthweb_tasks.approaches.manual.components import COMPONENTS, OF_TENANT, TENANT
 from korthweb_tasks.approaches.manual.manifests import Manifests, Objects
 from korthweb_tasks.approaches.shared.common import (
     CERT_MANAGER,
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from korthweb_tasks.core.cluster import Cluster
     from korthweb_tasks.settings.model import Settings
     from korthweb_tasks.settings.tenant import Tenant
-
-#: steps of one tenant, in the order in which a person reads them
-TENANT_STEPS = ("namespace", "credentials", "config", "certificates", "postgres", "dbinit", "orthanc", "ingress")
 
 
 def build(manifests: Manifests, target: Cluster, tenants: Iterable[Tenant]) -> Plan:
@@ -67,11 +65,15 @@ class Builder:
             if uses("cert-manager")
             else self.cert_manager(),
         ]
-        makers: list[Callable[[Tenant], Step]] = [getattr(self, kind) for kind in TENANT_STEPS]
-        own = [make(tenant) for tenant in tenants for make in makers]
+        own = [self.of_tenant(one.kind, tenant) for tenant in tenants for one in TENANT]
         watched = [self.observability()] if self.manifests.observability() else []
         who = " and ".join(tenant.name for tenant in tenants)
         return Plan(f"Deploy {who} by hand", (*shared, *own, *watched))
+
+    def of_tenant(self, kind: str, tenant: Tenant) -> Step:
+        """Return a tenant's step: by the method of that name, else as its component's row says."""
+        make: Callable[[Tenant], Step] | None = getattr(self, kind, None)
+        return make(tenant) if make else self._of(tenant, kind)
 
     def policies(self) -> Step:
         """Say what tenants may make, before there are any."""
@@ -143,8 +145,8 @@ class Builder:
 
     def namespace(self, tenant: Tenant) -> Step:
         """Make the namespace, its identities and network policies; that korthweb made it is recorded at once."""
-        objects = self.manifests.namespace(tenant)
-        step = self._of(tenant, "namespace", "namespace and network policies", objects, needs=("policies",))
+        objects = self.manifests.of(tenant, "namespace")
+        step = self._of(tenant, "namespace")
         return at_home(step, Home(self.kubectl, objects[0], record_for(tenant, "manual"), tenant.adopt_namespace))
 
     def credentials(self, tenant: Tenant) -> Step:
@@ -156,36 +158,19 @@ class Builder:
             kind="credentials",
             tenant=tenant.name,
             title=f"{tenant.name}: passwords",
-            needs=(step_name("namespace", tenant.name),),
-            probes=keeper.probes(),
+            needs=self._needs(tenant, "credentials"),
+            probes=keeper.facts(),
             actions=(*home, keeper.command),
         )
-
-    def config(self, tenant: Tenant) -> Step:
-        """Write orthanc.json and the policies of the mesh: security comes before what it secures."""
-        needs = (step_name("namespace", tenant.name), "istio")
-        objects = self.manifests.config(tenant)
-        return self._of(tenant, "config", "configuration and mesh policies", objects, needs=needs)
 
     def certificates(self, tenant: Tenant) -> Step:
         """Issue the certificates. Their namespace is Istio's."""
         names = self.manifests.names(tenant)
         place = gateway_of(self.settings, tenant).namespace
         waits = (Ready("certificate", names.ca_secret, place), Ready("certificate", names.tls_secret, place))
-        objects = self.manifests.certificates(tenant)
-        needs = (
-            "istio",
-            "cert-manager",
-            *((step_name("namespace", tenant.name),) if place == tenant.namespace else ()),
-        )
-        return self._of(tenant, "certificates", "certificates", objects, waits=waits, needs=needs)
-
-    def postgres(self, tenant: Tenant) -> Step:
-        """Start the database. Its pod needs the mesh's sidecar."""
-        needs = (step_name("credentials", tenant.name), step_name("config", tenant.name))
-        waits = (Ready("statefulset", "postgres", tenant.namespace),)
-        objects = self.manifests.postgres(tenant)
-        return self._of(tenant, "postgres", "PostgreSQL", objects, waits=waits, needs=needs)
+        step = self._of(tenant, "certificates", waits=waits)
+        own = (step_name("namespace", tenant.name),) if place == tenant.namespace else ()
+        return replace(step, needs=(*step.needs, *own))
 
     def dbinit(self, tenant: Tenant) -> Step:
         """Prepare the database; the job itself waits until it answers."""
@@ -196,11 +181,11 @@ class Builder:
             kind="dbinit",
             tenant=tenant.name,
             title=f"{tenant.name}: database prepared",
-            needs=(step_name("credentials", tenant.name), step_name("config", tenant.name)),
-            probes=(Probe(kubectl.get("job", names.dbinit_job, namespace=place), job_did_not_fail),),
+            needs=self._needs(tenant, "dbinit"),
+            probes=(Fact(kubectl.get("job", names.dbinit_job, namespace=place), job_did_not_fail),),
             actions=(
                 kubectl.command(*old, namespace=place, repeatable=True),
-                kubectl.apply(self.manifests.dbinit(tenant)),
+                kubectl.apply(self.manifests.of(tenant, "dbinit")),
             ),
             waits=(Ready("job", names.dbinit_job, place),),
             on_failure=(
@@ -210,7 +195,6 @@ class Builder:
 
     def orthanc(self, tenant: Tenant) -> Step:
         """Start Orthanc; its pods wait for the database themselves, so their start overlaps with the database's."""
-        needs = (step_name("credentials", tenant.name), step_name("config", tenant.name))
         waits = (Ready("deployment", "orthanc", tenant.namespace, tenant.replicas.min),)
         # The manifest leaves the number of pods to the autoscaler, which looks every 15 seconds: the first
         # pods need not wait for that. Where there is another number than 1 already, it is left as it is.
@@ -220,24 +204,30 @@ class Builder:
         return self._of(
             tenant,
             "orthanc",
-            "Orthanc",
-            self.manifests.orthanc(tenant),
             waits=waits,
-            needs=needs,
             more=(first,) if tenant.replicas.min > 1 else (),
             on_failure=(self.kubectl.command(*logs, namespace=tenant.namespace),),
         )
 
-    def ingress(self, tenant: Tenant) -> Step:
-        """Open the way in."""
-        needs = (step_name("config", tenant.name),)
-        return self._of(tenant, "ingress", "gateway and routes", self.manifests.ingress(tenant), needs=needs)
-
-    def _of(self, tenant: Tenant, kind: str, what: str, objects: Objects, **more: Any) -> Step:
-        on_failure = more.pop("on_failure", ())
-        told = (*on_failure, self._events(tenant.namespace)) if more.get("waits") else on_failure
-        step = self._applied(kind, f"{tenant.name}: {what}", objects, on_failure=told, **more)
+    def _of(
+        self,
+        tenant: Tenant,
+        kind: str,
+        *,
+        waits: tuple[Ready, ...] = (),
+        more: tuple[Any, ...] = (),
+        on_failure: tuple[Any, ...] = (),
+    ) -> Step:
+        component, objects = COMPONENTS[kind], self.manifests.of(tenant, kind)
+        if component.workload:
+            waits = (*waits, Ready(*component.workload, tenant.namespace))
+        told = (*on_failure, self._events(tenant.namespace)) if waits else on_failure
+        title, needs = f"{tenant.name}: {component.title}", self._needs(tenant, kind)
+        step = self._applied(kind, title, objects, waits, needs, more=more, on_failure=told)
         return replace(step, tenant=tenant.name)
+
+    def _needs(self, tenant: Tenant, kind: str) -> tuple[str, ...]:
+        return tuple(step_name(need, tenant.name if need in OF_TENANT else "") for need in COMPONENTS[kind].needs)
 
     def _applied(
         self,

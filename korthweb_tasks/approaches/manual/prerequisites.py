@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.approaches.shared.common import DATABASE_SECRET, USERS_SECRET, answered
+from korthweb_tasks.approaches.manual.components import COMPONENTS
+from korthweb_tasks.approaches.shared.common import answered
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.errors import StepFailed
@@ -14,15 +15,6 @@ from korthweb_tasks.tools.kubectl import ABSENT, Kubectl
 if TYPE_CHECKING:
     from korthweb_tasks.core.plan import Plan, Step
     from korthweb_tasks.settings.tenant import Tenant
-
-#: kind of step -> (what is there when it was done, the task that does it); ``{ns}`` is the tenant's namespace
-SIGNS: dict[str, tuple[tuple[str, ...], str]] = {
-    "istio": (("customresourcedefinition/gateways.networking.istio.io",), "manual.install-istio"),
-    "cert-manager": (("customresourcedefinition/certificates.cert-manager.io",), "manual.install-cert-manager"),
-    "namespace": (("namespace/{ns}",), "manual.configure"),
-    "credentials": ((f"secret/{USERS_SECRET}", f"secret/{DATABASE_SECRET}"), "manual.configure"),
-    "config": (("configmap/orthanc-app",), "manual.configure"),
-}
 
 
 def outside(whole: Plan, chosen: Iterable[str]) -> list[Step]:
@@ -45,11 +37,11 @@ def require(
     missing: dict[str, None] = {}
     asked: dict[str | None, dict[str, str]] = {}
     for step in needed:
-        resources, task = SIGNS.get(step.kind, ((), ""))
+        component = COMPONENTS[step.kind]
         place = places.get(step.tenant)
         scope = place if step.kind in ("credentials", "config") else None
-        for resource in resources:
-            asked.setdefault(scope, {})[resource.format(ns=place)] = task
+        for resource in component.signs:
+            asked.setdefault(scope, {})[resource.format(ns=place)] = f"manual.{component.task}"
     for scope, wanted in asked.items():
         missing.update(dict.fromkeys(_missing(kubectl, check, scope, wanted)))
     if missing:

@@ -74,11 +74,11 @@ class Remover:
     def tenant(self, tenant: Tenant) -> tuple[Step, ...]:
         """Return the steps of one tenant: the door is closed first, the namespace goes last."""
         manifests, place = self.manifests, tenant.namespace
-        config = manifests.config(tenant)
-        workloads = [*manifests.orthanc(tenant)]
-        database = [*manifests.postgres(tenant), *manifests.dbinit(tenant)]
-        certificates = manifests.certificates(tenant)
-        first = self._without(tenant, "ingress", "gateway and routes", manifests.ingress(tenant))
+        config = manifests.of(tenant, "config")
+        workloads = [*manifests.of(tenant, "orthanc")]
+        database = [*manifests.of(tenant, "postgres"), *manifests.of(tenant, "dbinit")]
+        certificates = manifests.of(tenant, "certificates")
+        first = self._without(tenant, "ingress", "gateway and routes", manifests.of(tenant, "ingress"))
         second = self._without(
             tenant,
             "orthanc",
@@ -185,7 +185,7 @@ class Remover:
         step = Step(kind="namespace", tenant=tenant.name, title="", needs=needs)
         rest = [
             obj
-            for obj in (*self.manifests.namespace(tenant), *self.manifests.config(tenant))
+            for obj in (*self.manifests.of(tenant, "namespace"), *self.manifests.of(tenant, "config"))
             if obj["kind"] not in KEPT and not custom(obj)
         ]
         if self._fate(place).goes:

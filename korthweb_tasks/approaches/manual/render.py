@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from korthweb_tasks.approaches.manual.components import TENANT
 from korthweb_tasks.approaches.manual.manifests import Manifests
 from korthweb_tasks.approaches.shared.common import (
     ADMIN_PASSWORD,
@@ -22,14 +23,13 @@ from korthweb_tasks.settings.orthanc import DATABASE_PASSWORD, password_variable
 if TYPE_CHECKING:
     from korthweb_tasks.settings.tenant import Tenant
 
-#: artifacts of a tenant in the order of their application; the credentials come between the first two
-TENANT_FILES = ("config", "certificates", "postgres", "dbinit", "orthanc", "ingress")
-
 
 def rendered(manifests: Manifests, tenants: Iterable[Tenant]) -> dict[str, str]:
     """Return path → text. ``kubectl apply --filename FOLDER`` takes the numbered manifests and nothing else."""
     chosen = tuple(tenants)
     uses = manifests.settings.uses
+    # the credentials come between the namespace and these
+    kinds = [one.kind for one in TENANT if one.artifact and one.kind != "namespace"] + ["gateway"] * uses("istio")
     files = {f"011-{POLICIES}": tenant_policies()}
     if not uses("istio"):
         files |= {"tools/istio-operator.yaml": manifests.operator, "010-mesh.yaml": manifests.text("istio/mesh.yaml")}
@@ -42,7 +42,7 @@ def rendered(manifests: Manifests, tenants: Iterable[Tenant]) -> dict[str, str]:
         files[f"credentials-{name}.sh"] = credentials_script(
             tenant, metrics=manifests.settings.observability.prometheus
         )
-        for offset, kind in enumerate((*TENANT_FILES, *(("gateway",) if uses("istio") else ())), 1):
+        for offset, kind in enumerate(kinds, 1):
             files[f"{first + offset:03}-{name}-{kind}.yaml"] = manifests.text(f"tenant/{kind}.yaml", tenant)
     last = 20 + len(chosen) * 10
     watching = manifests.watching

@@ -164,7 +164,7 @@ def by_hand(site: Site) -> Iterator[dict[str, Home]]:
     made = Manifests(Settings(), Nobody(), Artifacts.read(REPOSITORY / "manual"))
     pair = [one.model_copy(update={"namespace": f"{one.name.lower()}-by-hand"}) for one in (A, B)]
     for one in pair:
-        site.kubectl.apply([obj for kind in (made.namespace, made.config) for obj in kind(one)])
+        site.kubectl.apply([obj for kind in ("namespace", "config") for obj in made.of(one, kind)])
     yield {one.name: Home(one.name, one.namespace, one.web_host, one.dicom_host, None) for one in pair}
     site.kubectl("delete", "namespace", *(one.namespace for one in pair), "--wait=false")
 
@@ -219,8 +219,8 @@ def test_S2_what_korthweb_renders_is_admitted(site: Site) -> None:
         objects = fleet_objects(files, f"tenants/{A.name.lower()}/{layer}/")
         site.kubectl.apply(objects, "--dry-run=server", account)
     manual = Manifests(Settings(), Nobody(), Artifacts.read(REPOSITORY / "manual"))
-    kinds = (manual.namespace, manual.config, manual.postgres, manual.dbinit, manual.orthanc, manual.ingress)
-    site.kubectl.apply([obj for kind in kinds for obj in kind(A)], "--dry-run=server")
+    kinds = ("namespace", "config", "postgres", "dbinit", "orthanc", "ingress")
+    site.kubectl.apply([obj for kind in kinds for obj in manual.of(A, kind)], "--dry-run=server")
     site.kubectl.apply(manual.observability(), "--dry-run=server")
     text = (REPOSITORY / "tests/golden/helm/default.yaml").read_text(encoding="utf-8")
     chart = parse(

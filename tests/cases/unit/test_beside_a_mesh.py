@@ -85,14 +85,16 @@ def test_F3_each_gateway_is_bound_to_its_own_pods_alone() -> None:
     settings = used()
     made = Manifests(settings, Secrets(), ARTIFACTS)
     for tenant in settings.tenants:
-        found = made.ingress(tenant)
+        found = made.of(tenant, "ingress")
         gateway = next(obj for obj in found if obj["kind"] == "Gateway")
         pods = next(obj for obj in found if obj["kind"] == "Deployment")["spec"]["template"]["metadata"]
         assert gateway["spec"]["selector"] == {"korthweb/gateway": tenant.namespace}
         assert gateway["spec"]["selector"].items() <= pods["labels"].items()
         assert not {"istio", "gateway"} & set(pods["labels"]), "a Gateway of theirs could select it"
         policy = next(
-            o for o in made.config(tenant) if o["kind"] == "AuthorizationPolicy" and o["metadata"]["name"] == "orthanc"
+            o
+            for o in made.of(tenant, "config")
+            if o["kind"] == "AuthorizationPolicy" and o["metadata"]["name"] == "orthanc"
         )
         assert policy["spec"]["rules"][0]["from"][0]["source"]["principals"] == [
             f"cluster.local/ns/{tenant.namespace}/sa/ingress"
@@ -104,10 +106,10 @@ def test_F3_routes_are_for_the_own_namespace_once() -> None:
     settings = used()
     made = Manifests(settings, Secrets(), ARTIFACTS)
     exported = [
-        obj["spec"]["exportTo"] for obj in made.ingress(settings.tenants[0]) if "exportTo" in obj.get("spec", {})
+        obj["spec"]["exportTo"] for obj in made.of(settings.tenants[0], "ingress") if "exportTo" in obj.get("spec", {})
     ]
     assert exported == [["."]] * 3
-    service = next(obj for obj in made.orthanc(settings.tenants[0]) if obj["kind"] == "Service")
+    service = next(obj for obj in made.of(settings.tenants[0], "orthanc") if obj["kind"] == "Service")
     assert service["metadata"]["annotations"] == {"networking.istio.io/exportTo": "."}
 
 

@@ -18,7 +18,7 @@ from invoke.parser import Parser
 
 from korthweb_tasks import errors, gitops, manual
 from korthweb_tasks.approaches.base import every
-from korthweb_tasks.approaches.manual.prerequisites import SIGNS
+from korthweb_tasks.approaches.manual.components import COMPONENTS
 from korthweb_tasks.collections import assemble
 from korthweb_tasks.collections.flags import task
 from korthweb_tasks.core import hints
@@ -92,7 +92,7 @@ def values(node: ast.expr) -> Iterator[str]:
 #: what variables hold: in approaches/manual/prerequisites.py what has to come first,
 #: of an Approach (approaches/base.py) what removes a tenant and what else proves it
 NAMED = {
-    "first": {name for _, name in SIGNS.values()},
+    "first": {f"manual.{one.task}" for one in COMPONENTS.values() if one.signs},
     "remover": {one.remover for one in every() if one.remover},
     "name": {name for one in every() for name in one.proofs},
 }

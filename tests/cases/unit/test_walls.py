@@ -24,7 +24,7 @@ def manual() -> Manifests:
 
 def rendered() -> dict[str, list[dict[str, Any]]]:
     tenant = Settings().tenants[0]
-    return {"manual": manual().ingress(tenant), "gitops": objects(fleet().files(), "tenants/")}
+    return {"manual": manual().of(tenant, "ingress"), "gitops": objects(fleet().files(), "tenants/")}
 
 
 @pytest.mark.parametrize("approach", ["manual", "gitops"])

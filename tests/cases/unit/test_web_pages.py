@@ -136,7 +136,8 @@ def test_S6_every_approach_filters_and_tells_browsers(tmp_path: Path) -> None:
     made = fleet()
     manual = Manifests(made.settings, Nobody(), Artifacts.read(REPOSITORY / "manual"))
     tenant = made.tenants[0]
-    for objects in ([*manual.config(tenant), *manual.ingress(tenant)], fleet_objects(made.files(), "tenants/")):
+    by_hand = [*manual.of(tenant, "config"), *manual.of(tenant, "ingress")]
+    for objects in (by_hand, fleet_objects(made.files(), "tenants/")):
         (config,) = [obj["data"] for obj in objects if obj["metadata"]["name"] == "orthanc-app"]
         assert config["request-filter.lua"].strip() == FILTER.read_text().strip()
         assert REQUEST_FILTER in json.loads(config["orthanc.json"])["LuaScripts"]
