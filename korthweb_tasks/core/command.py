@@ -68,7 +68,7 @@ class Result:
 
     @property
     def answered(self) -> bool:
-        """Return True if the command did what it is for: an accepted exit code, or a text that is an answer."""
+        """Return True if the command gave an answer: an accepted exit code, or a text that is one."""
         return self.code in self.command.ok or any(text in self.stderr for text in self.command.final)
 
 

@@ -80,7 +80,7 @@ Action = Command | Callable[[], Command]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One thing to bring about.
+    """One step of a plan.
 
     ``kind`` says what; where a plan has several of a kind, ``tenant`` says whose it is, or ``resource`` which one.
     ``title`` is what a person reads. ``needs`` names the steps
@@ -121,7 +121,7 @@ def step_name(kind: str, which: str = "") -> str:
 class Plan:
     """Steps in a directed graph without cycles.
 
-    Raises ``ValueError`` for a name used twice, a need that is no step, and a cycle:
+    Raises ``ValueError`` for a name used twice, a need that is not a step, and a cycle:
     those are faults of the program, not of its user.
     """
 

@@ -38,10 +38,10 @@ class NotInLab(UsageError):
     """The lab has not been given a chart that its settings take from there."""
 
 
-def builder(session: Session, *, bring: bool = False) -> Builder:
+def builder(session: Session, *, fetch: bool = False) -> Builder:
     """Return the builder of the plan; raises SettingsError where the settings do not fit together."""
     sound_settings(session, "helm")
-    return Builder(session.settings, session.target, session.secrets, chart_at(session, bring=bring))
+    return Builder(session.settings, session.target, session.secrets, chart_at(session, fetch=fetch))
 
 
 def chartless(session: Session) -> Builder:
@@ -49,21 +49,21 @@ def chartless(session: Session) -> Builder:
     return Builder(session.settings, session.target, session.secrets, ChartAt("", ""))
 
 
-def chart_at(session: Session, *, bring: bool = False) -> ChartAt:
+def chart_at(session: Session, *, fetch: bool = False) -> ChartAt:
     """Return where helm takes the chart of Orthanc from: ours with its dependencies, or the site's registry."""
     chart = session.settings.charts["orthanc"]
     if chart.source != OURS:
         return ChartAt(chart.source, chart.version)
-    made = stage(session, bring=bring)
+    made = stage(session, fetch=fetch)
     return ChartAt(str(made.folder), made.version)
 
 
-def stage(session: Session, defaults: Mapping[str, Any] | None = None, *, bring: bool = False) -> Staged:
+def stage(session: Session, defaults: Mapping[str, Any] | None = None, *, fetch: bool = False) -> Staged:
     """Return our chart with its dependencies; a mirror's address is asked, nothing else outside.
 
-    ``bring`` gives a lab what it does not have yet; without it, that is NotInLab.
+    ``fetch`` gives a lab what it does not have yet; without it, that is NotInLab.
     """
-    dependencies = tuple(_dependency(session, name, bring) for name, _ in wanted(session))
+    dependencies = tuple(_dependency(session, name, fetch) for name, _ in wanted(session))
     return staged(artifacts_dir("helm") / "orthanc", dependencies, session.runner.run, defaults or {})
 
 
@@ -73,7 +73,7 @@ def wanted(session: Session) -> list[tuple[str, Chart]]:
     return [("traefik", settings.charts["traefik"])] if own_traefik(settings) else []
 
 
-def _dependency(session: Session, name: str, bring: bool) -> Dependency:
+def _dependency(session: Session, name: str, fetch: bool) -> Dependency:
     """Return where a chart comes from; the source ``lab`` is the lab's own registry."""
     chart = session.settings.charts[name]
     if chart.source != LAB:
@@ -87,7 +87,7 @@ def _dependency(session: Session, name: str, bring: bool) -> Dependency:
     lab = context.removeprefix(LAB_PREFIX)
     if there := labs.chart_source(lab, name, chart.version):
         return Dependency(name, there[0], chart.version, str(there[1]))
-    if not bring:
+    if not fetch:
         text = f"the lab '{lab}' has no chart {name} {chart.version} yet"
         raise NotInLab(text, hint=hints.task("lab.up", name=lab, with_=name))
 

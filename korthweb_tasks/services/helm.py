@@ -55,7 +55,7 @@ def dependencies(session: Session) -> None:
         lines = [f"would bring {one['name']} {one['version']} from {one['source']}" for one in wanted]
         session.emit(wanted, "\n".join(lines) or "no dependency is wanted")
         return
-    made = chart.stage(session, bring=True)
+    made = chart.stage(session, fetch=True)
     names = sorted(path.name for path in (made.folder / "charts").iterdir())
     data = {"chart": str(made.folder), "version": made.version, "dependencies": names}
     session.emit(data, f"{made.folder} ({made.version}) with {', '.join(names) or 'no dependency'}")
@@ -111,7 +111,7 @@ def deployed(session: Session) -> Report:
     session.contact()
     beforehand.refuse(session, "helm")
     simulated.refuse(session, "helm")
-    builder = chart.builder(session, bring=not session.dry_run)
+    builder = chart.builder(session, fetch=not session.dry_run)
     chart.refuse_values(session, builder)
     return session.execute(builder.plan(session.tenants))
 

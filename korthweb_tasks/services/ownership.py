@@ -185,7 +185,7 @@ def refuse_shared_removal(
     """Raise GuardRefused where what tenants share is in use by others: other tenants, whoever made them, other teams.
 
     ``going`` are the namespaces of the tenants that are removed now, ``shared`` those of what they share, ``groups``
-    those of the kinds that are brought by what would be removed.
+    those of the kinds that go with what would be removed.
     """
     gone = tuple(going)
     one = removal(approach, "NAME")

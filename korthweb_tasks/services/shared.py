@@ -61,13 +61,13 @@ def written(session: Session, out: str, files: Mapping[str, str], more: str) -> 
 
 
 def located(session: Session, name: str) -> Located:
-    """Return the CLI ``name`` as commands will use it, brought if need be. Raises what provision.tools.locate does."""
+    """Return the CLI ``name`` as commands use it, installed if need be. Raises what provision.tools.locate does."""
     source, keep, stop = session.settings.tools.source, session.settings.lab.keep_build_caches, session.runner.stopping
     return locate(name, source=source, progress=session.console.progress, stop=stop, keep_caches=keep)
 
 
 def tool(session: Session, name: str) -> Finding:
-    """Say which ``name`` is used, or why there is none."""
+    """Return which ``name`` is used, or why there is none."""
     try:
         found = located(session, name)
     except KorthwebError as error:

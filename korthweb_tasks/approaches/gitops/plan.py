@@ -171,14 +171,7 @@ class Bootstrap:
     def credentials(self, tenant: Tenant) -> Step:
         """Generate the passwords that nobody chose; pods that know older ones are started again."""
         keeper = FleetCredentials(tenant, self.secrets, self.kubectl, users_in_git=self.users.get(tenant.name))
-        return Step(
-            kind="credentials",
-            tenant=tenant.name,
-            title=f"{tenant.name}: passwords",
-            needs=(step_name("namespace", tenant.name),),
-            probes=keeper.probes(),
-            actions=(keeper.command, restart(self.kubectl, tenant)),
-        )
+        return keeper.step(after=(restart(self.kubectl, tenant),))
 
     def awake(self, tenant: Tenant) -> Step:
         """Wake a database that was put to sleep when its tenant was removed, before Flux would."""

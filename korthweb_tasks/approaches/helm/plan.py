@@ -109,7 +109,7 @@ class Builder:
         return Plan(f"Deploy {_named(chosen)} by Helm", (self.policies(), *steps))
 
     def policies(self) -> Step:
-        """Say what tenants may make, before there are any."""
+        """Apply the admission policies for tenants, before there are any."""
         objects = policy_objects()
         return Step(
             kind="policies",
@@ -141,15 +141,7 @@ class Builder:
 
     def credentials(self, tenant: Tenant) -> Step:
         """Generate the passwords that nobody chose; the chart finds them in their Secrets."""
-        keeper = self.keeper(tenant)
-        return Step(
-            kind="credentials",
-            tenant=tenant.name,
-            title=f"{tenant.name}: passwords",
-            needs=(step_name("namespace", tenant.name),),
-            probes=keeper.probes(),
-            actions=(keeper.command,),
-        )
+        return self.keeper(tenant).step()
 
     def deployed(self, tenant: Tenant) -> Step:
         """Install or upgrade the release, and wait by our own rules."""

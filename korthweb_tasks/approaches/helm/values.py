@@ -121,7 +121,7 @@ def _ways_in(tenant: Tenant, seconds: int) -> dict[str, Any]:
 
 
 def own_traefik(settings: Settings) -> bool:
-    """Say whether each release brings a Traefik along."""
+    """Return True if each release has a Traefik of its own."""
     return bool(site_values(settings)["traefik"].get("enabled", True))
 
 

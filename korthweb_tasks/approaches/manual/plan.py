@@ -76,7 +76,7 @@ class Builder:
         return make(tenant) if make else self._of(tenant, kind)
 
     def policies(self) -> Step:
-        """Say what tenants may make, before there are any."""
+        """Apply the admission policies for tenants, before there are any."""
         return self._applied("policies", "Admission policies for tenants", self.manifests.policies())
 
     def istio(self) -> Step:
@@ -154,14 +154,7 @@ class Builder:
         watcher = self.manifests.watcher()
         keeper = Credentials(tenant, self.manifests.secrets, self.kubectl, watcher)
         home = (Home(self.kubectl, watcher, Record("manual"), adopt=True).command,) if watcher else ()
-        return Step(
-            kind="credentials",
-            tenant=tenant.name,
-            title=f"{tenant.name}: passwords",
-            needs=self._needs(tenant, "credentials"),
-            probes=keeper.facts(),
-            actions=(*home, keeper.command),
-        )
+        return keeper.step(before=home)
 
     def certificates(self, tenant: Tenant) -> Step:
         """Issue the certificates. Their namespace is Istio's."""
@@ -182,7 +175,7 @@ class Builder:
             tenant=tenant.name,
             title=f"{tenant.name}: database prepared",
             needs=self._needs(tenant, "dbinit"),
-            probes=(Fact(kubectl.get("job", names.dbinit_job, namespace=place), job_did_not_fail),),
+            probes=(Probe(kubectl.get("job", names.dbinit_job, namespace=place), job_did_not_fail),),
             actions=(
                 kubectl.command(*old, namespace=place, repeatable=True),
                 kubectl.apply(self.manifests.of(tenant, "dbinit")),
@@ -253,7 +246,7 @@ class Builder:
     def _events(self, namespace: str) -> Any:
         """Return the command that tells what went wrong lately."""
         form = "custom-columns=OBJECT:.involvedObject.name,REASON:.reason,MESSAGE:.message"
-        # the autoscaler complains until the first metrics are there, which is no fault
+        # the autoscaler complains until the first metrics are there, which is not a fault
         which = "--field-selector=type=Warning,involvedObject.kind!=HorizontalPodAutoscaler"
         args = ("get", "events", which, "--sort-by=.lastTimestamp", "--no-headers", f"--output={form}")
         return self.kubectl.command(*args, namespace=namespace)

@@ -1,4 +1,4 @@
-"""A part of the plan on its own: what must be there before, and which task brings it. Pure."""
+"""A part of the plan on its own: what must be there before, and which task installs it. Pure."""
 
 from __future__ import annotations
 

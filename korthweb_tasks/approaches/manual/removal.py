@@ -274,7 +274,7 @@ class Remover:
 
 
 def custom(obj: dict[str, Any]) -> bool:
-    """Say whether an object is of a kind that an operator brought."""
+    """Return True for an object of a kind that an operator defines."""
     return ".istio.io/" in obj["apiVersion"] or obj["apiVersion"].startswith("cert-manager.io/")
 
 

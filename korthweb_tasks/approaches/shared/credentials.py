@@ -21,7 +21,7 @@ from korthweb_tasks.approaches.shared.common import (
     metrics_secret,
 )
 from korthweb_tasks.core.command import Command, Result
-from korthweb_tasks.core.plan import Probe
+from korthweb_tasks.core.plan import Probe, Step, step_name
 from korthweb_tasks.errors import SettingsError
 from korthweb_tasks.settings.orthanc import DATABASE_PASSWORD, password_variable, password_variables
 from korthweb_tasks.settings.secrets import weak
@@ -60,6 +60,17 @@ class Credentials:
             return (Probe(own, self._complete),)
         copy = self.kubectl.get_these([("secret", metrics_secret(self.tenant))], namespace=OBSERVABILITY)
         return Probe(own, self._complete), Probe(copy, self._copied)
+
+    def step(self, *, before: tuple[Command, ...] = (), after: tuple[Command, ...] = ()) -> Step:
+        """Return the step that generates the passwords which nobody chose."""
+        return Step(
+            kind="credentials",
+            tenant=self.tenant.name,
+            title=f"{self.tenant.name}: passwords",
+            needs=(step_name("namespace", self.tenant.name),),
+            probes=self.probes(),
+            actions=(*before, self.command, *after),
+        )
 
     def command(self) -> Command:
         """Return the command that applies all Secrets: chosen, found, or generated now.

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from korthweb_tasks.core.command import Command, Result
-from korthweb_tasks.core.plan import Fact, Step
+from korthweb_tasks.core.plan import Probe, Step
 from korthweb_tasks.errors import GuardRefused
 from korthweb_tasks.tools.kubectl import FIELD_MANAGER, Kubectl, Object, items
 
@@ -97,9 +97,9 @@ class Home:
         """Return the namespace's name."""
         return str(self.wanted["metadata"]["name"])
 
-    def fact(self) -> Fact:
-        """Return the fact that the namespace is there and recorded."""
-        return Fact(self.kubectl.get("namespace", self.name), self._is_recorded)
+    def probe(self) -> Probe:
+        """Return what asks whether the namespace is there and recorded."""
+        return Probe(self.kubectl.get("namespace", self.name), self._is_recorded)
 
     @property
     def command(self) -> Command:
@@ -147,7 +147,7 @@ def plain_namespace(name: str, labels: Mapping[str, str] | None = None) -> dict[
 
 def at_home(step: Step, home: Home) -> Step:
     """Return a step that makes and records its namespace before anything else."""
-    return replace(step, probes=(home.fact(), *step.probes), actions=(home.command, *step.actions))
+    return replace(step, probes=(home.probe(), *step.probes), actions=(home.command, *step.actions))
 
 
 def recorded(kubectl: Kubectl, namespace: Object, record: Record) -> Command:
@@ -158,14 +158,14 @@ def recorded(kubectl: Kubectl, namespace: Object, record: Record) -> Command:
     return kubectl.command("patch", "namespace", meta["name"], *words, repeatable=True)
 
 
-def is_kept(kubectl: Kubectl, name: str) -> Fact:
-    """Return the fact that nothing is deployed in a namespace, by its record."""
+def is_kept(kubectl: Kubectl, name: str) -> Probe:
+    """Return what asks whether nothing is deployed in a namespace, by its record."""
 
     def nothing(result: Result) -> bool:
         records = [Record.of(namespace) for namespace in items(result)]
         return all(record is None or record.kept for record in records)
 
-    return Fact(kubectl.get("namespace", name), nothing)
+    return Probe(kubectl.get("namespace", name), nothing)
 
 
 def kept(kubectl: Kubectl, namespace: Object) -> Command | None:

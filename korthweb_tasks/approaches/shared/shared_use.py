@@ -78,7 +78,7 @@ def in_the_mesh(namespaces: Iterable[Object], own: Iterable[str]) -> list[str]:
 
 
 def definitions(kubectl: Kubectl) -> Command:
-    """Return the question for all kinds that operators brought."""
+    """Return the question for all kinds that are not Kubernetes' own."""
     return kubectl.command("get", "customresourcedefinition", "--output=name", repeatable=True)
 
 
