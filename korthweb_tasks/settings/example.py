@@ -13,6 +13,7 @@ from typing import Any, get_args
 import yaml
 from pydantic.fields import FieldInfo
 
+from korthweb_tasks.core.git_providers import TOKENS
 from korthweb_tasks.settings.charts import Chart
 from korthweb_tasks.settings.cluster import BastionSettings, ClusterSettings
 from korthweb_tasks.settings.fields import Model
@@ -57,7 +58,7 @@ def env_example() -> str:
         "# Quote a value that holds # or a space: NAME='...'. The environment comes before this file.",
         *(f"#{name}=" for name in names),
         "",
-        "# GitOps: password or token for the fleet repository. GITHUB_TOKEN, GITLAB_TOKEN, GITEA_TOKEN are taken too.",
+        f"# GitOps: password or token for the fleet repository. {', '.join(TOKENS.values())} are taken too.",
         f"#{GIT_PASSWORD}=",
         "",
         "# Any setting of korthweb.yaml can be given here or in the environment too, its path joined by __:",

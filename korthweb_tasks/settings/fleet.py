@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from korthweb_tasks.core.flux_home import BOOTSTRAPPED
+from korthweb_tasks.core.git_providers import PROVIDERS, TOKENS
 from korthweb_tasks.settings.fields import DnsName, Model, PlainName
 
 #: the fleet repository of a lab: its own Git server, which `lab.up --with gitops` starts
@@ -19,7 +20,10 @@ _SCP = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9_.-]+:\S+")
 _INTERVAL = re.compile(r"[0-9]+(s|m|h)")
 _BRANCH = re.compile(r"(?!-)[A-Za-z0-9_./-]+")
 
-Provider = Literal["git", "github", "gitlab", "gitea"]
+if TYPE_CHECKING:
+    Provider = str
+else:
+    Provider = Literal[tuple(PROVIDERS)]
 
 
 class GitOpsSettings(Model):
@@ -31,7 +35,7 @@ class GitOpsSettings(Model):
     )
     branch: str = Field("main", description="branch that Flux follows")
     provider: Provider = Field(
-        "git", description="git: any server; github, gitlab, gitea: flux makes repository and deploy key by their APIs"
+        "git", description=f"git: any server; {', '.join(TOKENS)}: flux makes repository and deploy key by their APIs"
     )
     personal: bool = Field(False, description="the owner in the URL is a person, not an organisation (not for git)")
     cluster: PlainName | None = Field(

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from korthweb_tasks import paths
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.words import nearest
+from korthweb_tasks.core.git_providers import TOKENS
 from korthweb_tasks.errors import SettingsError
 from korthweb_tasks.files import check_trusted
 from korthweb_tasks.settings import secrets as passwords
@@ -287,7 +288,7 @@ def _not_read(variables: Mapping[str, str], origins: Mapping[str, str], settings
 
 
 def _stray(found: Secrets, settings: Settings) -> list[str]:
-    known = [*passwords.secret_names(settings.tenants), passwords.GIT_PASSWORD, *passwords.TOKENS.values()]
+    known = [*passwords.secret_names(settings.tenants), passwords.GIT_PASSWORD, *TOKENS.values()]
     say: Callable[[str], str] = lambda name: (  # noqa: E731
         f"{found.origins[name]}: {name} belongs to no user of any tenant{nearest(name, known)}"
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from dotenv.parser import parse_stream
 
 from korthweb_tasks.core import hints
+from korthweb_tasks.core.git_providers import TOKENS
 from korthweb_tasks.errors import SettingsError
 from korthweb_tasks.files import check_trusted
 from korthweb_tasks.settings.fields import DATABASE_USER, variable
@@ -22,7 +23,6 @@ PREFIX = "KORTHWEB_SECRET_"
 DATABASE = DATABASE_USER
 #: password or token for the Git server; the providers' own variables are taken too, since CI has those
 GIT_PASSWORD = f"{PREFIX}GIT_PASSWORD"
-TOKENS = {"github": "GITHUB_TOKEN", "gitlab": "GITLAB_TOKEN", "gitea": "GITEA_TOKEN"}
 
 
 @dataclass(frozen=True, slots=True)

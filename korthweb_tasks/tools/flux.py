@@ -10,6 +10,7 @@ from typing import Any
 from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.flux_home import BY_BOOTSTRAP, FluxHome
+from korthweb_tasks.core.git_providers import PROVIDERS
 from korthweb_tasks.core.tree import Ref, Watched
 from korthweb_tasks.tools.kubectl import Kubectl
 
@@ -62,7 +63,7 @@ def typed(ref: Ref) -> str:
 class Repository:
     """The Git repository that Flux is to follow. ``secret`` is a password or token, for HTTPS and for the APIs.
 
-    ``provider`` is git, github, gitlab or gitea; all but git make repository and deploy key by their APIs.
+    ``provider`` is a key of PROVIDERS.
     ``owner`` and ``name`` are for those, as is ``personal``; ``interval`` is a time such as ``1m``.
     """
 
@@ -85,8 +86,6 @@ class Repository:
 
 #: what flux says when everything is installed, and not healthy in time: an answer, for one who looks on by himself
 UNHEALTHY = ("health check failure",)
-#: provider -> the variable in which flux looks for password or token
-SECRET_IN = {"git": "GIT_PASSWORD", "github": "GITHUB_TOKEN", "gitlab": "GITLAB_TOKEN", "gitea": "GITEA_TOKEN"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,7 @@ class Flux:
         args += _optional("--author-name", repository.author) + _optional("--author-email", repository.email)
         args += _optional("--ca-file", repository.ca_file) + _by_provider(repository)
         secret = repository.secret
-        env = {SECRET_IN[repository.provider]: secret} if secret else {}
+        env = {PROVIDERS[repository.provider].variable: secret} if secret else {}
         masks = (secret,) if secret else ()
         return self._command(*args, timeout=timeout, env=env, masks=masks, repeatable=True, final=UNHEALTHY)
 

@@ -18,6 +18,7 @@ from korthweb_tasks.approaches.shared.namespaces import Home, Record, at_home, p
 from korthweb_tasks.core.command import around_proxy
 from korthweb_tasks.core.flux_home import BY_BOOTSTRAP, FluxHome
 from korthweb_tasks.core.plan import Plan, Probe, Ready, Step, step_name
+from korthweb_tasks.core.git_providers import PROVIDERS
 from korthweb_tasks.tools.flux import COMPONENTS, Flux, Repository
 from korthweb_tasks.tools.git import Remote
 from korthweb_tasks.tools.kubectl import ABSENT, Kubectl, Object, items
@@ -268,7 +269,6 @@ def repository(given: GitOpsSettings, folder: str, *, url: str, login: Mapping[s
     name, _, address = given.author.partition(" <")
     host = Remote(url).host
     owner, _, short = url.partition("://")[2].partition("/")[2].strip("/").removesuffix(".git").rpartition("/")
-    usual = {"github": "github.com", "gitlab": "gitlab.com", "gitea": "gitea.com"}.get(given.provider)
     return Repository(
         url=url,
         branch=given.branch,
@@ -278,7 +278,7 @@ def repository(given: GitOpsSettings, folder: str, *, url: str, login: Mapping[s
         secret=login.get("password", ""),
         owner=owner,
         name=short,
-        hostname="" if host == usual else host,
+        hostname="" if host == PROVIDERS[given.provider].host else host,
         personal=given.personal,
         interval=given.interval,
         private_key=given.private_key or "",
