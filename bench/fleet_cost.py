@@ -1,6 +1,6 @@
 """What a tenant costs: rendering, and reconciling in a simulated control plane, for fleets of several sizes.
 
-``python -m bench.fleet_cost [10 25 50]`` in a checkout. The rendered fleet is reconciled by Flux' real source- and
+``python -m bench.fleet_cost [10 25 50]`` in a checkout. The rendered fleet is reconciled by Flux's real source- and
 kustomize-controller, against a real API server, followed by korthweb. Pretended are: nodes and pods (kwok),
 and what cert-manager and CloudNativePG would do, for which a thread here marks Issuers, Certificates and Clusters as
 ready. Left out are the HelmReleases of the infrastructure, and observability. Wanted: flat columns per tenant.
@@ -29,8 +29,8 @@ from korthweb_tasks.core.tree import Ref
 from korthweb_tasks.flux.tree import build
 from korthweb_tasks.provision.building import build as built
 from korthweb_tasks.run.console import Console
-from korthweb_tasks.run.feed import Feed, Lost
 from korthweb_tasks.run.follow import Follow, Goal, Requests
+from korthweb_tasks.run.informer import Informer, Lost
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.run.tree_view import TreeView
 from korthweb_tasks.settings.model import Settings
@@ -121,16 +121,16 @@ def definitions() -> list[dict[str, Any]]:
 
 
 @contextmanager
-def pretending(feed: Feed) -> Iterator[None]:
+def pretending(informer: Informer) -> Iterator[None]:
     """Mark what missing controllers would make as ready while the block runs."""
     over = threading.Event()
 
     def work() -> None:
         done: set[Ref] = set()
         while not over.is_set():
-            feed.news(0.2)
-            for ref, obj in list(feed.objects.items()):
-                if ref.kind in PRETENDED and ref not in done and _mark(feed, ref, obj):
+            informer.news(0.2)
+            for ref, obj in list(informer.objects.items()):
+                if ref.kind in PRETENDED and ref not in done and _mark(informer, ref, obj):
                     done.add(ref)
 
     thread = threading.Thread(target=work, daemon=True)
@@ -142,14 +142,14 @@ def pretending(feed: Feed) -> Iterator[None]:
         thread.join(5.0)
 
 
-def _mark(feed: Feed, ref: Ref, obj: Mapping[str, Any]) -> bool:
+def _mark(informer: Informer, ref: Ref, obj: Mapping[str, Any]) -> bool:
     ready = {"type": "Ready", "status": "True", "reason": "Pretended", "message": "by the bench",
              "lastTransitionTime": "2026-01-01T00:00:00Z"}  # fmt: skip
     status: dict[str, Any] = {"conditions": [ready]}
     if ref.kind == "Cluster":
         status |= {"phase": "Cluster in healthy state", "readyInstances": obj["spec"]["instances"]}
     try:
-        return feed.patch(ref, {"status": status}, part="/status") < 300
+        return informer.patch(ref, {"status": status}, part="/status") < 300
     except Lost:
         return False
 
@@ -176,7 +176,7 @@ class Bench:
         before, began = self._spent(), time.monotonic()
         top = small.kustomization(TOP, f"./clusters/{CLUSTER}", wait=False, timeout="5m")
         runner.run(kubectl.apply([small.source(self.repository.url), top]))
-        with Feed(runner, Flux(self.target).proxy, pretended).opened() as feed, pretending(feed):
+        with Informer(runner, Flux(self.target).proxy, pretended).opened() as informer, pretending(informer):
             self._follow(revision, seconds)
             reconcile, after = time.monotonic() - began, self._spent()
             began = time.monotonic()
@@ -186,11 +186,11 @@ class Bench:
         return Cost(count, render, len(files), reconcile, requests, controllers, server, mine, change)
 
     def _follow(self, revision: str, seconds: float) -> None:
-        feed = Feed(self.running.runner, Flux(self.target).proxy, KINDS)
+        informer = Informer(self.running.runner, Flux(self.target).proxy, KINDS)
 
         view = TreeView(Console(quiet=True))
-        with feed.opened():
-            Follow(feed, build, Goal(revision=revision), view, Requests(feed, asking)).run(seconds)
+        with informer.opened():
+            Follow(informer, build, Goal(revision=revision), view, Requests(informer, asking)).run(seconds)
 
     def _spent(self) -> tuple[float, float, float, float]:
         """Return API requests, and seconds of processor time of the controllers, the API server, and this program."""

@@ -126,7 +126,7 @@ class Causes:
         return [origin] if origin and self.why(origin) else []
 
     def _without(self, obj: Object, origin: Ref) -> bool:
-        """Say whether an object has nothing to work with because of its source."""
+        """Return True if an object has nothing to work with because of its source."""
         there = self.objects.get(origin)
         reason = condition(obj).get("reason")
         return there is None or not revision(there) or reason in ("ArtifactFailed", "SourceNotReady")

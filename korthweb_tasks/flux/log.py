@@ -31,7 +31,7 @@ class Line:
 
 
 def read(text: str) -> Line:
-    """Read one line; what is no JSON object is a message."""
+    """Read one line; what is not a JSON object is a message."""
     try:
         entry = json.loads(text)
     except json.JSONDecodeError:
@@ -55,5 +55,5 @@ def _about(entry: dict[str, Any]) -> str:
 
 
 def _worth(key: str, value: Any) -> bool:
-    """Say whether a further field is worth showing: plain ones are."""
+    """Return True if a further field is worth showing: plain ones are."""
     return key not in _PLUMBING and isinstance(value, (str, int, float)) and len(str(value)) < 200

@@ -74,7 +74,7 @@ def waits_for(objects: Objects, obj: Object) -> list[Any]:
 
 
 def satisfied(objects: Objects, obj: Object, needed: Object | None) -> bool:
-    """Say whether a controller would find this dependency ready: the rules of its own check."""
+    """Return True if a controller would find this dependency ready: the rules of its own check."""
     if needed is None:
         return False
     meta = needed["metadata"]

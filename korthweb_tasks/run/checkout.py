@@ -34,7 +34,7 @@ class Changes:
     diff: str = ""
 
     def __bool__(self) -> bool:
-        """Say whether there is anything to commit."""
+        """Return True if there is anything to commit."""
         return bool(self.files)
 
 

@@ -13,7 +13,7 @@ from korthweb_tasks.core.durations import duration, limit
 from korthweb_tasks.core.record import StepRecord, Verdict
 from korthweb_tasks.core.tree import Cause, Object, Ref, Step, Tree
 from korthweb_tasks.errors import Interrupted, NotReady
-from korthweb_tasks.run.feed import Feed, Lost
+from korthweb_tasks.run.informer import Informer, Lost
 
 #: seconds at most between two looks: clocks tick without news
 TICK = 0.5
@@ -42,7 +42,7 @@ class View(Protocol):
 class Requests:
     """Asks controllers to look at an object now. ``patch`` makes the merge patch out of a new text."""
 
-    feed: Feed
+    informer: Informer
     patch: Callable[[str], Mapping[str, Any]]
     #: object -> the text by which the answer to the newest request is known
     tokens: dict[Ref, str] = field(default_factory=dict, init=False)
@@ -57,13 +57,13 @@ class Requests:
         for _ in range(20):
             if self._give(ref):
                 return self.tokens[ref]
-            self.feed.news(0.5)
+            self.informer.news(0.5)
         raise NotReady(f"{ref} can not be asked to look again", hint=hints.task("gitops.status"))
 
     def _give(self, ref: Ref) -> bool:
         token = f"{REQUEST}{time.time_ns()}"
         try:
-            status = self.feed.patch(ref, self.patch(token))
+            status = self.informer.patch(ref, self.patch(token))
         except Lost:
             return False
         # an object that has gone meanwhile (404) needs no second try, a server that is too busy does
@@ -129,7 +129,7 @@ class Goal:
 class Follow:
     """One following. Afterwards ``records`` has a story for each Kustomization and HelmRelease, failed or not."""
 
-    feed: Feed
+    informer: Informer
     read: Read
     goal: Goal
     view: View
@@ -158,9 +158,9 @@ class Follow:
 
     def look(self) -> bool:
         """Take in what is new, and return True if the goal is met; the sources are asked for the wanted commit."""
-        listed = self.feed.listed()  # before the news: what a list has told is in them then
-        self.feed.news(TICK)
-        self.tree = self.read(self.feed.objects.values())
+        listed = self.informer.listed()  # before the news: what a list has told is in them then
+        self.informer.news(TICK)
+        self.tree = self.read(self.informer.objects.values())
         for offer in self.tree.offers if self.goal.revision else ():
             if self.goal.revision not in offer.revision:
                 self.requests.once(offer.ref)
@@ -215,7 +215,7 @@ class Follow:
         status = hints.task("gitops.status")
         if missing := self.goal.missing(self.tree):
             return NotReady(f"there is no {', '.join(missing)} after {limit(seconds)}", hint=status)
-        if self.feed.silent:
+        if self.informer.silent:
             return NotReady(f"the API server gave no answer at the end of {limit(seconds)}", hint=status)
         what = f"no source has revision {self.goal.revision[:12]}" if not self.goal.offered else "nothing is there"
         return NotReady(f"{what} after {limit(seconds)}", hint=status)

@@ -162,7 +162,7 @@ class Flux:
         return self._command(*args, repeatable=True)
 
     def check(self) -> Command:
-        """Return flux' own look at cluster and controllers."""
+        """Return flux's own look at cluster and controllers."""
         return self._command("check", repeatable=True)
 
     def logs(self, component: str, *, follow: bool = False, since: str = "", tail: int = -1) -> Command:

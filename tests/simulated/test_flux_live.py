@@ -24,8 +24,8 @@ from korthweb_tasks.flux.cause import Causes
 from korthweb_tasks.flux.objects import Objects
 from korthweb_tasks.flux.tree import build
 from korthweb_tasks.run.console import Console
-from korthweb_tasks.run.feed import Feed
 from korthweb_tasks.run.follow import Follow, Goal, Requests
+from korthweb_tasks.run.informer import Informer
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.run.tree_view import TreeView
 from korthweb_tasks.tools import flux as tool
@@ -56,26 +56,26 @@ class Site:
     def runner(self) -> Runner:
         return self.flux.runner
 
-    def feed(self) -> Feed:
-        return Feed(self.runner, tool.Flux(self.flux.target).proxy, tool.KINDS)
+    def informer(self) -> Informer:
+        return Informer(self.runner, tool.Flux(self.flux.target).proxy, tool.KINDS)
 
     def follow(self, top: str, revision: str = "") -> Follow:
-        feed = self.feed()
+        informer = self.informer()
         goal = Goal(frozenset({Ref("Kustomization", "flux-system", top)}), revision)
-        return Follow(feed, build, goal, TreeView(Console(quiet=True)), Requests(feed, tool.asking))
+        return Follow(informer, build, goal, TreeView(Console(quiet=True)), Requests(informer, tool.asking))
 
     def followed(self, top: str, revision: str = "", *, seconds: float = 120) -> tuple[StepRecord, ...]:
         follow = self.follow(top, revision)
-        with follow.feed.opened():
+        with follow.informer.opened():
             return follow.run(seconds)
 
     def cause(self, top: str, holds: Callable[[Cause], bool], seconds: float = 90) -> Cause | None:
         """Watch until the cause of what is not ready is as wanted; return it, or the last other one."""
-        ref, end, feed = Ref("Kustomization", "flux-system", top), time.monotonic() + seconds, self.feed()
-        with feed.opened():
+        ref, end, informer = Ref("Kustomization", "flux-system", top), time.monotonic() + seconds, self.informer()
+        with informer.opened():
             while True:
-                feed.news(0.5)
-                found = Causes(Objects(feed.objects.values())).why(ref) if feed.listed() else None
+                informer.news(0.5)
+                found = Causes(Objects(informer.objects.values())).why(ref) if informer.listed() else None
                 if (found and holds(found)) or time.monotonic() > end:
                     return found
 
@@ -109,11 +109,6 @@ def site(
         repository.commit({"README.md": "a fleet\n"})
         runner.run(running.kubectl.apply([fleet.source(repository.url)]))
         yield Site(running, repository)
-
-
-def below(folder: str, files: dict[str, str]) -> dict[str, str]:
-    """Return the files of a fleet in a folder of their own."""
-    return {f"{folder}/{name}": body.replace('"./layers/', f'"./{folder}/layers/') for name, body in files.items()}
 
 
 def broken_chart(name: str) -> dict[str, Any]:

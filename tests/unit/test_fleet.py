@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from korthweb_tasks.approaches.gitops.components import MARK, ImageParts
 from korthweb_tasks.approaches.gitops.fleet import ChartAt, Fleet, slug
-from korthweb_tasks.approaches.gitops.fleet_parts import MARK, ImageParts
 from korthweb_tasks.core.render import parse
 from korthweb_tasks.settings.model import Settings
 from tests.fleet_share import ARTIFACTS, REPOSITORY, SETTINGS, fleet, objects, the

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from korthweb_tasks.approaches.gitops.components import Way, ways
 from korthweb_tasks.approaches.gitops.fleet import Fleet, stale
-from korthweb_tasks.approaches.gitops.fleet_parts import Way, ways
 from korthweb_tasks.core.render import parse
 from korthweb_tasks.settings.model import Settings
 from tests.fleet_share import LAB, fleet, objects, the

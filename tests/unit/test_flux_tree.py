@@ -6,8 +6,8 @@ import pytest
 
 from korthweb_tasks.core.tree import Cause, Ref
 from korthweb_tasks.flux import log as flux_log
+from korthweb_tasks.flux.format import as_data, as_text, distinct, explanation, meant
 from korthweb_tasks.flux.objects import Objects, inventory
-from korthweb_tasks.flux.text import as_data, as_text, distinct, explanation, meant
 from korthweb_tasks.flux.tree import build
 from tests.flux_doubles.objects import (
     OLD,

@@ -16,8 +16,8 @@ from korthweb_tasks.flux.objects import ref_of
 from korthweb_tasks.flux.tree import build
 from korthweb_tasks.run import follow as following
 from korthweb_tasks.run.console import Console
-from korthweb_tasks.run.feed import Change, Lost
 from korthweb_tasks.run.follow import REQUEST, Follow, Goal, Requests
+from korthweb_tasks.run.informer import Change, Lost
 from korthweb_tasks.run.tree_view import TreeView
 from korthweb_tasks.tools.flux import asking
 from tests.flux_doubles.objects import NEW, OLD, SYSTEM, deployment, git, layer, pod, release, told, waiting
@@ -41,7 +41,7 @@ class Clock:
 
 
 class Script:
-    """A feed that shows one scene for each look, the last one for ever. ``seconds`` pass from scene to scene."""
+    """A informer that shows one scene for each look, the last one for ever. ``seconds`` pass from scene to scene."""
 
     def __init__(
         self, clock: Clock, scenes: Iterable[list[Any]], seconds: float = 1.0, statuses: Iterable[int] = ()
@@ -100,14 +100,14 @@ def make(clock: Clock) -> Make:
     def made(
         *scenes: list[Any], goal: Goal | None = None, seconds: float = 1.0, statuses: Iterable[int] = ()
     ) -> Follow:
-        feed: Any = Script(clock, scenes, seconds, statuses)
-        return Follow(feed, build, goal or Goal(), Silent(), Requests(feed, asking), clock.monotonic())
+        informer: Any = Script(clock, scenes, seconds, statuses)
+        return Follow(informer, build, goal or Goal(), Silent(), Requests(informer, asking), clock.monotonic())
 
     return made
 
 
 def asked(follow: Follow) -> list[str]:
-    patches: list[tuple[Ref, Any]] = follow.feed.patches  # type: ignore[attr-defined]
+    patches: list[tuple[Ref, Any]] = follow.informer.patches  # type: ignore[attr-defined]
     return [ref.name for ref, _ in patches]
 
 
@@ -129,15 +129,15 @@ def test_it_does_not_end_before_something_is_there(make: Make) -> None:
 def test_what_a_list_brings_after_the_news_is_not_taken_for_nothing(make: Make) -> None:
     """The lists end between the news and our question whether they have: what they brought is not seen yet."""
     follow = make([git(), layer("first")], [git(), layer("first"), layer("top", "Unknown", applied=OLD)])
-    feed: Any = follow.feed
-    told_first, seen = [False], feed.news
+    informer: Any = follow.informer
+    told_first, seen = [False], informer.news
 
     def news(seconds: float) -> list[Change]:
         found: list[Change] = seen(seconds)
         told_first[0] = True
         return found
 
-    feed.news, feed.listed = news, lambda *kinds: told_first[0]
+    informer.news, informer.listed = news, lambda *kinds: told_first[0]
     with pytest.raises(NotReady, match="top"):
         follow.run(10)
 
@@ -153,17 +153,17 @@ def test_with_a_commit_it_ends_only_when_that_was_fetched_and_applied(make: Make
 def test_a_newer_commit_in_between_will_do(make: Make, clock: Clock) -> None:
     """Somebody else has pushed: the source answers our request with something that is not the wanted commit."""
     follow = make([git(OLD), layer("top", applied=OLD)], goal=Goal(revision="bbbb"))
-    feed: Any = follow.feed
+    informer: Any = follow.informer
 
     def answered() -> Iterator[list[Any]]:
         yield [git(OLD), layer("top", applied=OLD)]
         source = git("main@sha1:dddd")
-        source["status"]["lastHandledReconcileAt"] = feed.patches[0][1]["metadata"]["annotations"][
+        source["status"]["lastHandledReconcileAt"] = informer.patches[0][1]["metadata"]["annotations"][
             "reconcile.fluxcd.io/requestedAt"
         ]
         yield [source, layer("top", applied="main@sha1:dddd")]
 
-    feed.scenes = answered()
+    informer.scenes = answered()
     assert [record.verdict for record in follow.run(10)] == ["unchanged"]
 
 

@@ -18,7 +18,7 @@ IN_SYSTEM, INSTALLED = ("secrets", "kustomizations.kustomize.toolkit.fluxcd.io")
 
 
 def quota(settings: Settings, tenant: Tenant) -> tuple[Verdict, str]:
-    """Say whether everything that the autoscalers may start fits into the tenant's quota."""
+    """Return True if everything that the autoscalers may start fits into the tenant's quota."""
     if missing := room.short(settings, tenant):
         return "broken", f"too small for replicas.max and instances ({missing}); raise tenants.*.quota"
     wanted = room.wanted(settings, tenant)

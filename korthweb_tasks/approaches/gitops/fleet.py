@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from korthweb_tasks.approaches.gitops.fleet_parts import (
+from korthweb_tasks.approaches.gitops.components import (
     MARK,
     ChartAt,
     ImageParts,
@@ -272,13 +272,13 @@ def stale(existing: Iterable[str], new: Mapping[str, str], cluster: str) -> list
 
 
 def _is_overlay(path: str) -> bool:
-    """Say whether ``path`` is clusters/<cluster>/tenants/<tenant>/…"""
+    """Return True if ``path`` is clusters/<cluster>/tenants/<tenant>/…"""
     parts = path.split("/")
     return len(parts) > 4 and parts[0] == "clusters" and parts[2] == "tenants"
 
 
 def _generated(path: str) -> bool:
-    """Say whether a path inside of a cluster's folder is of the generated kind."""
+    """Return True if a path inside of a cluster's folder is of the generated kind."""
     if path.startswith(("infrastructure/", "observability/", "tenants/")):
         return True
     return path in ("kustomization.yaml", "infrastructure.yaml", "observability.yaml") or (

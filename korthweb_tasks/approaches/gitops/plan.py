@@ -61,7 +61,7 @@ patches:
 """
 PART_OF = {"app.kubernetes.io/part-of": "orthweb"}
 #: under this name Flux does not take a change for one made by hand, which it would put back
-FLUXS_HAND = "--field-manager=flux-client-side-apply"
+FLUX_MANAGER = "--field-manager=flux-client-side-apply"
 #: where CloudNativePG's operator is
 CNPG = "cnpg-system"
 CLUSTERS = "cluster.postgresql.cnpg.io"
@@ -177,7 +177,7 @@ class Bootstrap:
     def awake(self, tenant: Tenant) -> Step:
         """Wake a database that was put to sleep when its tenant was removed, before Flux would."""
         kubectl, place = self.kubectl, tenant.namespace
-        words = ("annotate", CLUSTERS, "postgres", f"{ASLEEP}=off", "--overwrite", FLUXS_HAND)
+        words = ("annotate", CLUSTERS, "postgres", f"{ASLEEP}=off", "--overwrite", FLUX_MANAGER)
         there = replace(kubectl.get(CLUSTERS, "postgres", namespace=place), final=ABSENT)
         return Step(
             kind="awake",
@@ -296,7 +296,7 @@ def followed_at(kubectl: Kubectl, home: FluxHome) -> Command:
 
 def restart(kubectl: Kubectl, tenant: Tenant) -> Command:
     """Return the restart of Orthanc's pods, one after the other; content where there are none yet."""
-    words = ("rollout", "restart", "deployment/orthanc", FLUXS_HAND)
+    words = ("rollout", "restart", "deployment/orthanc", FLUX_MANAGER)
     return kubectl.command(*words, namespace=tenant.namespace, final=ABSENT)
 
 

@@ -285,7 +285,7 @@ def controllers(kubectl: Kubectl, home: FluxHome) -> Command:
 
 
 def alive(result: Result) -> bool:
-    """Say whether the controllers run that take away what they applied."""
+    """Return True if the controllers run that take away what they applied."""
     found = items(result)
     return len(found) == len(COMPONENTS[1:]) and all(obj.get("status", {}).get("readyReplicas") for obj in found)
 
@@ -314,7 +314,7 @@ def _answering(command: Command) -> Command:
 
 
 def nothing(result: Result) -> bool:
-    """Say whether an answer holds nothing, or says that there is no such kind."""
+    """Return True if an answer holds nothing, or says that there is no such kind."""
     return result.code != 0 or not items(result)
 
 
@@ -329,7 +329,7 @@ def _is_halted(result: Result) -> bool:
 
 
 def _sleeps(result: Result) -> bool:
-    """Say whether there is no database, or one that sleeps already."""
+    """Return True if there is no database, or one that sleeps already."""
     obj = _first(result)
     if not obj:
         return True

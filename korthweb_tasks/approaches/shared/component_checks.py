@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from korthweb_tasks import paths
-from korthweb_tasks.approaches.gitops.fleet_parts import shared_parts
+from korthweb_tasks.approaches.gitops.components import shared_parts
 from korthweb_tasks.approaches.shared.checks import Finding, Verdict
 from korthweb_tasks.approaches.shared.common import CERT_MANAGER, ISTIO, OBSERVABILITY
 from korthweb_tasks.approaches.shared.components import SIGNS, Found, Survey, arguments, environment, followed, images

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from korthweb_tasks.approaches.gitops.checks import for_cluster, images, quota
-from korthweb_tasks.approaches.gitops.fleet_parts import PARTS
+from korthweb_tasks.approaches.gitops.components import PARTS
 from korthweb_tasks.approaches.shared import addresses, pod_security
 from korthweb_tasks.approaches.shared.checks import Finding, from_settings
 from korthweb_tasks.core import hints

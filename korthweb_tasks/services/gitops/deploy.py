@@ -124,7 +124,7 @@ def finish(
     of_flux: list[StepRecord] = []
     before = max((record.end for record in done), default=0.0)
     try:
-        followed(session, only=only, revision=revision, told=of_flux)
+        followed(session, only=only, revision=revision, into=of_flux)
         for tenant in again:
             session.runner.run(restart(session.kubectl, tenant))
             followed(

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from korthweb_tasks.approaches.gitops.components import shared_parts
 from korthweb_tasks.approaches.gitops.fleet import ChartAt, Fleet, encrypted_path, stale
-from korthweb_tasks.approaches.gitops.fleet_parts import shared_parts
 from korthweb_tasks.approaches.shared.common import Artifacts
 from korthweb_tasks.core import hints
 from korthweb_tasks.lab import labs

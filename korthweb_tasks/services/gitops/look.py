@@ -10,7 +10,17 @@ from korthweb_tasks.core import hints
 from korthweb_tasks.core.words import unknown
 from korthweb_tasks.errors import NotReady
 from korthweb_tasks.flux.cause import Causes, rank
-from korthweb_tasks.flux.text import NAMED, as_data, as_text, cause_data, distinct, explanation, meant, names, of_tenant
+from korthweb_tasks.flux.format import (
+    NAMED,
+    as_data,
+    as_text,
+    cause_data,
+    distinct,
+    explanation,
+    meant,
+    names,
+    of_tenant,
+)
 from korthweb_tasks.flux.tree import build
 from korthweb_tasks.run.guard import allow
 from korthweb_tasks.services.execution import summary

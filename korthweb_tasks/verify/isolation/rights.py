@@ -68,7 +68,7 @@ class Rights:
     places: Mapping[str, Place]
     run: Callable[[Command], Result]
     kubectl: Kubectl
-    #: where Flux' accounts for tenants are, or None where no approach made any
+    #: where Flux's accounts for tenants are, or None where no approach made any
     flux: FluxHome | None = BY_BOOTSTRAP
     #: the namespace of the databases' operator
     operator: str = "cnpg-system"

@@ -19,7 +19,7 @@ from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.lab import cluster
 from korthweb_tasks.provision.tools import locate
 from korthweb_tasks.run.console import Console
-from korthweb_tasks.run.feed import Feed
+from korthweb_tasks.run.informer import Informer
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.tools.flux import COMPONENTS, KINDS, Flux
 from korthweb_tasks.tools.kubectl import Kubectl
@@ -190,7 +190,7 @@ def test_F2_korthweb_comes_and_goes_beside_another_teams_flux(site: Site) -> Non
 
     site.settings(**USE)
     pretended = [kind for kind in KINDS if kind.kind in PRETENDED]
-    with Feed(site.runner, Flux(site.target).proxy, pretended).opened() as feed, pretending(feed):
+    with Informer(site.runner, Flux(site.target).proxy, pretended).opened() as informer, pretending(informer):
         site.inv("gitops.bootstrap", "--yes")
         assert site.seen() == before
         tree, _ = json.JSONDecoder().raw_decode(site.inv("gitops.status", "--output=json"))

@@ -23,7 +23,7 @@ from tests.verify_doubles.pki import Authority
 UNTRUSTED = "tls: failed to verify certificate: x509: certificate signed by unknown authority"
 HELM = "Error: Kubernetes cluster unreachable: "
 KUBECTL = "Unable to connect to the server: "
-#: helm's, flux' and istioctl's words for the same
+#: helm's, flux's and istioctl's words for the same
 SAID = {
     f'{HELM}Get "https://x:6443/version": {UNTRUSTED}': "certificate not trusted",
     f'{HELM}Get "https://x/version": dial tcp: lookup x: no such host': "name not found",

@@ -1,4 +1,4 @@
-"""The feed of objects: lists, watches, breaks, kinds that come later. A real child and real sockets."""
+"""The informer of objects: lists, watches, breaks, kinds that come later. A real child and real sockets."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.tree import Ref, Watched
 from korthweb_tasks.errors import ClusterUnreachable, Interrupted
 from korthweb_tasks.run import api_socket
-from korthweb_tasks.run import feed as feeding
-from korthweb_tasks.run.feed import Feed
+from korthweb_tasks.run import informer as feeding
+from korthweb_tasks.run.informer import Informer
 from korthweb_tasks.run.runner import Runner
 
 PROXY = Path(__file__).parents[1] / "flux_doubles" / "proxy.py"
@@ -56,79 +56,81 @@ def server(tmp_path: Path) -> Server:
 
 
 @pytest.fixture
-def feed(server: Server) -> Iterator[Feed]:
-    with Feed(Runner(), server.proxy, KINDS).opened() as found:
+def informer(server: Server) -> Iterator[Informer]:
+    with Informer(Runner(), server.proxy, KINDS).opened() as found:
         yield found
 
 
-def until(feed: Feed, holds: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(informer: Informer, holds: Callable[[], bool], seconds: float = 10.0) -> None:
     end = time.monotonic() + seconds
     while not holds():
-        feed.news(0.1)
-        assert time.monotonic() < end, f"only {sorted(map(str, feed.objects))}"
+        informer.news(0.1)
+        assert time.monotonic() < end, f"only {sorted(map(str, informer.objects))}"
 
 
-def test_what_is_there_what_comes_and_what_goes(server: Server, feed: Feed) -> None:
-    until(feed, lambda: ONE in feed.objects)
-    assert feed.objects[ONE]["kind"] == "Pod"
-    assert "managedFields" not in feed.objects[ONE]["metadata"]
+def test_what_is_there_what_comes_and_what_goes(server: Server, informer: Informer) -> None:
+    until(informer, lambda: ONE in informer.objects)
+    assert informer.objects[ONE]["kind"] == "Pod"
+    assert "managedFields" not in informer.objects[ONE]["metadata"]
     server.has("pods", "one", "two")
-    until(feed, lambda: TWO in feed.objects)
+    until(informer, lambda: TWO in informer.objects)
     server.has("pods", "two")
-    until(feed, lambda: ONE not in feed.objects)
+    until(informer, lambda: ONE not in informer.objects)
 
 
-def test_a_kind_that_comes_later_is_found(server: Server, feed: Feed) -> None:
-    until(feed, feed.listed)
-    assert not [ref for ref in feed.objects if ref.kind == "Layer"]
+def test_a_kind_that_comes_later_is_found(server: Server, informer: Informer) -> None:
+    until(informer, informer.listed)
+    assert not [ref for ref in informer.objects if ref.kind == "Layer"]
     server.has("layers", "top")
-    until(feed, lambda: Ref("Layer", "n", "top") in feed.objects)
+    until(informer, lambda: Ref("Layer", "n", "top") in informer.objects)
 
 
-def test_a_server_that_goes_away_is_met_again_and_what_went_meanwhile_is_gone(server: Server, feed: Feed) -> None:
-    until(feed, lambda: ONE in feed.objects)
+def test_a_server_that_goes_away_is_met_again_and_what_went_meanwhile_is_gone(
+    server: Server, informer: Informer
+) -> None:
+    until(informer, lambda: ONE in informer.objects)
     (server.folder / "down").touch()
-    until(feed, lambda: feed.silent)
-    assert ONE in feed.objects  # unknown is not absent
+    until(informer, lambda: informer.silent)
+    assert ONE in informer.objects  # unknown is not absent
     server.has("pods", "two")
     (server.folder / "down").unlink()
-    until(feed, lambda: TWO in feed.objects and not feed.silent)
+    until(informer, lambda: TWO in informer.objects and not informer.silent)
 
 
-def test_a_proxy_that_dies_is_started_again(server: Server, feed: Feed) -> None:
-    until(feed, lambda: ONE in feed.objects)
+def test_a_proxy_that_dies_is_started_again(server: Server, informer: Informer) -> None:
+    until(informer, lambda: ONE in informer.objects)
     (pid,) = (
-        pid for pid in processes(feed.api.path) if Path(f"/proc/{pid}/exe").resolve() != Path("/bin/sh").resolve()
+        pid for pid in processes(informer.api.path) if Path(f"/proc/{pid}/exe").resolve() != Path("/bin/sh").resolve()
     )
     os.kill(pid, signal.SIGKILL)
     server.has("pods", "one", "two")
-    until(feed, lambda: TWO in feed.objects)
+    until(informer, lambda: TWO in informer.objects)
 
 
 def test_looking_once_ends_by_itself(server: Server) -> None:
     (server.folder / "layers.403").touch()
-    feed = Feed(Runner(), server.proxy, KINDS)
-    with feed.opened(watch=False):
-        feed.news(0.0)
-    assert list(feed.objects) == [ONE]
-    assert feed.refused == {"Layer"}
+    informer = Informer(Runner(), server.proxy, KINDS)
+    with informer.opened(watch=False):
+        informer.news(0.0)
+    assert list(informer.objects) == [ONE]
+    assert informer.refused == {"Layer"}
 
 
-def test_a_patch_goes_to_the_object(server: Server, feed: Feed) -> None:
-    assert feed.patch(ONE, {"a": "b"}) == 200
+def test_a_patch_goes_to_the_object(server: Server, informer: Informer) -> None:
+    assert informer.patch(ONE, {"a": "b"}) == 200
     assert server.patched() == ['/api/v1/namespaces/n/pods/one?fieldManager=korthweb {"a": "b"}']
 
 
-def test_a_stopped_runner_ends_it(server: Server, feed: Feed) -> None:
-    threading.Timer(0.2, feed.runner.stop).start()
+def test_a_stopped_runner_ends_it(server: Server, informer: Informer) -> None:
+    threading.Timer(0.2, informer.runner.stop).start()
     with pytest.raises(Interrupted):
-        until(feed, lambda: TWO in feed.objects)
+        until(informer, lambda: TWO in informer.objects)
 
 
 def test_nothing_is_left_behind(server: Server) -> None:
     runner, before = Runner(), set(threading.enumerate())
-    feed = Feed(runner, server.proxy, KINDS)
-    with feed.opened():
+    informer = Informer(runner, server.proxy, KINDS)
+    with informer.opened():
         (child,) = runner._children
         mine = set(threading.enumerate()) - before
     assert len(mine) == len(KINDS) + 1
@@ -137,7 +139,7 @@ def test_nothing_is_left_behind(server: Server) -> None:
     assert not any(thread.is_alive() for thread in mine)
     assert child.poll() is not None
     assert not runner._children
-    assert not Path(feed.api.path).parent.exists()
+    assert not Path(informer.api.path).parent.exists()
 
 
 def processes(path: str) -> list[int]:
@@ -155,13 +157,13 @@ import os, sys
 from pathlib import Path
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.tree import Watched
-from korthweb_tasks.run.feed import Feed
+from korthweb_tasks.run.informer import Informer
 from korthweb_tasks.run.runner import Runner
 
 def proxy(path): return Command(argv=(sys.executable, sys.argv[1], sys.argv[2], path))
 
-with Feed(Runner(), proxy, (Watched("Pod", "/api/v1/pods"),)).opened() as feed:
-    print(feed.api.path, flush=True)
+with Informer(Runner(), proxy, (Watched("Pod", "/api/v1/pods"),)).opened() as informer:
+    print(informer.api.path, flush=True)
     if sys.argv[3] == "raise":
         raise SystemExit(1)
     if sys.argv[3] == "kill":
@@ -184,14 +186,14 @@ def test_the_proxy_ends_with_us_however_we_end(server: Server, how: str) -> None
 
 def test_a_proxy_that_does_not_start_is_no_empty_cluster(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_socket, "STARTS", 0.3)
-    feed = Feed(Runner(), lambda path: Command(argv=("false", path)), KINDS)
-    with pytest.raises(ClusterUnreachable), feed.opened():
+    informer = Informer(Runner(), lambda path: Command(argv=("false", path)), KINDS)
+    with pytest.raises(ClusterUnreachable), informer.opened():
         pass
 
 
 def test_a_server_without_an_answer_is_no_empty_cluster(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feeding, "LOOK", 0.5)
     (server.folder / "down").touch()
-    feed = Feed(Runner(), server.proxy, KINDS)
-    with pytest.raises(ClusterUnreachable), feed.opened(watch=False):
+    informer = Informer(Runner(), server.proxy, KINDS)
+    with pytest.raises(ClusterUnreachable), informer.opened(watch=False):
         pass

@@ -41,7 +41,7 @@ class Release:
 
     @property
     def oci(self) -> bool:
-        """Say whether the chart is in an OCI registry."""
+        """Return True if the chart is in an OCI registry."""
         return self.source.startswith("oci://")
 
     @property

@@ -22,7 +22,7 @@ from korthweb_tasks.errors import ClusterUnreachable
 from korthweb_tasks.run.api_socket import Api, Lost
 from korthweb_tasks.run.runner import Runner
 
-__all__ = ["Change", "Feed", "Lost"]
+__all__ = ["Change", "Informer", "Lost"]
 
 #: seconds until a kind that is not served yet, or a server that gave no answer, is asked again
 PAUSE = 0.5
@@ -45,7 +45,7 @@ class Change:
 
 
 @dataclass
-class Feed:
+class Informer:
     """Objects of the wanted kinds as they are now; ``changes`` tells of each change.
 
     ``proxy`` makes the command that listens at a socket. Kinds that the server does not know (yet) are asked for
@@ -69,7 +69,7 @@ class Feed:
         self._over = self.api.over
 
     @contextmanager
-    def opened(self, *, watch: bool = True) -> Iterator[Feed]:
+    def opened(self, *, watch: bool = True) -> Iterator[Informer]:
         """Follow all kinds while the block runs; without ``watch`` look at each once, and be done before the block.
 
         Raises ClusterUnreachable where the way to the server can not be opened, or a look gets no answer.
@@ -87,7 +87,7 @@ class Feed:
             yield self
 
     def listed(self, *kinds: str) -> bool:
-        """Say whether all kinds (or those named) have been looked at once."""
+        """Return True if all kinds (or those named) have been looked at once."""
         return all(event.is_set() for kind, event in self._listed.items() if not kinds or kind in kinds)
 
     def news(self, seconds: float) -> list[Change]:
