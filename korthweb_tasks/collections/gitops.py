@@ -18,9 +18,9 @@ _BRANCH = {
 @task(example="inv gitops.check --context hospital-a", changes=False)
 def check(session: Session) -> None:
     """Check the prerequisites: tools, cluster, Git, charts, images, settings; nothing is changed."""
-    from korthweb_tasks.services.gitops.check import check
+    from korthweb_tasks.services.gitops import check as service
 
-    check(session)
+    service.check(session)
 
 
 @task(
@@ -31,33 +31,33 @@ def check(session: Session) -> None:
 )
 def render(session: Session, out: str = "") -> None:
     """Show what the settings mean as files of the fleet repository, or write them to a folder; pushes nothing."""
-    from korthweb_tasks.services.gitops.render import render
+    from korthweb_tasks.services.gitops import render as service
 
-    render(session, out)
+    service.render(session, out)
 
 
 @task(example="inv gitops.bootstrap --context hospital-a", help=_BRANCH)
 def bootstrap(session: Session, pull_request_branch: str = "") -> None:
     """Bring the settings to Git and Flux to the cluster, and wait until every layer is ready."""
-    from korthweb_tasks.services.gitops.deploy import bootstrap
+    from korthweb_tasks.services.gitops import deploy as service
 
-    bootstrap(session, onto=pull_request_branch)
+    service.bootstrap(session, onto=pull_request_branch)
 
 
 @task(example="inv gitops.deploy --context hospital-a", help=_BRANCH)
 def deploy(session: Session, pull_request_branch: str = "") -> None:
     """Bring a change of the settings to Git, and follow it into the cluster."""
-    from korthweb_tasks.services.gitops.deploy import deploy
+    from korthweb_tasks.services.gitops import deploy as service
 
-    deploy(session, onto=pull_request_branch)
+    service.deploy(session, onto=pull_request_branch)
 
 
 @task(example="inv gitops.configure --context hospital-a")
 def configure(session: Session) -> None:
     """Make only what is not in Git: namespaces, passwords, the registry's authority, the key for encrypted ones."""
-    from korthweb_tasks.services.gitops.deploy import configure
+    from korthweb_tasks.services.gitops import deploy as service
 
-    configure(session)
+    service.configure(session)
 
 
 @task(
@@ -97,11 +97,11 @@ def add_tenant(
     replicas_max: int = 0,
 ) -> None:
     """Add a facility to korthweb.yaml, to Git and to the cluster, beside those that are at work."""
-    from korthweb_tasks.services.gitops.tenants import add
+    from korthweb_tasks.services.gitops import tenants as service
 
     replicas = {key: value for key, value in (("min", replicas_min), ("max", replicas_max)) if value}
     given = {"aet": aet, "namespace": namespace, "storage": storage, "replicas": replicas}
-    add(session, {"name": name, "domain": domain, **{key: value for key, value in given.items() if value}})
+    service.add(session, {"name": name, "domain": domain, **{key: value for key, value in given.items() if value}})
 
 
 @task(
@@ -116,17 +116,17 @@ def add_tenant(
 )
 def remove_tenant(session: Session, name: str, volumes: bool = False) -> None:
     """Take a facility out of korthweb.yaml, Git and the cluster; its images stay unless --volumes."""
-    from korthweb_tasks.services.gitops.tenants import remove
+    from korthweb_tasks.services.gitops import tenants as service
 
-    remove(session, name, volumes=volumes)
+    service.remove(session, name, volumes=volumes)
 
 
 @task(example="inv gitops.diff --context hospital-a", changes=False, without=("tenant",))
 def diff(session: Session) -> None:
     """Show where the settings differ from Git, and Git from the cluster; exit code 9 where something does."""
-    from korthweb_tasks.services.gitops.differences import diff
+    from korthweb_tasks.services.gitops import differences as service
 
-    diff(session)
+    service.diff(session)
 
 
 @task(
@@ -137,17 +137,17 @@ def diff(session: Session) -> None:
 )
 def destroy(session: Session, volumes: bool = False) -> None:
     """Take everything out of the cluster, Flux last; volumes stay unless --volumes, and the fleet repository does."""
-    from korthweb_tasks.services.gitops.destroy import destroy
+    from korthweb_tasks.services.gitops import destroy as service
 
-    destroy(session, volumes=volumes)
+    service.destroy(session, volumes=volumes)
 
 
 @task(example="inv gitops.status --tenant BHC", changes=False)
 def status(session: Session) -> None:
     """Show everything that Flux looks after as a tree; exit code 0 when all of it is ready, else 7."""
-    from korthweb_tasks.services.gitops import look
+    from korthweb_tasks.services.gitops import look as service
 
-    look.status(session)
+    service.status(session)
 
 
 @task(
@@ -157,9 +157,9 @@ def status(session: Session) -> None:
 )
 def wait(session: Session, only: str = "") -> None:
     """Wait until everything is ready, with the live tree."""
-    from korthweb_tasks.services.gitops import look
+    from korthweb_tasks.services.gitops import look as service
 
-    look.wait(session, only)
+    service.wait(session, only)
 
 
 @task(
@@ -170,9 +170,9 @@ def wait(session: Session, only: str = "") -> None:
 )
 def reconcile(session: Session, name: str) -> None:
     """Let Flux fetch the source and apply it now, and follow that until it is ready."""
-    from korthweb_tasks.services.gitops import look
+    from korthweb_tasks.services.gitops import look as service
 
-    look.reconcile(session, name)
+    service.reconcile(session, name)
 
 
 @task(
@@ -183,9 +183,9 @@ def reconcile(session: Session, name: str) -> None:
 )
 def suspend(session: Session, names: str) -> None:
     """Let Flux leave objects alone: changes in Git do not arrive, changes by hand stay; until gitops.resume."""
-    from korthweb_tasks.services.gitops import look
+    from korthweb_tasks.services.gitops import look as service
 
-    look.switch(session, names, suspended=True)
+    service.switch(session, names, suspended=True)
 
 
 @task(
@@ -196,9 +196,9 @@ def suspend(session: Session, names: str) -> None:
 )
 def resume(session: Session, names: str) -> None:
     """Let Flux look after suspended objects again, at once."""
-    from korthweb_tasks.services.gitops import look
+    from korthweb_tasks.services.gitops import look as service
 
-    look.switch(session, names, suspended=False)
+    service.switch(session, names, suspended=False)
 
 
 @task(
@@ -210,9 +210,9 @@ def resume(session: Session, names: str) -> None:
 )
 def explain(session: Session, name: str) -> None:
     """Say why something is not ready: the deepest cause first, the way to it, and the command that shows more."""
-    from korthweb_tasks.services.gitops import look
+    from korthweb_tasks.services.gitops import look as service
 
-    look.explain(session, name)
+    service.explain(session, name)
 
 
 @task(
@@ -227,6 +227,6 @@ def explain(session: Session, name: str) -> None:
 )
 def logs(session: Session, controller: str = "", follow: bool = False, lines: int = 100) -> None:
     """Show what Flux's controllers say: time (UTC), level, object, message."""
-    from korthweb_tasks.services.gitops.log import show
+    from korthweb_tasks.services.gitops import log as service
 
-    show(session, controller, follow=follow, lines=lines)
+    service.show(session, controller, follow=follow, lines=lines)
