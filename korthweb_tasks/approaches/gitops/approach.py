@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from korthweb_tasks.approaches.base import Approach, Key, Lookup
-from korthweb_tasks.approaches.gitops.plan import CNPG
+from korthweb_tasks.approaches.gitops.components import COMPONENTS, PARTS
 from korthweb_tasks.approaches.gitops.secrets import FleetCredentials
-from korthweb_tasks.approaches.shared.common import CERT_MANAGER, ISTIO, OBSERVABILITY
+from korthweb_tasks.approaches.shared.common import OBSERVABILITY
 from korthweb_tasks.approaches.shared.component_checks import Wanted
 from korthweb_tasks.tools.kubectl import Kubectl
 
@@ -19,18 +19,15 @@ if TYPE_CHECKING:
     from korthweb_tasks.settings.model import Settings
     from korthweb_tasks.settings.tenant import Tenant
 
-#: component -> the namespace that it is installed to
-_HOMES: dict[Component, str] = {"cert-manager": CERT_MANAGER, "istio": ISTIO, "cloudnative-pg": CNPG}
-
 
 def _components(settings: Settings) -> tuple[Component, ...]:
-    watched: tuple[Component, ...] = ("prometheus",) if settings.observability.prometheus else ()
-    return ("istio", "cert-manager", "cloudnative-pg", *watched, "flux")
+    return tuple(name for name in COMPONENTS if name != "prometheus" or settings.observability.prometheus)
 
 
 def _namespaces(settings: Settings) -> tuple[str, ...]:
     """Return them without those of Flux, which are its component's, unless it works beside another team's."""
-    watched, own = settings.observability, tuple(place for name, place in _HOMES.items() if not settings.uses(name))
+    infrastructure = (part for part in PARTS if part.kind == "infrastructure")
+    watched, own = settings.observability, tuple(one.namespace for one in infrastructure if not settings.uses(one.name))
     beside = (settings.flux.namespace,) if settings.flux.beside else ()
     return (*own, *((OBSERVABILITY,) if watched.prometheus or watched.kiali else ()), *beside)
 

@@ -62,8 +62,6 @@ patches:
 PART_OF = {"app.kubernetes.io/part-of": "orthweb"}
 #: under this name Flux does not take a change for one made by hand, which it would put back
 FLUX_MANAGER = "--field-manager=flux-client-side-apply"
-#: where CloudNativePG's operator is
-CNPG = "cnpg-system"
 CLUSTERS = "cluster.postgresql.cnpg.io"
 #: CloudNativePG's word for a database that has its volumes and no pods
 ASLEEP = "cnpg.io/hibernation"

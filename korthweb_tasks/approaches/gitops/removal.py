@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from korthweb_tasks.approaches.gitops.plan import ASLEEP, CLUSTERS, CNPG, RELEASES, REPOSITORIES
-from korthweb_tasks.approaches.shared.common import CERT_MANAGER, ISTIO, OBSERVABILITY
+from korthweb_tasks.approaches.gitops.plan import ASLEEP, CLUSTERS, RELEASES, REPOSITORIES
 from korthweb_tasks.approaches.shared.layers import APPLIED_BY, KUSTOMIZATIONS, TENANT_LAYERS, question
 from korthweb_tasks.approaches.shared.namespaces import Record, delete_namespace, is_kept, kept
 from korthweb_tasks.approaches.shared.ownership import STAYS, Fate
@@ -23,10 +22,6 @@ if TYPE_CHECKING:
     from korthweb_tasks.core.command import Command, Result
 
 TENANT = "korthweb/tenant"
-#: namespaces of what tenants share, besides Flux's own
-SHARED = (CERT_MANAGER, ISTIO, CNPG, OBSERVABILITY)
-#: components that go with them
-COMPONENTS_SHARED = ("istio", "cert-manager", "cloudnative-pg", "prometheus", "flux")
 #: groups of definitions that charts leave behind, for they may hold what other people made
 GROUPS = (".istio.io", ".cert-manager.io", "cert-manager.io", ".cnpg.io", ".monitoring.coreos.com")
 #: seconds for what Flux takes away itself

@@ -25,7 +25,6 @@ from korthweb_tasks.tools.flux import Flux
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from korthweb_tasks.core.plan import Plan
     from korthweb_tasks.core.record import StepRecord
     from korthweb_tasks.services.session import Session
     from korthweb_tasks.settings.tenant import Tenant
@@ -49,7 +48,8 @@ def bootstrap(session: Session, *, onto: str = "") -> None:
             return
         ask(session, draft)
         if draft.in_git and not onto:  # before a Flux that is at work makes them: what korthweb made is recorded
-            confirmed(session).execute(plan.only("Make the namespaces", namespace_steps(plan)))
+            namespaces = [step.name for step in plan.steps if step.kind in ("system", "homes", "namespace")]
+            confirmed(session).execute(plan.only("Make the namespaces", namespaces))
         push(session.console, draft)
     if onto:
         print_request(session, draft, f"`{hints.task('gitops.bootstrap')}`")
@@ -82,11 +82,6 @@ def deploy(session: Session, *, onto: str = "") -> None:
     fetch(session)
     only = draft.layers(chosen(session) if session.tenant_flag else None)
     finish(session, records, draft.revision, only, draft.newly_encrypted())
-
-
-def namespace_steps(plan: Plan) -> list[str]:
-    """Return the steps that make namespaces."""
-    return [step.name for step in plan.steps if step.name in ("system", "homes") or step.name.startswith("namespace:")]
 
 
 def refuse_branch(onto: str, followed: str) -> None:

@@ -7,9 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from korthweb_tasks.approaches.gitops.abandoned import Abandoned
+from korthweb_tasks.approaches.gitops.components import COMPONENTS, SHARED
 from korthweb_tasks.approaches.gitops.removal import (
-    COMPONENTS_SHARED,
-    SHARED,
     Remover,
     alive,
     controllers,
@@ -50,7 +49,7 @@ def destroy(session: Session, *, volumes: bool) -> None:
     flux = session.settings.flux
     layers_there, releases, everybody = map(session.runner.run, inventory(session.kubectl, flux))
     tenants = settled(session, homes(everybody), volumes=volumes)
-    groups = groups_of(session.settings.components, COMPONENTS_SHARED)
+    groups = groups_of(session.settings.components, COMPONENTS)
     gone = [home.namespace for home in tenants]
     shared = (*SHARED, flux.namespace)
     owning.refuse_shared_removal(session, "gitops", gone, shared, groups)
