@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from korthweb_tasks import paths
 from korthweb_tasks.core import hints
-from korthweb_tasks.core.words import nearest
 from korthweb_tasks.core.git_providers import TOKENS
+from korthweb_tasks.core.words import nearest
 from korthweb_tasks.errors import SettingsError
 from korthweb_tasks.files import check_trusted
 from korthweb_tasks.settings import secrets as passwords

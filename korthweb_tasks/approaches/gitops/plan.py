@@ -17,8 +17,8 @@ from korthweb_tasks.approaches.shared.layers import KUSTOMIZATIONS
 from korthweb_tasks.approaches.shared.namespaces import Home, Record, at_home, plain_namespace, record_for
 from korthweb_tasks.core.command import around_proxy
 from korthweb_tasks.core.flux_home import BY_BOOTSTRAP, FluxHome
-from korthweb_tasks.core.plan import Plan, Probe, Ready, Step, step_name
 from korthweb_tasks.core.git_providers import PROVIDERS
+from korthweb_tasks.core.plan import Plan, Probe, Ready, Step, step_name
 from korthweb_tasks.tools.flux import COMPONENTS, Flux, Repository
 from korthweb_tasks.tools.git import Remote
 from korthweb_tasks.tools.kubectl import ABSENT, Kubectl, Object, items
