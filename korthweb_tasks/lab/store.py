@@ -96,6 +96,7 @@ def locked(what: str, *, wait: float = 0.0) -> Iterator[None]:
     Raises LockHeld when another korthweb still has it after ``wait`` seconds.
     """
     state = state_dir()
+    Tree(state).make("labs")  # refuses a state that is no folder, or not ours
     owner = hashlib.sha256(str(state).encode()).hexdigest()[:8]
     path = cache_dir() / "locks" / f"lab-{owner}-{what}"  # not in the state, of which nothing is left after lab.down
     with file_lock(path, seconds=wait, holder=f"another korthweb is changing the lab '{what}'"):
