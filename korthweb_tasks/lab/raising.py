@@ -73,15 +73,18 @@ class Raising:
         items = objects.of_simulation(self.layout, options.volume_size, options.volumes, options.fake_nodes)
         return [
             Work("control-plane", "control plane", self._control, ("tools", *self._built(*SIMULATED))),
-            Work("objects", "nodes and volumes", lambda _: self._play(items), ("control-plane",)),
+            Work("objects", "nodes and volumes", partial(self._play, items), ("control-plane",)),
         ]
 
-    def _play(self, items: list[objects.Object]) -> bool:
+    def _play(self, items: list[objects.Object], note: Note) -> bool:
         created = self.site.api.apply(items)
-        number = self.options.fake_nodes
-        self.site.until(
-            "fake nodes", lambda: node.ready_nodes(self.site) >= number, seconds=60, needs=("kwok-controller",)
-        )
+        number, needs = self.options.fake_nodes, ("kwok-controller",)
+
+        def ready() -> bool:
+            return node.ready_nodes(self.site) >= number
+
+        # kwok gives up on an API server that is slow to come, too
+        self.site.until("fake nodes", ready, seconds=SECONDS, needs=needs, again=partial(self._control, note))
         return created
 
     def _real(self) -> list[Work]:

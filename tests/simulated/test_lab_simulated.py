@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from korthweb_tasks import paths
 from korthweb_tasks.lab import cluster, process, store
 from korthweb_tasks.lab.api import Api
 from korthweb_tasks.lab.cluster import LabInfo
@@ -133,3 +136,26 @@ def test_a_creation_cut_short_is_begun_again(lab: LabInfo, missing: str) -> None
         assert cluster.up("cut", simulated=True, console=QUIET).changed
     finally:
         cluster.down("cut", console=QUIET)
+
+
+def test_kwok_that_ends_before_its_nodes_are_there_is_started_again(lab: LabInfo) -> None:
+    """It gives up on an API server that is slow to come: here it is ended the moment that it is seen."""
+    root, ended, over = paths.lab_dir("gone"), threading.Event(), threading.Event()
+
+    def end() -> None:
+        while not over.wait(0.01):
+            with suppress(ProcessLookupError, KeyError):
+                os.kill(process.components(root)["kwok-controller"].pid, signal.SIGKILL)
+                ended.set()
+                return
+
+    watcher = threading.Thread(target=end)
+    watcher.start()
+    try:
+        cluster.up("gone", simulated=True, console=QUIET)
+        assert ended.is_set()
+        assert cluster.status("gone").state == "running"
+    finally:
+        over.set()
+        watcher.join()
+        cluster.down("gone", console=QUIET)
