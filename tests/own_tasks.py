@@ -48,4 +48,4 @@ def bring(site: Site) -> None:
     (site.project / "tasks.py").write_text(TASKS)
     (site.project / "invoke.yaml").write_text("tasks: {executor_class: korthweb_tasks.Executor}\n")
     said = inv(site, "bring")
-    assert said.index("{'a': '1', 'b': '2'}") < said.index("passed same") < said.index("C-STORE of real images")
+    assert said.index("{'a': '1', 'b': '2'}") < said.index("passed unchanged") < said.index("C-STORE of real images")
