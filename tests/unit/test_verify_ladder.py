@@ -305,6 +305,17 @@ def test_silence_is_a_refusal_sooner_where_orthanc_is_quick(
     assert waits * 1000 <= result.rungs[-1].ms < (waits + 2) * 1000
 
 
+def test_at_a_typed_address_silence_is_waited_for_whole(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F21: a port-forward may end with the plain attempt, so that nothing right can be asked after it."""
+    monkeypatch.setattr(echo, "SILENCE", 0.5)
+    monkeypatch.setattr(echo, "TIMES", 1)
+    mute = replace(site, dicom_faults=Faults(mute=True))
+    result = mute.check(replace(QUICK, timeout=2.0, address="127.0.0.1", only=("plain-dicom",)))
+    assert not_green(result) == []
+    (rung,) = [one for one in result.rungs if one.name == "plain-dicom"]
+    assert rung.ms >= 2000
+
+
 @pytest.mark.parametrize("only", ladder.PARTS.values())
 def test_a_part_of_the_ladder_holds_by_itself(only: tuple[str, ...], site: Site, small: Options) -> None:
     result = site.check(replace(small, only=only))
