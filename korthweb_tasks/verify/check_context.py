@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 #: seconds until a port-forward has seen a reset, and until whoever runs it in a loop has begun it anew
-RESET_SEEN, BEGUN_ANEW = 0.2, 5.0
+RESET_SEEN, BEGUN_ANEW = 0.2, 20.0
 #: how often a connection is made that must come about, and is closed without a word of why; seconds between
 CONNECTS, RECONNECT = 3, 0.3
 
