@@ -335,7 +335,6 @@ def _is_private_group(state: os.stat_result) -> bool:
 
 
 def _user(uid: int) -> str:
-
     try:
         return f"the user {pwd.getpwuid(uid).pw_name}"
     except KeyError:

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from korthweb_tasks.approaches.base import approach as approach_of
+from korthweb_tasks.approaches.base import approach_of
 from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.paths import lab_dir
 from korthweb_tasks.provision.tools import locate

@@ -93,7 +93,7 @@ class Approach:
         return hints.task(f"{self.name}.{self.first}", dry_run=True)
 
 
-def approach(name: str) -> Approach:
+def approach_of(name: str) -> Approach:
     """Return the approach of this name. Raises UsageError for one that is not known."""
     if name not in approaches.APPROACHES:
         raise unknown("approach", name, approaches.APPROACHES, "--approach takes")
@@ -103,7 +103,7 @@ def approach(name: str) -> Approach:
 
 def every() -> tuple[Approach, ...]:
     """Return all approaches, in the order of their names' table."""
-    return tuple(approach(name) for name in approaches.APPROACHES)
+    return tuple(approach_of(name) for name in approaches.APPROACHES)
 
 
 def removal(name: str, tenant: str) -> str:
@@ -112,5 +112,5 @@ def removal(name: str, tenant: str) -> str:
     >>> removal("helm", "BHC")
     'korthweb helm.destroy --tenant BHC'
     """
-    remover = approach(name).remover if name in approaches.APPROACHES else ""
+    remover = approach_of(name).remover if name in approaches.APPROACHES else ""
     return hints.task(remover, tenant) if remover else hints.task(f"{name}.destroy", tenant=tenant)

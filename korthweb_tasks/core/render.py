@@ -60,7 +60,6 @@ class Templates:
 
     @cached_property
     def _environment(self) -> Any:
-
         class Quoting(Extension):
             def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
                 return quoting.with_quoting(stream, stream.name or "", Token)

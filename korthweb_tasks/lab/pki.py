@@ -64,7 +64,6 @@ def issue(pki: Path, into: Path, identity: Identity) -> None:
 
 
 def _signed(into: Path, ca: x509.Certificate) -> bool:
-
     try:
         certificate = x509.load_pem_x509_certificate(into.with_suffix(".crt").read_bytes())
         certificate.verify_directly_issued_by(ca)
@@ -74,7 +73,6 @@ def _signed(into: Path, ca: x509.Certificate) -> bool:
 
 
 def _builder(identity: Identity, issuer: x509.Name, key: EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-
     now = datetime.datetime.now(datetime.timezone.utc)
     return (
         x509.CertificateBuilder()
@@ -88,7 +86,6 @@ def _builder(identity: Identity, issuer: x509.Name, key: EllipticCurvePrivateKey
 
 
 def _name(identity: Identity) -> x509.Name:
-
     attributes = [x509.NameAttribute(NameOID.COMMON_NAME, identity.user)]
     if identity.group:
         attributes.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, identity.group))

@@ -92,7 +92,6 @@ def _listed(about: Mapping[str, Any], dependency: Dependency) -> dict[str, Any]:
 
 
 def _lay_over(file: Path, defaults: Mapping[str, Any]) -> None:
-
     values = deep_merge(yaml.safe_load(file.read_text(encoding="utf-8")), defaults)
     head = "# Defaults of a site, laid over those of the chart; README.md describes every value.\n"
     file.write_text(head + as_yaml([values]), encoding="utf-8")

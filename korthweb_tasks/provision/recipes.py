@@ -87,7 +87,6 @@ def recipes() -> dict[str, Recipe]:
 
 @lru_cache(maxsize=4)
 def _read(folder: Path) -> dict[str, Recipe]:
-
     entries = yaml.safe_load((folder / "recipes.yaml").read_text(encoding="utf-8"))
     return {name: _recipe(name, entry, folder) for name, entry in entries.items()}
 

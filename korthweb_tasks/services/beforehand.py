@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.approaches.base import approach as approach_of
+from korthweb_tasks.approaches.base import approach_of
 from korthweb_tasks.approaches.shared.checks import Finding
 from korthweb_tasks.approaches.shared.credentials import refuse_weak, table
 from korthweb_tasks.core import hints
@@ -37,7 +37,6 @@ def findings(session: Session, approach: str) -> list[Finding]:
 
 
 def _passwords(session: Session, approach: str) -> Iterator[Finding]:
-
     for tenant in session.tenants:
         title = f"{tenant.name}: passwords"
         try:

@@ -12,15 +12,12 @@ import yaml
 from korthweb_tasks.approaches.helm.plan import RELEASE, Builder, ChartAt
 from korthweb_tasks.approaches.helm.values import own_traefik, refusal, site_values, values
 from korthweb_tasks.approaches.shared.checks import Finding
-from korthweb_tasks.core import hints
-from korthweb_tasks.errors import KorthwebError, SettingsError, UsageError
+from korthweb_tasks.errors import KorthwebError, SettingsError
 from korthweb_tasks.files import output
-from korthweb_tasks.lab import labs
 from korthweb_tasks.paths import artifacts_dir
 from korthweb_tasks.provision.charts import Dependency, staged
-from korthweb_tasks.services.lab import install_addon
+from korthweb_tasks.services.lab import NotInLab, chart_in_lab
 from korthweb_tasks.services.shared import sound_settings
-from korthweb_tasks.settings.choice import LAB_PREFIX
 from korthweb_tasks.tools.helm import chart_command
 
 if TYPE_CHECKING:
@@ -32,10 +29,6 @@ if TYPE_CHECKING:
 
 OURS = "korthweb"
 LAB = "lab"
-
-
-class NotInLab(UsageError):
-    """The lab has not been given a chart that its settings take from there."""
 
 
 def builder(session: Session, *, fetch: bool = False) -> Builder:
@@ -78,21 +71,8 @@ def _dependency(session: Session, name: str, fetch: bool) -> Dependency:
     chart = session.settings.charts[name]
     if chart.source != LAB:
         return Dependency(name, chart.source, chart.version)
-    context = session.ref.context
-    if not context.startswith(LAB_PREFIX):
-        raise UsageError(
-            f"charts.{name}.source is lab, but {context} is no lab", hint=f"charts.{name}.source: oci://... of a mirror"
-        )
-
-    lab = context.removeprefix(LAB_PREFIX)
-    if there := labs.chart_source(lab, name, chart.version):
-        return Dependency(name, there[0], chart.version, str(there[1]))
-    if not fetch:
-        text = f"the lab '{lab}' has no chart {name} {chart.version} yet"
-        raise NotInLab(text, hint=hints.task("lab.up", name=lab, with_=name))
-
-    found = install_addon(session, lab, name)
-    return Dependency(name, found.source, found.version, str(found.ca_file))
+    source, authority = chart_in_lab(session, name, name, bring=fetch)
+    return Dependency(name, source, chart.version, authority)
 
 
 def archive_in(out: str) -> Path:

@@ -6,8 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.approaches.base import Approach
-from korthweb_tasks.approaches.base import approach as approach_of
+from korthweb_tasks.approaches.base import Approach, approach_of
 from korthweb_tasks.approaches.shared.checks import Finding
 from korthweb_tasks.approaches.shared.component_checks import Wanted, findings, refuse
 from korthweb_tasks.approaches.shared.components import questions, survey

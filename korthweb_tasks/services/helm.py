@@ -101,8 +101,7 @@ def _changes(session: Session, builder: Builder, tenant: Tenant) -> list[Change]
 def deploy(session: Session) -> Report:
     """Deploy the session's tenants, and say what to type next."""
     report = deployed(session)
-    if not session.dry_run:
-        tell_following(session, "helm")
+    tell_following(session, "helm")
     return report
 
 

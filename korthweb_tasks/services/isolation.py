@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 
+from korthweb_tasks.approaches.base import approach_of
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.durations import duration
 from korthweb_tasks.core.record import StepRecord
@@ -79,7 +80,7 @@ def _ways(
     places = {tenant.name: Place(tenant.name, tenant.namespace, tenant.aet) for tenant in tenants}
     orthanc, pull = images.mirrored(images.orthanc), (images.pull_policy, images.pull_secrets)
     probes = KubectlProbes(session.runner, session.kubectl, orthanc, *pull)
-    flux = session.settings.flux if approach == "gitops" else None
+    flux = session.settings.flux if approach_of(approach).by_flux else None
     homes = {
         tenant.name: Home(tenant.name, tenant.namespace, tenant.web_host, tenant.dicom_host, flux) for tenant in tenants
     }

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.durations import duration
-from korthweb_tasks.errors import GuardRefused, NotReady
+from korthweb_tasks.errors import GuardRefused, NotReady, UsageError
 from korthweb_tasks.lab import labs
 from korthweb_tasks.provision import prune as caches
 from korthweb_tasks.run.console import say
 from korthweb_tasks.services.simulated import told
+from korthweb_tasks.settings.choice import LAB_PREFIX
 from korthweb_tasks.settings.resolve import choose_context, chosen_context, forget_context
 from korthweb_tasks.settings.show import columns
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from korthweb_tasks.lab.labs import InstalledAddon, LabInfo, LabStatus, Options
     from korthweb_tasks.services.session import Session
+
+Place = TypeVar("Place")
+
+
+class NotInLab(UsageError):
+    """The lab has not been given what its settings take from there."""
 
 
 def up(session: Session, name: str | None, *, simulated: bool, addon: str | None) -> None:
@@ -57,6 +66,39 @@ def install_addon(session: Session, name: str, addon: str) -> InstalledAddon:
     versions = {name: chart.version for name, chart in session.settings.charts.items()}
     runner, keep = session.runner, session.settings.lab.keep_build_caches
     return labs.install(name, addon, session.console, versions=versions, runner=runner, keep_build_caches=keep)
+
+
+def in_lab(
+    session: Session, addon: str, what: str, look: Callable[[str], Place | None], *, key: str, bring: bool
+) -> Place:
+    """Return what ``look`` finds in the lab; where it is not there yet, ``bring`` installs the add-on that has it.
+
+    Raises UsageError where ``key`` of the settings says lab and the cluster is none, NotInLab.
+    """
+    context = session.ref.context
+    lab = context.removeprefix(LAB_PREFIX)
+    if lab == context:
+        text = f"{key} is lab, but {context} is no lab"
+        raise UsageError(text, hint=f"{key} in korthweb.yaml: an address of one's own")
+    found = look(lab)
+    if found is None and bring:
+        install_addon(session, lab, addon)
+        found = look(lab)
+    if found is None:
+        raise NotInLab(f"the lab '{lab}' has no {what} yet", hint=hints.task("lab.up", name=lab, with_=addon))
+    return found
+
+
+def chart_in_lab(session: Session, name: str, addon: str, *, bring: bool) -> tuple[str, str]:
+    """Return where the lab has a chart of the settings, and the file of its registry's authority; as ``in_lab``."""
+    version = session.settings.charts[name].version
+
+    def look(lab: str) -> tuple[str, Path] | None:
+        return labs.chart_source(lab, name, version)
+
+    key = f"charts.{name}.source"
+    source, authority = in_lab(session, addon, f"chart {name} {version}", look, key=key, bring=bring)
+    return source, str(authority)
 
 
 def is_chosen(session: Session, context: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from korthweb_tasks.approaches.manual.components import OF_TENANT, installed_by
@@ -62,8 +63,7 @@ def findings(session: Session) -> list[Finding]:
 def deploy(session: Session) -> Report:
     """Deploy the session's tenants, and say what to type next."""
     report = deployed(session)
-    if not session.dry_run:
-        tell_following(session, "manual")
+    tell_following(session, "manual")
     return report
 
 
@@ -109,7 +109,7 @@ def status(session: Session) -> None:
 def diff(session: Session) -> None:
     """Tell what a deployment would change; raises Differs where it is something."""
     session.contact()
-    found = differences(plan(session), session.runner.check, session.secrets.masks)
+    found = differences(plan(session), session.runner.check, session.secrets.masks, partial(side_by_side, session))
     text = "\n\n".join(f"# {entry.title}\n{entry.text}" for entry in found)
     session.show(text or "nothing would change", data=[entry.as_data() for entry in found])
     if found:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.approaches.base import approach as approach_of
-from korthweb_tasks.approaches.base import removal
+from korthweb_tasks.approaches.base import approach_of, removal
 from korthweb_tasks.approaches.shared.blind import blind, extensions
 from korthweb_tasks.approaches.shared.checks import Finding
 from korthweb_tasks.approaches.shared.contents import (
@@ -117,7 +116,6 @@ def _layers(session: Session, namespaces: Iterable[Object], inside: Iterable[Ite
 
 
 def _refusals(session: Session, approach: str, tenants: tuple[Tenant, ...]) -> list[GuardRefused | None]:
-
     found = places(session, [(tenant.name, tenant.namespace) for tenant in tenants])
     refused = [refusal(tenant, approach, found[tenant.namespace]) for tenant in tenants]
     if not approach_of(approach).releases:

@@ -27,7 +27,7 @@ def begun(session: Session, output: str, planned: Iterable[str], *, changes: boo
         preview(output, planned)
         return False
     session.contact()
-    simulated.refuse(session, "verify")
+    simulated.refuse(session)
     if changes:
         allow(session.ref, yes=yes)
         session.lock()

@@ -25,7 +25,6 @@ from korthweb_tasks.run.bastion import through
 from korthweb_tasks.run.console import Console, say
 from korthweb_tasks.run.contact import Contact
 from korthweb_tasks.run.executor import Executor
-from korthweb_tasks.run.guard import allow, refuse_moved
 from korthweb_tasks.run.runner import Runner
 from korthweb_tasks.services.connection import AT_EXIT, CONNECTIONS, Connection
 from korthweb_tasks.services.execution import Execution
@@ -220,7 +219,7 @@ class Session:
         self.said = True  # the program's own words are what was asked for
         self.contact()
         if effect == "changes" and not self.allowed:
-            allow(self.ref, yes=self.yes, seen=self.connection.identity)
+            guard.allow(self.ref, yes=self.yes, seen=self.connection.identity)
             self.allowed = True
 
     def execute(self, plan: Plan, *, destructive: bool = False) -> Report:
@@ -264,7 +263,7 @@ class Session:
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise GuardRefused("nothing was changed")
         if self.cluster:
-            refuse_moved(self.ref)
+            guard.refuse_moved(self.ref)
 
     def emit(self, data: Any, text: str) -> None:
         """Print the task's result on stdout: ``data`` as JSON with --output json, else ``text``."""
@@ -282,7 +281,7 @@ class Session:
 
     def allow(self, plan: Plan, *, destructive: bool = False) -> None:
         """Ask what has to be asked before ``plan`` is applied; raises GuardRefused."""
-        allow(self.ref, yes=self.yes, seen=self.connection.identity)
+        guard.allow(self.ref, yes=self.yes, seen=self.connection.identity)
         if destructive and not self.yes:
             for step in plan.steps:
                 self.console.line(f"  {step.title}")

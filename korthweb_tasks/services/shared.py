@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from korthweb_tasks.approaches.base import approach as approach_of
+from korthweb_tasks.approaches.base import approach_of
 from korthweb_tasks.approaches.shared.checks import Finding
 from korthweb_tasks.approaches.shared.credentials import logins
 from korthweb_tasks.approaches.shared.status import WELL, table
@@ -121,7 +121,9 @@ def tell_rows(session: Session, rows: Sequence[Row], approach: str) -> None:
 
 
 def tell_following(session: Session, approach: str) -> None:
-    """Say what to type after a deployment."""
+    """Say what to type after a deployment; nothing after a preview."""
+    if session.dry_run:
+        return
     proof = f"`{hints.task('verify.all', approach=approach)}` proves it from outside"
     proof += "".join(f"; `{hints.task(name)}`" for name in approach_of(approach).proofs)
     passwords = hints.task(f"{approach}.credentials", show=True)

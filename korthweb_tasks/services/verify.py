@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 
-from korthweb_tasks.approaches.base import approach as approach_of
+from korthweb_tasks.approaches.base import approach_of
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.durations import duration, milliseconds
 from korthweb_tasks.core.record import StepRecord, Verdict
@@ -96,7 +96,7 @@ def verified(session: Session, options: Options, approach: str, *, text: bool = 
         endpoint = as_told(find_endpoint(session.runner.run, session.kubectl, tenant, approach), options)
         orthanc = orthanc_json(session.settings, tenant)
         endpoint = permitted(endpoint, orthanc, options.calling_aet)
-        chart = session.settings.charts["orthanc"].values if approach == "helm" else {}
+        chart = session.settings.charts["orthanc"].values if approach_of(approach).releases else {}
         endpoint = let_in_without_sni(endpoint, tenant, chart)
         options = replace(options, largest=largest(session.settings, orthanc))
         tenants.append(tenant_summary(endpoint, hints.task(f"{approach}.credentials", tenant=tenant.name, show=True)))

@@ -173,7 +173,6 @@ def _fingerprint(cluster: Mapping[str, Any], folder: Path) -> str:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-
     try:
         raw = path.read_bytes()
     except FileNotFoundError:

@@ -119,7 +119,6 @@ def read_env(path: Path) -> tuple[dict[str, str], dict[str, str], list[str]]:
 
 
 def _parse(text: str, name: str) -> tuple[dict[str, str], dict[str, str]]:
-
     values: dict[str, str] = {}
     origins: dict[str, str] = {}
     for binding in parse_stream(StringIO(text)):

@@ -9,8 +9,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from korthweb_tasks.approaches import base as approaches
-from korthweb_tasks.approaches.base import Key
+from korthweb_tasks.approaches.base import Key, approach_of
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.errors import VerifyFailed
@@ -27,7 +26,7 @@ def find_endpoint(run: Run, kubectl: Kubectl, tenant: Tenant, approach: str) -> 
 
     Raises VerifyFailed where the tenant is not deployed, and what ``run`` raises.
     """
-    lookup, user = approaches.approach(approach).lookup, tenant.users[0]
+    lookup, user = approach_of(approach).lookup, tenant.users[0]
     services: list[dict[str, Any]] = []
     for place in filter(None, (lookup.own, lookup.ingress)):
         namespace, service = (text.format(ns=tenant.namespace) for text in place)

@@ -93,7 +93,7 @@ korthweb_tasks.collections.__path__.append(sys.argv[1] + "/collections")
 from korthweb_tasks.collections import ORDER, assemble
 ORDER["toy"] = ()
 
-from korthweb_tasks.approaches.base import approach, removal
+from korthweb_tasks.approaches.base import approach_of, removal
 from korthweb_tasks.approaches.shared.ownership import Place, refusal
 from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.errors import VerifyFailed
@@ -106,7 +106,7 @@ settings = Settings(approach="toy")
 tenant = settings.tenants[0]
 assert "toy.play" in assemble().task_names
 assert removal("toy", "BHC").endswith("toy.put-away BHC")
-assert approach("toy").preview.endswith("toy.play --dry-run")
+assert approach_of("toy").preview.endswith("toy.play --dry-run")
 place = Place({"metadata": {"name": tenant.namespace, "uid": "1"}}, ())
 assert "did not make the namespace" in refusal(tenant, "toy", place).message
 try:

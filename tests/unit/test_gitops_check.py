@@ -22,6 +22,7 @@ from korthweb_tasks.services.connection import Connection
 from korthweb_tasks.services.gitops import check as gitops_check
 from korthweb_tasks.services.gitops import fleet as gitops_fleet
 from korthweb_tasks.services.gitops import repository
+from korthweb_tasks.services.lab import NotInLab
 from korthweb_tasks.services.session import Session
 from korthweb_tasks.tools.git import Remote
 from tests.fakes import NO_COMPONENTS, Answer, Namespaces, ScriptedRunner, put
@@ -106,7 +107,6 @@ def test_a_lab_is_brought_what_it_lacks_only_where_something_may_change(monkeypa
     asked: list[str] = []
     there: dict[str, tuple[str, Path]] = {}
     monkeypatch.setattr(addons, "chart_source", lambda _lab, name, _version: there.get(name))
-    monkeypatch.setattr(gitops_fleet, "lab_of", lambda *_: "x")
 
     def brought(_session: Session, lab: str, extra: str) -> None:
         asked.append(f"{lab} {extra}")
@@ -114,10 +114,10 @@ def test_a_lab_is_brought_what_it_lacks_only_where_something_may_change(monkeypa
         authority.write_text("PEM")
         there.update({name: (f"oci://r/{name}", authority) for name in CHARTS})
 
-    monkeypatch.setattr("korthweb_tasks.services.gitops.repository.install_addon", brought)
+    monkeypatch.setattr("korthweb_tasks.services.lab.install_addon", brought)
     charts = ", ".join(f"{name}: {{source: lab}}" for name in CHARTS)
-    session = settings(f"charts: {{{charts}}}\nobservability: {{kiali: false, prometheus: false}}")
-    with pytest.raises(repository.NotInLab) as raised:
+    session = settings(f"charts: {{{charts}}}\nobservability: {{kiali: false, prometheus: false}}", "korthweb-x")
+    with pytest.raises(NotInLab) as raised:
         gitops_fleet.sources(session)
     assert "lab.up --name x --with gitops" in raised.value.hint
     assert asked == []

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from bench.chart_readme import described, updated
-from korthweb_tasks.approaches.base import approach as approach_of
+from korthweb_tasks.approaches.base import approach_of
 from korthweb_tasks.approaches.helm.plan import Builder, ChartAt
 from korthweb_tasks.approaches.helm.values import brought_secrets, own_traefik, refusal, site_values, values
 from korthweb_tasks.approaches.shared.namespaces import RECORD, Record

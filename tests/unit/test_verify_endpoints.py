@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from korthweb_tasks.approaches.base import approach as approach_of
+from korthweb_tasks.approaches.base import approach_of
 from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.errors import ClusterUnreachable, UsageError, VerifyFailed

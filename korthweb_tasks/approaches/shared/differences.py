@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -30,15 +30,17 @@ class Difference:
         return asdict(self)
 
 
-def differences(plan: Plan, check: Callable[[Command], Result], masks: tuple[str, ...] = ()) -> list[Difference]:
-    """Ask every probe of ``plan``, side by side, and return what is not as it shall be.
+def differences(
+    plan: Plan,
+    check: Callable[[Command], Result],
+    masks: tuple[str, ...] = (),
+    each: Callable[[Callable[[Step], Difference | None], Iterable[Step]], Iterable[Difference | None]] = map,
+) -> list[Difference]:
+    """Ask every probe of ``plan`` and return what is not as it shall be; ``each`` may ask them side by side.
 
     Raises what a probe raises for an answer that means nothing.
     """
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda step: _difference(step, check, masks), plan.steps))
+    found = each(lambda step: _difference(step, check, masks), plan.steps)
     return [entry for entry in found if entry is not None]
 
 

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from korthweb_tasks.approaches.base import approach as approach_of
-from korthweb_tasks.approaches.base import removal
+from korthweb_tasks.approaches.base import approach_of, removal
 from korthweb_tasks.approaches.shared.blind import going
 from korthweb_tasks.approaches.shared.contents import Item, foreign, made_by, named, of_others, told_apart, usual
 from korthweb_tasks.approaches.shared.layers import Layers, applied_by

@@ -19,7 +19,8 @@ from korthweb_tasks.lab import labs
 from korthweb_tasks.services import beforehand
 from korthweb_tasks.services.components import component_findings
 from korthweb_tasks.services.gitops.fleet import sources
-from korthweb_tasks.services.gitops.repository import EXTRA, NotInLab, checkout_of, full_path, remote, tenants_of
+from korthweb_tasks.services.gitops.repository import EXTRA, checkout_of, full_path, remote, tenants_of
+from korthweb_tasks.services.lab import NotInLab
 from korthweb_tasks.services.shared import answers, settings_finding, side_by_side, tell_findings, tool
 from korthweb_tasks.tools.helm import show
 
@@ -51,14 +52,12 @@ def findings(session: Session) -> list[Finding]:
 
 
 def _tools(session: Session) -> list[Finding]:
-
     more = ("sops", "age-keygen") if session.settings.gitops.secrets == "sops" else ()
     found = [tool(session, name) for name in ("kubectl", "flux", *more)]
     return [*found, _told("git", lambda: session.runner.run(Command(argv=("git", "--version"))).stdout.split()[2])]
 
 
 def _settings(session: Session) -> list[Finding]:
-
     found = [settings_finding(session, "gitops")]
     try:
         tenants = tenants_of(session.ref, session.settings)
@@ -69,7 +68,6 @@ def _settings(session: Session) -> list[Finding]:
 
 
 def _cluster(session: Session) -> list[Finding]:
-
     asked: list[Check] = for_cluster(session.settings, session.target)
     asked += pod_security.questions(session.settings, session.kubectl, session.tenants)
     asked += addresses.questions(session.kubectl, session.tenants, "ingress")
@@ -95,7 +93,6 @@ def _git(session: Session) -> list[Finding]:
 
 
 def _charts(session: Session) -> list[Finding]:
-
     try:
         found = sources(session)
     except NotInLab as error:
@@ -139,7 +136,6 @@ def _client(settings: Settings) -> httpx.Client:
 
 
 def _told(title: str, ask: Callable[[], object]) -> Finding:
-
     try:
         return Finding(title, "ok", str(ask()))
     except KorthwebError as error:

@@ -11,23 +11,19 @@ from typing import TYPE_CHECKING
 from korthweb_tasks.approaches.gitops.components import shared_parts
 from korthweb_tasks.approaches.gitops.fleet import ChartAt, Fleet, encrypted_path, stale
 from korthweb_tasks.approaches.shared.common import Artifacts
-from korthweb_tasks.core import hints
-from korthweb_tasks.lab import labs
 from korthweb_tasks.paths import artifacts_dir
 from korthweb_tasks.run.checkout import Checkout
 from korthweb_tasks.services.gitops.repository import (
     EXTRA,
     LAB,
-    NotInLab,
-    bring_to,
     checkout_of,
     folder_of,
     full_path,
-    lab_of,
     remote,
     tenants_of,
 )
 from korthweb_tasks.services.gitops.sops import Sops
+from korthweb_tasks.services.lab import chart_in_lab
 from korthweb_tasks.services.shared import refuse
 from korthweb_tasks.settings.soundness import flux_charts
 
@@ -90,7 +86,7 @@ def sources(session: Session, *, bring: bool = False) -> Sources:
     for name in (release.name for part in shared_parts(settings) for release in part.releases):
         source, version = settings.charts[name].source, settings.charts[name].version
         if source == LAB:
-            source, authority = _of_lab(session, name, version, bring)
+            source, authority = chart_in_lab(session, name, EXTRA, bring=bring)
         charts[name] = ChartAt(source, version)
     return Sources(charts, Path(authority).read_text(encoding="utf-8") if authority else "", authority)
 
@@ -139,15 +135,3 @@ def rendering(fleet: Fleet) -> Render:
         return files, stale(existing, files, fleet.cluster)
 
     return render
-
-
-def _of_lab(session: Session, name: str, version: str, bring: bool) -> tuple[str, str]:
-    """Return where a lab has a chart, and its registry's authority."""
-    lab = lab_of(session.ref, f"charts.{name}.source")
-    if (place := labs.chart_source(lab, name, version)) is None:
-        bring_to(session, lab, bring, f"chart {name} {version}")
-        place = labs.chart_source(lab, name, version)
-    if place is None:
-        text = f"the lab '{lab}' has no chart {name} {version}"
-        raise NotInLab(text, hint=hints.task("lab.up", name=lab, with_=EXTRA))
-    return place[0], str(place[1])

@@ -105,5 +105,4 @@ def reading(home: FluxHome) -> Callable[[Collection[Object]], Tree]:
 
 
 def _informer(session: Session) -> Informer:
-
     return Informer(session.runner, Flux(session.target).proxy, KINDS)

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from korthweb_tasks import paths
-from korthweb_tasks.core import hints
 from korthweb_tasks.errors import SettingsError, UsageError
 from korthweb_tasks.files import check_trusted
 from korthweb_tasks.lab import labs
 from korthweb_tasks.run.checkout import Checkout
-from korthweb_tasks.services.lab import install_addon
+from korthweb_tasks.services.lab import in_lab
 from korthweb_tasks.services.shared import refuse
 from korthweb_tasks.settings.soundness import reachable
 from korthweb_tasks.tools.git import Remote
@@ -26,10 +25,6 @@ if TYPE_CHECKING:
 
 LAB, EXTRA = "lab", "gitops"
 _FOLDER = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
-
-
-class NotInLab(UsageError):
-    """The lab has not been given what its settings take from there."""
 
 
 def folder_of(ref: ChosenCluster, settings: Settings) -> str:
@@ -69,12 +64,7 @@ def remote(session: Session, *, bring: bool = False) -> Remote:
     given = session.settings.gitops
     refuse(session, reachable)
     if given.url == LAB:
-        lab = lab_of(session.ref, "gitops.url")
-        if (access := labs.git_access(lab)) is None:
-            bring_to(session, lab, bring, "Git server")
-            access = labs.git_access(lab)
-        if access is None:
-            raise NotInLab(f"the lab '{lab}' has no Git server", hint=hints.task("lab.up", name=lab, with_=EXTRA))
+        access = in_lab(session, EXTRA, "Git server", labs.git_access, key="gitops.url", bring=bring)
         return Remote(access.url, given.branch, access.username, access.password, str(access.ca_file))
     url = given.url or ""
     password = session.secrets.git_password(given.provider) if url.startswith("https://") else None
@@ -91,22 +81,6 @@ def remote(session: Session, *, bring: bool = False) -> Remote:
 def checkout_of(runner: Runner, where: Remote, onto: str = "") -> Checkout:
     """Return korthweb's own checkout of the repository."""
     return Checkout(runner, where, paths.work_dir() / "fleet", onto)
-
-
-def bring_to(session: Session, lab: str, bring: bool, what: str) -> None:
-    """Give a lab what the approach needs, where that may be; else raise NotInLab."""
-    if not bring:
-        raise NotInLab(f"the lab '{lab}' has no {what} yet", hint=hints.task("lab.up", name=lab, with_=EXTRA))
-    install_addon(session, lab, EXTRA)
-
-
-def lab_of(ref: ChosenCluster, key: str) -> str:
-    """Return the name of the lab; raises UsageError where ``key`` says lab and the cluster is none."""
-    if ref.lab:
-        return ref.lab
-    raise UsageError(
-        f"{key} is lab, but {ref.context} is no lab", hint=f"{key} in korthweb.yaml: an address of one's own"
-    )
 
 
 def full_path(given: str | None, key: str) -> str:

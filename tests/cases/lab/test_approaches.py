@@ -27,7 +27,7 @@ import pydicom.data
 import pytest
 import yaml
 
-from korthweb_tasks.approaches.base import approach as approach_of
+from korthweb_tasks.approaches.base import approach_of
 from korthweb_tasks.lab import cluster
 from korthweb_tasks.lab.commands import vendors
 from korthweb_tasks.provision.tools import locate

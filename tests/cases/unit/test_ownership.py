@@ -12,7 +12,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from korthweb_tasks.approaches.base import approach as approach_of
+from korthweb_tasks.approaches.base import approach_of
 from korthweb_tasks.approaches.shared.blind import blind
 from korthweb_tasks.approaches.shared.contents import Item, foreign, read_contents, read_kinds
 from korthweb_tasks.approaches.shared.layers import APPLIED_BY, APPLIED_IN, Layers, question
