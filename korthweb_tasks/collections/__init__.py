@@ -67,7 +67,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "verify": ("all", "https", "dicom", "certificates", "isolation"),
     "cli": ("kubectl", "helm", "istioctl", "flux"),
     "context": ("list", "use", "show"),
-    "config": ("init", "keys", "check", "show"),
+    "config": ("init", "keys", "schema", "check", "show"),
     "tools": ("list", "install"),
 }
 #: Modules whose tasks stand at the root of the namespace: ``korthweb demo``, ``korthweb test``.

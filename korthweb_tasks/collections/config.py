@@ -50,6 +50,14 @@ def keys(session: Session, key: str = "") -> None:
     session.emit(*config.keys(key))
 
 
+@task(example="inv config.schema", cluster=False, changes=False)
+def schema(session: Session) -> None:
+    """Print the JSON Schema of korthweb.yaml, by which editors complete and check it; no settings are read."""
+    from korthweb_tasks.services import config
+
+    session.emit(*config.schema())
+
+
 @task(example="inv config.check", cluster=False, changes=False, help=_CONTEXT)
 def check(session: Session, context: str | None = None) -> None:
     """Validate the settings without a cluster, the database connections included; exit code 2 if they are wrong."""
@@ -60,7 +68,7 @@ def check(session: Session, context: str | None = None) -> None:
 
 @task(example="inv config.init", cluster=False, without=("yes",))
 def init(session: Session) -> None:
-    """Write a korthweb.yaml and a .env.example here, with every key and what it means; nothing is overwritten."""
+    """Write a korthweb.yaml and a .env.example here, with every key and its meaning; nothing is overwritten."""
     from korthweb_tasks.services import config
 
     session.emit(*config.begun(dry_run=session.dry_run))

@@ -12,7 +12,7 @@ from korthweb_tasks.core import hints
 from korthweb_tasks.core.words import known_output, nearest, unknown
 from korthweb_tasks.errors import UsageError
 from korthweb_tasks.files import Tree
-from korthweb_tasks.settings import example
+from korthweb_tasks.settings import example, json_schema
 from korthweb_tasks.settings.check import findings
 from korthweb_tasks.settings.load import Loaded, load, refusal
 from korthweb_tasks.settings.show import Row, columns, masked_tree, rows, under
@@ -45,22 +45,24 @@ def keys(word: str) -> tuple[list[dict[str, str]], str]:
 
 def checked(context: str | None) -> tuple[dict[str, Any], str]:
     """Return warnings and notes about the settings for ``context``; raises SettingsError where they are wrong."""
-    found = findings(load(context=context))
+    loaded = load(context=context)
+    found = findings(loaded)
     if found.faults:
         raise refusal(found.faults)
+    found.warnings.extend(_old_schema(loaded.project))
     lines = [*found.notes, *(f"warning: {warning}" for warning in found.warnings), "settings: fine"]
     return {"ok": True, "warnings": found.warnings, "notes": found.notes}, "\n".join(lines)
 
 
 def begun(*, dry_run: bool) -> tuple[dict[str, list[str]], str]:
-    """Write a first korthweb.yaml and .env.example into the working directory; return what was (or would be)."""
+    """Write a first korthweb.yaml with its schema, and .env.example, here; return what was (or would be)."""
     folder = Path.cwd()
     target = folder / "korthweb.yaml"
     if target.exists():
         raise UsageError(f"{target} is there already", hint=hints.task("config.check"))
-    texts = {target: example.yaml_example()}
-    if not (env := folder / ".env.example").exists():
-        texts[env] = example.env_example()
+    texts = {target: example.yaml_example(json_schema.FILE)}
+    beside = {json_schema.FILE: json_schema.schema_text(), ".env.example": example.env_example()}
+    texts |= {folder / name: text for name, text in beside.items() if not (folder / name).exists()}
     ignored = _ignored(folder)
     if not dry_run:
         for path, text in texts.items():
@@ -71,6 +73,19 @@ def begun(*, dry_run: bool) -> tuple[dict[str, list[str]], str]:
     written = [str(path) for path in (*texts, *([folder / ".gitignore"] if ignored else ()))]
     word = "would be written" if dry_run else "written"
     return {word: written}, "\n".join(f"{word}: {path}" for path in written)
+
+
+def schema() -> tuple[dict[str, Any], str]:
+    """Return the JSON Schema of korthweb.yaml, as data and as the text of its file."""
+    return json_schema.settings_schema(), json_schema.schema_text().rstrip("\n")
+
+
+def _old_schema(folder: Path) -> list[str]:
+    """Return a warning if the schema beside korthweb.yaml, by which an editor goes, is another korthweb's."""
+    path = folder / json_schema.FILE
+    if not path.is_file() or path.read_text("utf-8", errors="replace") == json_schema.schema_text():
+        return []
+    return [f"{path.name} is another version's: `{hints.task('config.schema')} > {path.name}` renews it"]
 
 
 def _ignored(folder: Path) -> str:

@@ -17,6 +17,7 @@ class Chart(Model):
     source: str = Field(
         min_length=1,
         description="oci://…, https://… of a repository, a path, lab: made by lab.up, or korthweb: our own",
+        json_schema_extra={"pattern": r"^(?=.*\S)(?:(?:oci|https?|file)://|(?!.*://))"},
     )
     version: str = Field("", description="version; none: the component's, of versions")
     values: dict[str, Any] = Field(default_factory=dict, description="free values, merged over korthweb's; yours win")

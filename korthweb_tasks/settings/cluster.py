@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from pydantic import Field, StrictBool, StrictInt, field_validator
 
 from korthweb_tasks.settings.fields import (
     HostName,
@@ -15,7 +15,7 @@ class BastionSettings(Model):
 
     host: HostName = Field(min_length=1, description="name or address")
     user: str | None = Field(None, description="SSH user; none: as ssh itself decides")
-    port: int = Field(22, ge=1, le=65535, description="SSH port")
+    port: StrictInt = Field(22, ge=1, le=65535, description="SSH port")
     identity: str | None = Field(None, description="path of the private key; none: the SSH agent or ssh's defaults")
 
 
@@ -26,9 +26,11 @@ class ClusterSettings(Model):
     kubeconfig: str | None = Field(
         None, description="path, relative to korthweb.yaml; none: KUBECONFIG, then ~/.kube/config"
     )
-    production: bool = Field(False, description="ask for the cluster's name to be typed before anything changes")
+    production: StrictBool = Field(False, description="ask for the cluster's name to be typed before anything changes")
     server: str | None = Field(
-        None, description="API server URL that must be found; none: the one of the first deployment"
+        None,
+        description="API server URL that must be found; none: the one of the first deployment",
+        json_schema_extra={"pattern": "^https?://"},
     )
     uid: str | None = Field(
         None, description="UID of kube-system that must be found; none: the one of the first deployment"

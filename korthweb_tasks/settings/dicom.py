@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, StrictInt, field_validator
 
 from korthweb_tasks.core.words import nearest
 from korthweb_tasks.settings.fields import AeTitle, Model
@@ -92,7 +92,7 @@ class TlsSettings(Model):
 
 
 #: what an entry of Orthanc's DicomModalities may say beside AE title, host and port
-_OF_MODALITY = (
+OF_MODALITY = (
     *("Manufacturer", "LocalAet", "Timeout", "UseDicomTls", "RetrieveMethod", "AllowTranscoding"),
     *("AllowEcho", "AllowFind", "AllowFindWorklist", "AllowGet", "AllowMove", "AllowStore"),
     *("AllowStorageCommitment", "AllowNAction", "AllowNEventReport"),
@@ -104,7 +104,7 @@ class Modality(Model):
 
     aet: AeTitle = Field(description="its AE title")
     host: str = Field(min_length=1, description="name or address at which Orthanc reaches it")
-    port: int = Field(104, ge=1, le=65535, description="port at which Orthanc reaches it")
+    port: StrictInt = Field(104, ge=1, le=65535, description="port at which Orthanc reaches it")
     config: dict[str, Any] = Field(
         default_factory=dict, description="more of its entry in DicomModalities (AllowFind, Manufacturer, ...)"
     )
@@ -115,8 +115,8 @@ class Modality(Model):
         for name in config:
             if name in ("AET", "Host", "Port"):
                 raise ValueError(f"{name} is said by {name.lower()}")
-            if name not in _OF_MODALITY:
-                raise ValueError(f"Orthanc knows no {name!r} of a modality{nearest(name, _OF_MODALITY)}")
+            if name not in OF_MODALITY:
+                raise ValueError(f"Orthanc knows no {name!r} of a modality{nearest(name, OF_MODALITY)}")
         return config
 
     @property
@@ -129,6 +129,6 @@ class DicomSettings(Model):
     """The way in for DICOM."""
 
     tls: TlsSettings = Field(default_factory=TlsSettings, description="TLS of the DICOM port; the web keeps BCP 195")
-    without_sni: int | None = Field(
+    without_sni: StrictInt | None = Field(
         None, ge=1, le=65535, description="port of its own for modalities that name no server (SNI), such as 11114"
     )

@@ -1,6 +1,6 @@
 """korthweb.example.yaml, .env.example and the table of docs/settings.md, made from the model so that no key is missing.
 
-``python -m korthweb_tasks.settings.example`` in a checkout writes all three; a test compares them.
+``python -m korthweb_tasks.settings.example`` in a checkout writes them, and docs/korthweb.schema.json; a test compares.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from korthweb_tasks.core.git_providers import TOKENS
+from korthweb_tasks.settings import json_schema
 from korthweb_tasks.settings.charts import Chart
 from korthweb_tasks.settings.cluster import BastionSettings, ClusterSettings
 from korthweb_tasks.settings.fields import Model
@@ -39,9 +40,9 @@ _EXAMPLES: dict[type[Model], dict[str, Any]] = {
 }
 
 
-def yaml_example() -> str:
-    """Return korthweb.example.yaml."""
-    lines = [_HEAD]
+def yaml_example(schema: str = f"docs/{json_schema.FILE}") -> str:
+    """Return korthweb.example.yaml, whose JSON Schema an editor finds at the path ``schema``."""
+    lines = [json_schema.modeline(schema), _HEAD]
     settings = Settings()
     for name, info in Settings.model_fields.items():
         lines += [*_top(name, info, getattr(settings, name)), ""]
@@ -225,10 +226,11 @@ def _default(name: str, value: Any) -> str:
 
 
 def main() -> None:
-    """Write the three files of a checkout."""
+    """Write the four files of a checkout."""
     root = Path(__file__).parents[2]
     (root / "korthweb.example.yaml").write_text(yaml_example(), "utf-8")
     (root / ".env.example").write_text(env_example(), "utf-8")
+    (root / "docs" / json_schema.FILE).write_text(json_schema.schema_text(), "utf-8")
     page = root / "docs" / "settings.md"
     page.write_text(with_reference(page.read_text("utf-8")), "utf-8")
 

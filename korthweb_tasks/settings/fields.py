@@ -6,8 +6,9 @@ import re
 from ipaddress import IPv4Network, ip_address
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
+from korthweb_tasks.core.words import describe
 from korthweb_tasks.settings.orthanc_options import chart_file
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -187,8 +188,8 @@ def seconds(value: Any) -> Any:
     """Return ``90s``, ``10m`` or ``1h`` as seconds; numbers are seconds already."""
     if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
         return float(match.group(1)) * _UNITS[match.group(2)]
-    if isinstance(value, str):
-        raise ValueError(f"{value!r} is not a time like 90, 90s, 10m or 1h")
+    if isinstance(value, str | bool):
+        raise ValueError(f"{describe(value)} is not a time like 90, 90s, 10m or 1h")
     return value
 
 
@@ -207,19 +208,37 @@ def variable(name: str) -> str:
     return re.sub(r"[^A-Z0-9]", "_", name.upper())
 
 
-HostName = Annotated[str, AfterValidator(host_name)]
-HostPort = Annotated[str, AfterValidator(host_port)]
-TenantNamespace = Annotated[str, AfterValidator(tenant_namespace)]
-DnsLabel = Annotated[str, AfterValidator(dns_label)]
-DnsName = Annotated[str, AfterValidator(dns_name)]
-SqlName = Annotated[str, AfterValidator(sql_name)]
-Domain = Annotated[str, AfterValidator(domain_name)]
-AeTitle = Annotated[str, AfterValidator(ae_title)]
-EnvironmentName = Annotated[str, AfterValidator(environment_name)]
-VariablePattern = Annotated[str, AfterValidator(variable_pattern)]
-UserName = Annotated[str, AfterValidator(user_name)]
-PlainName = Annotated[str, AfterValidator(plain_name)]
-ImageName = Annotated[str, AfterValidator(image_name)]
-WebOrigin = Annotated[str, AfterValidator(web_origin)]
-Seconds = Annotated[float, BeforeValidator(seconds)]
-Network = Annotated[str, AfterValidator(network)]
+def written(pattern: str, *also: str, **more: Any) -> WithJsonSchema:
+    """Return what an editor is told of a text: ``pattern``, and each of ``also``, met from its beginning to its end."""
+    ahead = "".join(f"(?={one}$)" for one in also)
+    return WithJsonSchema({"type": "string", "pattern": f"^{ahead}(?:{pattern})$", **more})
+
+
+#: what is left of an image's name without its registry and tag
+_LOWER = "(?:[^/]*[.:][^/]*/)?[^A-Z:@]*(?:[:@].*)?"
+_DNS = rf"{_LABEL.pattern}(?:\.{_LABEL.pattern})*"
+
+HostName = Annotated[
+    str, AfterValidator(host_name), written(rf"{_NAME.pattern}|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Za-z.:%]*")
+]
+HostPort = Annotated[str, AfterValidator(host_port), written(rf"{_DNS}:{_PORT.pattern}")]
+TenantNamespace = Annotated[str, AfterValidator(tenant_namespace), written(_LABEL.pattern)]
+DnsLabel = Annotated[str, AfterValidator(dns_label), written(_LABEL.pattern)]
+DnsName = Annotated[str, AfterValidator(dns_name), written(_DNS, maxLength=253)]
+SqlName = Annotated[str, AfterValidator(sql_name), written(_SQL.pattern, "(?!pg_|(?:postgres|template0|template1)$).*")]
+Domain = Annotated[str, AfterValidator(domain_name), written(_DNS, r".*\..*", r".*[^.0-9][^.]*", maxLength=240)]
+AeTitle = Annotated[str, AfterValidator(ae_title), written(r"[!-\[\]-~](?:[ -\[\]-~]{0,14}[!-\[\]-~])?")]
+EnvironmentName = Annotated[str, AfterValidator(environment_name), written(_VARIABLE.pattern)]
+VariablePattern = Annotated[str, AfterValidator(variable_pattern), written(rf"{_VARIABLE.pattern}\*?")]
+UserName = Annotated[str, AfterValidator(user_name), written(_USER.pattern, "(?![Pp][Oo][Ss][Tt][Gg][Rr][Ee][Ss]$).*")]
+PlainName = Annotated[str, AfterValidator(plain_name), written(_NAME.pattern)]
+ImageName = Annotated[str, AfterValidator(image_name), written(_IMAGE.pattern, _LOWER, "(?!.*://).*[^/:]")]
+WebOrigin = Annotated[
+    str, AfterValidator(web_origin), written("[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?")
+]
+Seconds = Annotated[
+    float,
+    BeforeValidator(seconds),
+    WithJsonSchema({"type": ["number", "string"], "pattern": rf"^\s*{_DURATION.pattern}\s*$", "exclusiveMinimum": 0}),
+]
+Network = Annotated[str, AfterValidator(network), written("[0-9]{1,3}(?:\\.[0-9]{1,3}){3}(?:/[0-9.]{1,15})?")]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StrictBool, field_validator, model_validator
 
 from korthweb_tasks.core.flux_home import BOOTSTRAPPED
 from korthweb_tasks.core.git_providers import PROVIDERS, TOKENS
-from korthweb_tasks.settings.fields import DnsName, Model, PlainName
+from korthweb_tasks.settings.fields import DnsName, Model, PlainName, written
 
 #: the fleet repository of a lab: its own Git server, which `lab.up --with gitops` starts
 LAB = "lab"
@@ -18,6 +18,7 @@ OWN_FLUX, OWN_NAME = "korthweb-flux", "korthweb"
 _URL = re.compile(r"(https?://[!-.0-?A-~]+/[!-~]+|ssh://[!-.0-~]+/[!-~]+)")  # of visible ASCII, no login for http
 _SCP = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9_.-]+:\S+")
 _INTERVAL = re.compile(r"[0-9]+(s|m|h)")
+_AUTHOR = re.compile(r"[^<>\n]+ <[^<>\s]+>")
 _BRANCH = re.compile(r"(?!-)[A-Za-z0-9_./-]+")
 
 if TYPE_CHECKING:
@@ -32,12 +33,15 @@ class GitOpsSettings(Model):
     url: str | None = Field(
         None,
         description="fleet repository: ssh://git@host/path.git, https://host/path.git, or lab: a lab's own server",
+        json_schema_extra={"pattern": f"^(?:{LAB}|{_URL.pattern})$"},
     )
-    branch: str = Field("main", description="branch that Flux follows")
+    branch: Annotated[str, written(_BRANCH.pattern)] = Field("main", description="branch that Flux follows")
     provider: Provider = Field(
         "git", description=f"git: any server; {', '.join(TOKENS)}: flux makes repository and deploy key by their APIs"
     )
-    personal: bool = Field(False, description="the owner in the URL is a person, not an organisation (not for git)")
+    personal: StrictBool = Field(
+        False, description="the owner in the URL is a person, not an organisation (not for git)"
+    )
     cluster: PlainName | None = Field(
         None, description="folder of this cluster below clusters/; none: the cluster's name"
     )
@@ -57,12 +61,16 @@ class GitOpsSettings(Model):
     controllers_namespace: DnsName = Field(
         BOOTSTRAPPED, description="where the controllers of a Flux that is used are (components.flux: use)"
     )
-    interval: str = Field("10m", description="how often Flux looks for changes, and puts back what was changed by hand")
+    interval: Annotated[str, written(_INTERVAL.pattern)] = Field(
+        "10m", description="how often Flux looks for changes, and puts back what was changed by hand"
+    )
     secrets: Literal["generated", "sops"] = Field(
         "generated",
         description="passwords: generated in the cluster; sops: in Git, encrypted with an age key that bootstrap makes",
     )
-    author: str = Field("korthweb <korthweb@localhost>", description="author of korthweb's commits: Name <address>")
+    author: Annotated[str, written(_AUTHOR.pattern)] = Field(
+        "korthweb <korthweb@localhost>", description="author of korthweb's commits: Name <address>"
+    )
 
     @field_validator("url")
     @classmethod
@@ -93,7 +101,7 @@ class GitOpsSettings(Model):
     @field_validator("author")
     @classmethod
     def _person(cls, author: str) -> str:
-        if not re.fullmatch(r"[^<>\n]+ <[^<>\s]+>", author):
+        if not _AUTHOR.fullmatch(author):
             raise ValueError(f"{author!r} is not written like Name <address>")
         return author
 

@@ -21,7 +21,7 @@ from korthweb_tasks.settings import secrets as passwords
 from korthweb_tasks.settings.choice import chosen_context, lab_of
 from korthweb_tasks.settings.complaints import complaints
 from korthweb_tasks.settings.layers import DEFAULT, Stack, empty
-from korthweb_tasks.settings.model import Settings
+from korthweb_tasks.settings.model import PROFILES, Settings
 from korthweb_tasks.settings.orthanc_options import wrong_options
 from korthweb_tasks.settings.schema import dotted, kind_at
 from korthweb_tasks.settings.secrets import Secrets
@@ -30,7 +30,6 @@ from korthweb_tasks.settings.source import Document, decode, read_yaml
 
 FILE = paths.SETTINGS
 PREFIX = "KORTHWEB__"
-PROFILES = ("production", "lab")
 #: variables of korthweb that are not settings; LONG and LAUNCHER are set by korthweb itself
 OWN_VARIABLES = tuple(f"KORTHWEB_{name}" for name in ("CACHE", "STATE", "DEBUG", "TRUST", "PYTHON", "LAUNCHER", "LONG"))
 #: variables that look as if they said what is acted on -> what does

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, StrictBool
 
-from korthweb_tasks.settings.fields import Model, Network, PlainName, VariablePattern, dns_label
+from korthweb_tasks.settings.fields import DnsLabel, Model, Network, VariablePattern
 from korthweb_tasks.settings.quantities import StorageSize
 
 
@@ -25,17 +25,14 @@ class ToolSettings(Model):
 class LabSettings(Model):
     """The one-node Kubernetes on this machine."""
 
-    name: PlainName = Field("lab", description="name; its context is korthweb-<name>")
+    name: DnsLabel = Field("lab", description="name; its context is korthweb-<name>")
     images: Literal["auto", "build", "pull"] = Field(
         "auto",
         description="build: from Debian packages; pull: from images.registry, without one from upstream; auto: pull "
         "where images.registry is set and has all of them, else build",
     )
-    keep_build_caches: bool = Field(False, description="keep the Go caches (tens of GB) after the binaries are made")
+    keep_build_caches: StrictBool = Field(
+        False, description="keep the Go caches (tens of GB) after the binaries are made"
+    )
     subnet: Network | None = Field(None, description="IPv4 network of the lab; none: a free one of 198.18.0.0/15")
     volume_size: StorageSize = Field("20Gi", description="size that each prepared volume claims to have")
-
-    @field_validator("name")
-    @classmethod
-    def _label(cls, name: str) -> str:
-        return dns_label(name)

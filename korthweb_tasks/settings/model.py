@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StrictInt, field_validator, model_validator
 
 from korthweb_tasks.core.flux_home import BOOTSTRAPPED, BY_BOOTSTRAP, FluxHome
 from korthweb_tasks.core.words import nearest
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 else:
     ApproachName = Literal[APPROACHES]
 
+PROFILES = ("production", "lab")
 #: what a project without a korthweb.yaml deploys: two fictitious facilities
 DEFAULT_TENANTS: tuple[dict[str, Any], ...] = (
     {"name": "BHC", "domain": "bhc.orthweb.com"},
@@ -71,7 +72,11 @@ class Settings(Model):
     """The effective settings of a project."""
 
     approach: ApproachName = Field("manual", description="how Orthanc is deployed")
-    profile: str = Field("production", description="the built-in set of values below this file: production or lab")
+    profile: str = Field(
+        PROFILES[0],
+        description="the built-in set of values below this file: production or lab",
+        json_schema_extra={"enum": list(PROFILES)},
+    )
     context: str | None = Field(
         None, description="the cluster that is used where no --context is given: a name of clusters, or a context"
     )
@@ -81,6 +86,7 @@ class Settings(Model):
     tenants: tuple[Tenant, ...] = Field(
         default_factory=lambda: tuple(Tenant(**tenant) for tenant in DEFAULT_TENANTS),
         description="healthcare facilities; each has its namespace, database, certificates and host names",
+        json_schema_extra={"minItems": 1},
     )
     components: dict[Component, Choice] = Field(
         default_factory=all_installed,
@@ -107,7 +113,7 @@ class Settings(Model):
     storage_class: DnsName | None = Field(
         None, description="StorageClass of the databases; none: the cluster's default"
     )
-    storage_volumes: int = Field(24, ge=0, le=200, description="volumes that lab.up makes beforehand")
+    storage_volumes: StrictInt = Field(24, ge=0, le=200, description="volumes that lab.up makes beforehand")
     timeouts: Timeouts = Field(default_factory=Timeouts, description="deadlines, in seconds or as 90s, 10m, 1h")
     tools: ToolSettings = Field(
         default_factory=ToolSettings, description="where kubectl, helm, istioctl and flux come from"

@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from korthweb_tasks.core.words import nearest
-from korthweb_tasks.settings.fields import InnerError
+from korthweb_tasks.settings.fields import InnerError, written
 
 _DECIMAL = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 _BINARY = {f"{unit.upper()}i": 1024.0 ** (power + 1) for power, unit in enumerate(_DECIMAL)}
@@ -195,10 +195,31 @@ def _of_extension(name: str) -> Callable[[str], str] | None:
     return pieces if "/" in name else None
 
 
+_SIZE = rf"[0-9]+(?:\.[0-9]+)?(?:{'|'.join(unit for unit in BYTES if unit)})"
+_WRITTEN: dict[Callable[[str], str], str] = {
+    cores: r"[0-9]+(?:\.[0-9]+)?\s*m?",
+    total_cores: r"[0-9]+(?:\.[0-9]+)?\s*[mk]?",
+    pieces: "[0-9]+k?",
+}
+
+
+def _told(kinds: Mapping[str, Callable[[str], str]]) -> WithJsonSchema:
+    """Return what an editor is told of a table of amounts: the names there are, and how each amount is written."""
+    patterns = {name: _WRITTEN.get(check, _SIZE) for name, check in kinds.items()}
+    named: dict[str, Any] = {name: {"type": "string", "pattern": f"^(?:{one})$"} for name, one in patterns.items()}
+    for name, pattern in patterns.items():
+        if pattern != _SIZE:  # which needs its unit
+            named[name] |= {"type": ["string", "number"], "minimum": 0}
+    others = {r"(?:requests\.storage|ephemeral-storage)$|hugepages-|/": {"type": ["string", "number"]}}
+    table = {"type": "object", "properties": named, "patternProperties": others, "additionalProperties": False}
+    return WithJsonSchema(table)
+
+
+_BYTES = written(_SIZE)
 Text = Annotated[str, BeforeValidator(as_text)]
-StorageSize = Annotated[Text, AfterValidator(storage_size)]
-LimitSize = Annotated[Text, AfterValidator(limit_size)]
+StorageSize = Annotated[Text, AfterValidator(storage_size), _BYTES]
+LimitSize = Annotated[Text, AfterValidator(limit_size), _BYTES]
 #: requests and limits, as in a pod: {"requests": {"cpu": "500m"}, "limits": {"memory": "2Gi"}}
-Amounts = Annotated[dict[str, Text], AfterValidator(container_amounts)]
+Amounts = Annotated[dict[str, Text], AfterValidator(container_amounts), _told(_CONTAINER)]
 Resources = Annotated[dict[Literal["requests", "limits"], Amounts], AfterValidator(ordered)]
-Quota = Annotated[dict[str, Text], AfterValidator(quota_amounts)]
+Quota = Annotated[dict[str, Text], AfterValidator(quota_amounts), _told(_QUOTA)]

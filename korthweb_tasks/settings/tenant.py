@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StrictBool, StrictInt, field_validator, model_validator
 
 from korthweb_tasks.settings import volume
 from korthweb_tasks.settings.dicom import DicomSettings, Modality
@@ -23,6 +23,7 @@ from korthweb_tasks.settings.fields import (
     dns_label,
     tenant_namespace,
     variable,
+    written,
 )
 from korthweb_tasks.settings.quantities import LimitSize, Quota, StorageSize
 
@@ -30,8 +31,8 @@ from korthweb_tasks.settings.quantities import LimitSize, Quota, StorageSize
 class Replicas(Model):
     """What the autoscaler may do."""
 
-    min: int = Field(3, ge=1, le=100, description="pods that always run")
-    max: int = Field(10, ge=1, le=100, description="pods at the most")
+    min: StrictInt = Field(3, ge=1, le=100, description="pods that always run")
+    max: StrictInt = Field(10, ge=1, le=100, description="pods at the most")
 
     @model_validator(mode="after")
     def _ordered(self) -> Replicas:
@@ -47,8 +48,8 @@ OTHERS = (11114, 15021)
 class Ports(Model):
     """Where a tenant's own way in is reached."""
 
-    https: int = Field(443, ge=1, le=65535, description="port of the web and of DICOMweb")
-    dicom: int = Field(11112, ge=1, le=65535, description="port for modalities")
+    https: StrictInt = Field(443, ge=1, le=65535, description="port of the web and of DICOMweb")
+    dicom: StrictInt = Field(11112, ge=1, le=65535, description="port for modalities")
 
     @model_validator(mode="after")
     def _apart(self) -> Ports:
@@ -89,10 +90,12 @@ def _fault(key: str, value: str) -> str:
 class Tenant(Model):
     """One healthcare facility. Namespace and AE title come from the name unless they are set."""
 
-    name: str = Field(min_length=1, description="short name; --tenant takes it")
+    name: Annotated[str, written("[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")] = Field(
+        min_length=1, description="short name; --tenant takes it"
+    )
     domain: Domain = Field(description="web.<domain> and dicom.<domain> are its host names")
     namespace: TenantNamespace = Field("", description="namespace; none: <name>-orthweb in lower case")
-    adopt_namespace: bool = Field(
+    adopt_namespace: StrictBool = Field(
         False, description="use the namespace though korthweb did not make it; it is never deleted then"
     )
     aet: AeTitle = Field("", description="AE title that Orthanc answers to; none: the name in upper case")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_NUMBER = re.compile(r"v?([0-9]+)(?:\.([0-9]+))?(?:\.([0-9]+))?(?:\.[0-9]+)*(?:[-+~][A-Za-z0-9.+~-]*)?")
+NUMBER = re.compile(r"v?([0-9]+)(?:\.([0-9]+))?(?:\.([0-9]+))?(?:\.[0-9]+)*(?:[-+~][A-Za-z0-9.+~-]*)?")
 _CLAUSE = re.compile(r"(>=|<=|==|!=|>|<)\s*(\S+)")
 Version = tuple[int, int, int]
 
@@ -62,7 +62,7 @@ TOOL_COMPONENTS: dict[str, str] = {
 
 def parse(version: str) -> Version:
     """Return (major, minor, patch) of ``1.2``, ``v1.2.3`` or ``1.2.3-rc1``; raise ``ValueError`` for anything else."""
-    match = _NUMBER.fullmatch(version)
+    match = NUMBER.fullmatch(version)
     if match is None:
         raise ValueError(f"{version!r} is not a version like 1.2.3")
     major, minor, patch = (int(part or 0) for part in match.groups())

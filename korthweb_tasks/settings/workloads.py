@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, StrictBool, StrictInt, field_validator
 
 from korthweb_tasks.settings.fields import (
     DnsLabel,
@@ -29,18 +29,18 @@ class OrthancSettings(Model):
         description="plugins to add to those for PostgreSQL, DICOMweb and Explorer 2: names (gdcm), files or folders "
         "of the image; a list that has these too is the whole list",
     )
-    connections: int = Field(
+    connections: StrictInt = Field(
         5, ge=1, le=100, description="database connections of each replica (IndexConnectionsCount)"
     )
-    max_connections: int = Field(200, ge=10, le=5000, description="max_connections of each tenant's PostgreSQL")
-    reserved_connections: int = Field(10, ge=0, description="connections kept for people, backups and metrics")
+    max_connections: StrictInt = Field(200, ge=10, le=5000, description="max_connections of each tenant's PostgreSQL")
+    reserved_connections: StrictInt = Field(10, ge=0, description="connections kept for people, backups and metrics")
     resources: Resources = Field(
         default_factory=lambda: _resources("250m", "1Gi", "2Gi"), description="requests and limits of each pod"
     )
-    cpu_target: int = Field(
+    cpu_target: StrictInt = Field(
         85, ge=10, le=1000, description="CPU use, in percent of the request, above which pods are added"
     )
-    drain_seconds: int = Field(
+    drain_seconds: StrictInt = Field(
         240,
         ge=0,
         le=3600,
@@ -65,7 +65,9 @@ class OrthancSettings(Model):
 class PostgresSettings(Model):
     """PostgreSQL, one per tenant."""
 
-    instances: int = Field(3, ge=1, le=9, description="pods of each tenant's database, where CloudNativePG makes it")
+    instances: StrictInt = Field(
+        3, ge=1, le=9, description="pods of each tenant's database, where CloudNativePG makes it"
+    )
     operator_namespace: DnsLabel = Field(
         "cnpg-system", description="where CloudNativePG's operator is (components.cloudnative-pg: use)"
     )
@@ -79,7 +81,7 @@ class PostgresSettings(Model):
 class SecuritySettings(Model):
     """What the cluster decides of pods."""
 
-    fixed_uids: bool = Field(
+    fixed_uids: StrictBool = Field(
         True, description="pods run under user ids of ours; false: under those that the cluster chooses (OpenShift)"
     )
 
@@ -92,7 +94,7 @@ class IstioSettings(Model):
         None, description="revision or tag that injects sidecars (istio.io/rev); none: by istio-injection (use)"
     )
     pilot_env: dict[EnvironmentName, str] = Field(default_factory=dict, description="extra environment of istiod")
-    telemetry: bool = Field(True, description="Istio's own metrics; they need Istio's build of Envoy")
+    telemetry: StrictBool = Field(True, description="Istio's own metrics; they need Istio's build of Envoy")
     pilot_resources: Resources = Field(
         default_factory=lambda: _resources("250m", "512Mi", ""), description="requests and limits of istiod"
     )
@@ -112,10 +114,10 @@ class IstioSettings(Model):
 class ObservabilitySettings(Model):
     """Which parts of the lite set are installed."""
 
-    prometheus: bool = Field(True, description="Prometheus, scraping the mesh and Orthanc")
-    kiali: bool = Field(True, description="Kiali")
-    grafana: bool = Field(True, description="Grafana, with one dashboard; it shows what Prometheus has")
-    jaeger: bool = Field(True, description="Jaeger, and the mesh sends it spans of every tenth request")
+    prometheus: StrictBool = Field(True, description="Prometheus, scraping the mesh and Orthanc")
+    kiali: StrictBool = Field(True, description="Kiali")
+    grafana: StrictBool = Field(True, description="Grafana, with one dashboard; it shows what Prometheus has")
+    jaeger: StrictBool = Field(True, description="Jaeger, and the mesh sends it spans of every tenth request")
 
     @property
     def chosen(self) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ gitops: {url: https://git.example.org/fleet.git}
 MORE = {"verify.isolation": ["--approach", "gitops"], "helm.rollback": ["--tenant", "BHC"]}
 CLI = [name for name in tasks() if name.startswith("cli.")]
 #: they read no settings, or only where there is something to do
-WITHOUT = ("test", "config.init", "config.keys", "lab.prune")
+WITHOUT = ("test", "config.init", "config.keys", "config.schema", "lab.prune")
 #: without a question to a cluster: it makes files, or the lab itself
 ASKING = [name for name, task in tasks().items() if task.cluster and name != "manual.render"]
 #: they ask the fleet repository first, which is not there either

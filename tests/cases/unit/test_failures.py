@@ -70,7 +70,7 @@ def checked(out: str, name: str, code: int) -> dict[str, Any]:
 
 OUTPUTS = with_flag("output")
 VERIFIES = [name for name in OUTPUTS if name.startswith("verify.")]
-NO_SETTINGS = ("test", "config.init", "config.keys", "lab.prune")
+NO_SETTINGS = ("test", "config.init", "config.keys", "config.schema", "lab.prune")
 #: those that speak to a cluster: the others work without one
 CONTEXTS = [name for name in OUTPUTS if tasks()[name].cluster and name != "manual.render"]
 #: those that first refuse what the settings of GitOps lack
