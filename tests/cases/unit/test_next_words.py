@@ -101,7 +101,7 @@ def test_U11_the_keys_are_printed_whatever_the_file_says(typed: Type) -> None:
 
 
 def test_U11_a_page_that_a_hint_names_is_there(typed: Type) -> None:
-    """U11: from a checkout and (tests/unit/test_cli_wheel.py) from a wheel."""
+    """U11: from a checkout and (tests/unit/test_package.py) from a wheel."""
     Path("korthweb.yaml").write_text("tenats: 3\n")
     _, _, err = typed("config.check")
     page = next(word for word in err.split() if word.endswith(".md"))
