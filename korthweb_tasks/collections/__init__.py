@@ -10,7 +10,7 @@ from invoke import Collection, Task
 from korthweb_tasks.settings.approaches import APPROACHES
 
 #: Groups of tasks in the order of a first day.
-GROUPS = ("lab", *APPROACHES, "verify", "cli", "context", "config", "tools")
+GROUPS = ("lab", *APPROACHES, "verify", "cli", "context", "rbac", "config", "tools")
 #: The tasks of each group in the order in which one uses them.
 ORDER: dict[str, tuple[str, ...]] = {
     "lab": ("up", "status", "logs", "down", "prune"),
@@ -67,6 +67,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "verify": ("all", "https", "dicom", "certificates", "isolation"),
     "cli": ("kubectl", "helm", "istioctl", "flux"),
     "context": ("list", "use", "show"),
+    "rbac": ("render",),
     "config": ("init", "keys", "schema", "check", "show"),
     "tools": ("list", "install"),
 }

@@ -46,6 +46,7 @@ class Helm:
     def upgrade(self, release: Release) -> Command:
         """Build the command that installs or upgrades ``release``; values travel by stdin, and nothing is waited for.
 
+        The namespace is there: a plan makes and records it first, and who may not make namespaces can upgrade.
         No ``--atomic``: taking away a first installation that failed would take its evidence along.
         """
         if release.local:
@@ -54,7 +55,7 @@ class Helm:
             chart = (release.source, "--version", release.version, *_plain(release.source))
         else:
             chart = (release.chart, "--repo", release.source, "--version", release.version)
-        args = ("upgrade", release.name, *chart, "--install", "--create-namespace", "--history-max", "5")
+        args = ("upgrade", release.name, *chart, "--install", "--history-max", "5")
         return self._command(*args, "--values", "-", namespace=release.namespace, stdin=json.dumps(release.values))
 
     def uninstall(self, name: str, *, namespace: str) -> Command:

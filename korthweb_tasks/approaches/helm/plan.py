@@ -28,7 +28,7 @@ from korthweb_tasks.approaches.shared.namespaces import (
     record_for,
 )
 from korthweb_tasks.approaches.shared.ownership import Fate
-from korthweb_tasks.approaches.shared.policies import HOSTS, own_hosts, policy_objects
+from korthweb_tasks.approaches.shared.policies import HOSTS, own_hosts, policies_step, policy_objects
 from korthweb_tasks.core.command import Command
 from korthweb_tasks.core.plan import Gone, Plan, Probe, Ready, Step, step_name
 from korthweb_tasks.settings.orthanc import DATABASE_PASSWORD, password_variables
@@ -106,17 +106,7 @@ class Builder:
         chosen = tuple(tenants)
         makers = (self.namespace, self.credentials, self.deployed)
         steps = tuple(make(tenant) for tenant in chosen for make in makers)
-        return Plan(f"Deploy {_named(chosen)} by Helm", (self.policies(), *steps))
-
-    def policies(self) -> Step:
-        """Apply the admission policies for tenants, before there are any."""
-        objects = policy_objects()
-        return Step(
-            kind="policies",
-            title="Admission policies for tenants",
-            probes=(self.kubectl.applied(objects),),
-            actions=(self.kubectl.apply(objects),),
-        )
+        return Plan(f"Deploy {_named(chosen)} by Helm", (policies_step(self.kubectl), *steps))
 
     def namespace(self, tenant: Tenant) -> Step:
         """Make the namespace; that korthweb made it is recorded at once."""

@@ -19,6 +19,7 @@ from korthweb_tasks.approaches.shared.common import (
 )
 from korthweb_tasks.approaches.shared.credentials import Credentials
 from korthweb_tasks.approaches.shared.namespaces import Home, Record, at_home, plain_namespace, record_for
+from korthweb_tasks.approaches.shared.policies import policies_step
 from korthweb_tasks.core.command import Result
 from korthweb_tasks.core.plan import Plan, Probe, Ready, Serving, Step, step_name
 from korthweb_tasks.tools.helm import Helm, pending_selector
@@ -57,7 +58,7 @@ class Builder:
         """Return the plan for ``tenants``."""
         uses = self.settings.uses
         shared = [
-            self.policies(),
+            policies_step(self.kubectl),
             self._served("istio", "Istio", _mesh_probe(self.settings.istio.namespace))
             if uses("istio")
             else self.istio(),
@@ -74,10 +75,6 @@ class Builder:
         """Return a tenant's step: by the method of that name, else as its component's row says."""
         make: Callable[[Tenant], Step] | None = getattr(self, kind, None)
         return make(tenant) if make else self._of(tenant, kind)
-
-    def policies(self) -> Step:
-        """Apply the admission policies for tenants, before there are any."""
-        return self._applied("policies", "Admission policies for tenants", self.manifests.policies())
 
     def istio(self) -> Step:
         """Istio, its gateway, and mutual TLS for everybody."""
