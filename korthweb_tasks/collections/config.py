@@ -34,7 +34,7 @@ def show(
     from korthweb_tasks.services import config
 
     session.context_flag, session.output = context, output
-    session.emit(*config.shown(session, key, output, changed=changed))
+    session.emit(*config.shown(session.loaded, key, output, changed=changed))
 
 
 @task(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from korthweb_tasks.provision.charts import Staged
     from korthweb_tasks.services.session import Session
     from korthweb_tasks.settings.charts import Chart
+    from korthweb_tasks.settings.model import Settings
     from korthweb_tasks.settings.tenant import Tenant
 
 OURS = "korthweb"
@@ -33,7 +34,7 @@ LAB = "lab"
 
 def builder(session: Session, *, fetch: bool = False) -> Builder:
     """Return the builder of the plan; raises SettingsError where the settings do not fit together."""
-    sound_settings(session, "helm")
+    sound_settings(session.loaded, "helm")
     return Builder(session.settings, session.target, session.secrets, chart_at(session, fetch=fetch))
 
 
@@ -56,13 +57,12 @@ def stage(session: Session, defaults: Mapping[str, Any] | None = None, *, fetch:
 
     ``fetch`` gives a lab what it does not have yet; without it, that is NotInLab.
     """
-    dependencies = tuple(_dependency(session, name, fetch) for name, _ in wanted(session))
+    dependencies = tuple(_dependency(session, name, fetch) for name, _ in wanted(session.settings))
     return staged(artifacts_dir("helm") / "orthanc", dependencies, session.runner.run, defaults or {})
 
 
-def wanted(session: Session) -> list[tuple[str, Chart]]:
+def wanted(settings: Settings) -> list[tuple[str, Chart]]:
     """Return the charts that ours needs with these settings, as the settings give them."""
-    settings = session.settings
     return [("traefik", settings.charts["traefik"])] if own_traefik(settings) else []
 
 
@@ -99,7 +99,7 @@ def refuse_values(session: Session, made: Builder) -> None:
         release = made.release(tenant)
         if not release.local or all(probe.read(run(probe.command)) for probe in made.helm.deployed(release)):
             continue
-        result = session.runner.check(with_values(session, tenant, "template", RELEASE, release.source))
+        result = session.runner.check(with_values(session.settings, tenant, "template", RELEASE, release.source))
         if result.code != 0:
             raise SettingsError(f"{tenant.name}: the chart refuses its values: {refusal(result.stderr)}", hint=hint)
 
@@ -107,13 +107,13 @@ def refuse_values(session: Session, made: Builder) -> None:
 def lint(session: Session, made: Staged) -> None:
     """Check the chart with each tenant's values, strictly; raises CommandFailed with what is wrong."""
     for tenant in session.tenants:
-        session.runner.run(with_values(session, tenant, "lint", "--strict", "--quiet", str(made.folder)))
+        session.runner.run(with_values(session.settings, tenant, "lint", "--strict", "--quiet", str(made.folder)))
 
 
-def with_values(session: Session, tenant: Tenant, verb: str, *words: str) -> Command:
+def with_values(settings: Settings, tenant: Tenant, verb: str, *words: str) -> Command:
     """Return a helm command that needs no cluster, with the tenant's namespace and values."""
-    place = ("--namespace", tenant.namespace, "--kube-version", session.settings.versions["kubernetes"])
-    return chart_command(verb, *words, *place, values=values(session.settings, tenant))
+    place = ("--namespace", tenant.namespace, "--kube-version", settings.versions["kubernetes"])
+    return chart_command(verb, *words, *place, values=values(settings, tenant))
 
 
 def finding(session: Session) -> list[Finding]:

@@ -26,7 +26,7 @@ def component_findings(session: Session, approach: str) -> list[Finding]:
     spaces = owning.shared_findings(session, shared) if shared else []
     if not names:
         return spaces
-    answers = side_by_side(session, session.runner.check, questions(session.kubectl))
+    answers = side_by_side(session.runner, session.runner.check, questions(session.kubectl))
     for answer in answers:
         if not answer.answered:
             return [Finding("Components", "broken", f"{answer.command}: {last_line(answer.stderr)}")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,12 @@ from korthweb_tasks.settings.load import Loaded, load, refusal
 from korthweb_tasks.settings.show import Row, columns, masked_tree, rows, under
 
 if TYPE_CHECKING:
-    from korthweb_tasks.services.session import Session
+    pass
 
 
-def shown(session: Session, key: str, output: str, *, changed: bool) -> tuple[Any, str]:
+def shown(loaded: Loaded, key: str, output: str, *, changed: bool) -> tuple[Any, str]:
     """Return the settings that ``key`` names (all: none), or those that are not defaults, as data and as text."""
     known_output(output, ("table", "json", "yaml", "text"))
-    loaded = session.loaded
     found = rows(loaded)
     if key and not (found := under(found, key)):
         raise UsageError(f"there is no setting {key!r}{_nearest(key, loaded)}", hint=hints.task("config.show"))
@@ -100,12 +100,8 @@ def _ignored(folder: Path) -> str:
 
 
 def _nearest(key: str, loaded: Loaded) -> str:
-    places = {place[:end] for place in loaded.origins for end in _ends(place)}
+    places = {place[: dot.start()] for place in loaded.origins for dot in re.finditer(r"\.|$", place)}
     return nearest(key, sorted(places))
-
-
-def _ends(place: str) -> list[int]:
-    return [index for index, letter in enumerate(place) if letter == "."] + [len(place)]
 
 
 def _as_table(found: list[Row]) -> str:

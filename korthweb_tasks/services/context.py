@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from korthweb_tasks import paths
 from korthweb_tasks.errors import KorthwebError, SettingsError, tail
 from korthweb_tasks.run import guard
 from korthweb_tasks.run.bastion import through
+from korthweb_tasks.services.shared import side_by_side
 from korthweb_tasks.settings.resolve import choose_context, known_names, named, none_known, resolve
 from korthweb_tasks.settings.show import columns
 from korthweb_tasks.settings.versions import PINS
@@ -18,6 +18,7 @@ from korthweb_tasks.tools.kubectl import Kubectl
 from korthweb_tasks.tools.kubectl_faults import name_of
 
 if TYPE_CHECKING:
+    from korthweb_tasks.run.runner import Runner
     from korthweb_tasks.services.session import Session
     from korthweb_tasks.settings.load import Loaded
     from korthweb_tasks.settings.resolve import ChosenCluster
@@ -28,10 +29,9 @@ PATIENCE = 3
 
 def known_clusters(session: Session) -> tuple[list[dict[str, Any]], str]:
     """Return each cluster that can be named, as data and as a table; all are asked at once whether they answer."""
-    loaded, _ = session.loaded, session.runner  # made here, not by each thread
-    names, current = known_names(loaded), _current(loaded)
-    with ThreadPoolExecutor(max_workers=max(1, min(16, len(names)))) as pool:
-        rows = list(pool.map(lambda name: _row(session, loaded, name, current), names))
+    loaded, runner = session.loaded, session.runner  # made here, not by each thread
+    current = _current(loaded)
+    rows = side_by_side(runner, lambda name: _row(session, loaded, name, current), known_names(loaded), jobs=16)
     table = [("", "CLUSTER", "CONTEXT", "KUBECONFIG", "ANSWERS", "VERSION")]
     keys = ("name", "context", "kubeconfig", "answers", "version")
     table += [("*" if row["current"] else "", *(row[key] for key in keys)) for row in rows]
@@ -108,18 +108,18 @@ def _row(session: Session, loaded: Loaded, name: str, current: str | None) -> di
             "context": reference.context,
             "kubeconfig": reference.kubeconfig or "kubectl's own search",
         }
-        row |= _asked(session, reference)
+        row |= _asked(session.runner, reference)
     except KorthwebError as error:
         row["answers"] = f"? {error.message}"
     return row
 
 
-def _asked(session: Session, reference: ChosenCluster) -> dict[str, Any]:
+def _asked(runner: Runner, reference: ChosenCluster) -> dict[str, Any]:
     """Ask one API server for its version, once and briefly."""
     if bastion := reference.settings.bastion:
         return {"answers": f"? not asked, it is behind {bastion.host}"}
     words = ("get", "--raw", "/version", f"--request-timeout={PATIENCE}s")
-    result = session.runner.check(Kubectl(reference).command(*words, timeout=PATIENCE + 2))
+    result = runner.check(Kubectl(reference).command(*words, timeout=PATIENCE + 2))
     if result.code != 0:
         reason = name_of(result.stderr, reference) or tail(result.stderr, 1)[:90] or "no reason given"
         return {"answers": f"no: {reason}"}

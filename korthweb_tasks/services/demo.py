@@ -51,7 +51,7 @@ def on_lab(
     if session.dry_run:
         _preview(session, f"lab.up --name {name}", "manual.deploy, for the first tenant", "verify.all")
         return None
-    session.console.line(f"A lab, Orthanc by hand and the proof: {about(_seconds(lab.options(session)))}")
+    session.console.line(f"A lab, Orthanc by hand and the proof: {about(_seconds(lab.options(session.settings)))}")
     info = lab.ensure_up(session, name)
     there = session.on(context=info.context, tenant=tenant)
     there = replace(there, tenant_flag=there.tenants[0].name, yes=True)

@@ -50,7 +50,8 @@ def dependencies(session: Session) -> None:
     """Fetch the charts that ours needs."""
     if session.dry_run:
         wanted = [
-            {"name": name, "version": given.version, "source": given.source} for name, given in chart.wanted(session)
+            {"name": name, "version": given.version, "source": given.source}
+            for name, given in chart.wanted(session.settings)
         ]
         lines = [f"would bring {one['name']} {one['version']} from {one['source']}" for one in wanted]
         session.emit(wanted, "\n".join(lines) or "no dependency is wanted")
@@ -63,7 +64,7 @@ def dependencies(session: Session) -> None:
 
 def lint(session: Session) -> None:
     """Check the chart with each tenant's values."""
-    sound_settings(session, "helm")
+    sound_settings(session.loaded, "helm")
     made = chart.stage(session)
     chart.lint(session, made)
     names = [tenant.name for tenant in session.tenants]
@@ -72,9 +73,9 @@ def lint(session: Session) -> None:
 
 def template(session: Session) -> None:
     """Show what the chart makes of the settings, Secrets masked."""
-    sound_settings(session, "helm")
+    sound_settings(session.loaded, "helm")
     folder = str(chart.stage(session).folder)
-    commands = [chart.with_values(session, tenant, "template", RELEASE, folder) for tenant in session.tenants]
+    commands = [chart.with_values(session.settings, tenant, "template", RELEASE, folder) for tenant in session.tenants]
     text = "".join(masked_text(session.runner.run(command).stdout) for command in commands)
     session.emit(parse(text) if session.output == "json" else None, text.rstrip("\n"))
 
@@ -190,7 +191,7 @@ def destroy(session: Session, *, volumes: bool) -> Report:
 
 def findings(session: Session) -> list[Finding]:
     """Return what helm.check says: tools, numbers, the cluster, the chart with each tenant's values."""
-    found = [*(tool(session, name) for name in ("kubectl", "helm")), settings_finding(session, "helm")]
+    found = [*(tool(session, name) for name in ("kubectl", "helm")), settings_finding(session.loaded, "helm")]
     for tenant in session.tenants:
         budget = session.settings.connection_budget(tenant)
         text = f"{budget.needed} of {budget.available} connections"

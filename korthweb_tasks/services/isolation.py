@@ -13,6 +13,7 @@ from korthweb_tasks.core.record import StepRecord
 from korthweb_tasks.errors import UsageError, VerifyFailed
 from korthweb_tasks.report.matrix import MARKS, as_text, matrix
 from korthweb_tasks.report.model import CellRecord, Report, TenantSummary
+from korthweb_tasks.run.console import Console
 from korthweb_tasks.services import proof
 from korthweb_tasks.services.session import Session
 from korthweb_tasks.settings.tenant import Tenant
@@ -42,7 +43,7 @@ def prove(session: Session, approach: str | None, folder: str | None, output: st
     if not proof.begun(session, output, _attempts(tenants, chosen), changes=True, yes=yes):
         return None
     report, notes = proved(session, tenants, chosen)
-    proof.publish_report(session, report, folder, output, lines_of(report))
+    proof.publish_report(session.console, report, folder, output, lines_of(report))
     for note in notes:
         session.console.line(f"warning: {note}")
     if red := report.red_cells:
@@ -59,7 +60,7 @@ def proved(session: Session, tenants: tuple[Tenant, ...], approach: str) -> tupl
     began = datetime.now(timezone.utc)
     run, names = session.runner.run, " and ".join(tenant.name for tenant in tenants)
     endpoints = {tenant.name: find_endpoint(run, session.kubectl, tenant, approach) for tenant in tenants}
-    view = _View(session)
+    view = _View(session.console)
     with session.console.table(f"Isolation of {names}"):
         ways = _ways(session, tenants, endpoints, approach)
         view.begin(ways)
@@ -70,7 +71,7 @@ def proved(session: Session, tenants: tuple[Tenant, ...], approach: str) -> tupl
         for name, endpoint in endpoints.items()
     )
     records = {"tenants": summaries, "cells": result.cells}
-    return proof.report_of(session, f"Isolation of {names}", began, **records), result.notes
+    return proof.report_of(session.about, f"Isolation of {names}", began, **records), result.notes
 
 
 def _ways(
@@ -113,8 +114,8 @@ def _tenants(session: Session) -> tuple[Tenant, ...]:
 class _View:
     """Shows the ways to try, and what each does now."""
 
-    def __init__(self, session: Session) -> None:
-        self.console, self.began = session.console, time.monotonic()
+    def __init__(self, console: Console) -> None:
+        self.console, self.began = console, time.monotonic()
 
     def begin(self, ways: tuple[Way, ...]) -> None:
         """Announce the ways."""

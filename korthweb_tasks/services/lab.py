@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from korthweb_tasks.lab.labs import InstalledAddon, LabInfo, LabStatus, Options
     from korthweb_tasks.services.session import Session
+    from korthweb_tasks.settings.model import Settings
 
 Place = TypeVar("Place")
 
@@ -35,7 +36,7 @@ def up(session: Session, name: str | None, *, simulated: bool, addon: str | None
     name = name or session.settings.lab.name
     more = labs.addon(addon, simulated=simulated).components() if addon else []
     if session.dry_run:
-        preview = labs.preview(name, simulated=simulated, options=options(session, more))
+        preview = labs.preview(name, simulated=simulated, options=options(session.settings, more))
         session.emit(preview, "\n".join(f"{key}: {value}" for key, value in preview.items()))
         return
     info = ensure_up(session, name, simulated=simulated, more=more)
@@ -53,7 +54,11 @@ def up(session: Session, name: str | None, *, simulated: bool, addon: str | None
 def ensure_up(session: Session, name: str, *, simulated: bool = False, more: Sequence[str] = ()) -> LabInfo:
     """Bring a lab up, and build the components ``more`` along; it becomes the project's choice where there is none."""
     info = labs.up(
-        name, simulated=simulated, console=session.console, options=options(session, more), runner=session.runner
+        name,
+        simulated=simulated,
+        console=session.console,
+        options=options(session.settings, more),
+        runner=session.runner,
     )
     project = session.loaded.project
     if chosen_context(project) is None and session.settings.context is None:
@@ -106,16 +111,16 @@ def is_chosen(session: Session, context: str) -> bool:
     return (session.settings.context or chosen_context(session.loaded.project)) == context
 
 
-def options(session: Session, more: Sequence[str] = ()) -> Options:
+def options(settings: Settings, more: Sequence[str] = ()) -> Options:
     """Return what the settings say about labs; ``more`` are components to build along."""
-    lab = session.settings.lab
+    lab = settings.lab
     return labs.Options(
         subnet=IPv4Network(str(lab.subnet)) if lab.subnet else labs.DEFAULT_SUBNET,
         volume_size=lab.volume_size,
-        volumes=session.settings.storage_volumes,
+        volumes=settings.storage_volumes,
         keep_build_caches=lab.keep_build_caches,
         image_mode=lab.images,
-        mirror=session.settings.images.registry,
+        mirror=settings.images.registry,
         more=tuple(more),
     )
 

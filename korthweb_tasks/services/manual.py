@@ -52,7 +52,7 @@ def findings(session: Session) -> list[Finding]:
     """Return what manual.check says: tools, numbers, the cluster, the chart."""
     settings, tenants = session.settings, session.tenants
     found = [tool(session, name) for name in ("kubectl", "helm", "istioctl")]
-    found.append(settings_finding(session, "manual"))
+    found.append(settings_finding(session.loaded, "manual"))
     found += checks.from_settings(settings, tenants)
     asked = [*checks.for_cluster(settings, session.target, tenants), checks.chart(manifests(session).cert_manager)]
     asked += pod_security.questions(settings, session.kubectl, tenants)
@@ -101,7 +101,7 @@ def status(session: Session) -> None:
     """Tell the state of each object; raises NotReady where one is missing or not well."""
     session.contact()
     questions = state.questions(session.kubectl, session.tenants, session.settings)
-    results = [answered(result) for result in side_by_side(session, session.runner.check, questions)]
+    results = [answered(result) for result in side_by_side(session.runner, session.runner.check, questions)]
     found = state.rows([obj for result in results if result.code == 0 for obj in items(result)])
     tell_rows(session, [*found, *state.missing(found, session.tenants, session.settings)], "manual")
 
@@ -109,7 +109,9 @@ def status(session: Session) -> None:
 def diff(session: Session) -> None:
     """Tell what a deployment would change; raises Differs where it is something."""
     session.contact()
-    found = differences(plan(session), session.runner.check, session.secrets.masks, partial(side_by_side, session))
+    found = differences(
+        plan(session), session.runner.check, session.secrets.masks, partial(side_by_side, session.runner)
+    )
     text = "\n\n".join(f"# {entry.title}\n{entry.text}" for entry in found)
     session.show(text or "nothing would change", data=[entry.as_data() for entry in found])
     if found:
@@ -119,7 +121,7 @@ def diff(session: Session) -> None:
 
 def render(session: Session, out: str) -> None:
     """Write plain manifests into the folder ``out``."""
-    sound_settings(session, "manual")
+    sound_settings(session.loaded, "manual")
     written(session, out, rendered(manifests(session), session.tenants), "how")
 
 
@@ -141,7 +143,7 @@ def destroy(session: Session, *, volumes: bool) -> Report:
 
 def plan(session: Session) -> Plan:
     """Return the whole deployment as one plan; raises SettingsError where the settings do not fit together."""
-    sound_settings(session, "manual")
+    sound_settings(session.loaded, "manual")
     return build(manifests(session), session.target, session.tenants)
 
 

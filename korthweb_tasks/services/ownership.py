@@ -168,7 +168,7 @@ def _everything(session: Session, names: list[str]) -> dict[str, list[Item]]:
 def _inside(session: Session, names: list[str], which: Iterable[str] = ()) -> dict[str, list[Item]]:
     """Return what is in these namespaces: of the kinds ``which``, or of those where others' work shows itself."""
     questions = [contents(session.kubectl, name, which or USUAL_KINDS) for name in names]
-    answers = side_by_side(session, session.runner.run, questions)
+    answers = side_by_side(session.runner, session.runner.run, questions)
     return {name: read_contents(result) for name, result in zip(names, answers, strict=True)}
 
 

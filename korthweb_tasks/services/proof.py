@@ -9,9 +9,9 @@ from typing import Any
 
 from korthweb_tasks.core.words import known_output
 from korthweb_tasks.report.formats import OUTPUTS, write
-from korthweb_tasks.report.model import Report
+from korthweb_tasks.report.model import About, Report
 from korthweb_tasks.run.answer import preview, publish
-from korthweb_tasks.run.console import say
+from korthweb_tasks.run.console import Console, say
 from korthweb_tasks.run.guard import allow
 from korthweb_tasks.services import simulated
 from korthweb_tasks.services.session import Session
@@ -34,16 +34,16 @@ def begun(session: Session, output: str, planned: Iterable[str], *, changes: boo
     return True
 
 
-def report_of(session: Session, title: str, began: datetime, **records: Any) -> Report:
+def report_of(about: About, title: str, began: datetime, **records: Any) -> Report:
     """Return the report of a proof that began then and ends now."""
     seconds = (datetime.now(timezone.utc) - began).total_seconds()
-    return Report(title=title, **session.about, started=began.isoformat(timespec="seconds"), seconds=seconds, **records)
+    return Report(title=title, **about, started=began.isoformat(timespec="seconds"), seconds=seconds, **records)
 
 
-def publish_report(session: Session, report: Report, folder: str | None, output: str, lines: Iterable[str]) -> None:
+def publish_report(console: Console, report: Report, folder: str | None, output: str, lines: Iterable[str]) -> None:
     """Write the report into ``folder``, where one is named, and print it; ``lines`` are its text."""
     if folder:
-        session.console.line(f"The report: {write(report, Path(folder))['report.html']}")
+        console.line(f"The report: {write(report, Path(folder))['report.html']}")
     publish(report, output)
     if output == "text":
         for line in lines:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from korthweb_tasks.approaches.shared.checks import Check as Question
     from korthweb_tasks.approaches.shared.status import Row
     from korthweb_tasks.provision.tools import Located
+    from korthweb_tasks.run.runner import Runner
     from korthweb_tasks.services.session import Session
+    from korthweb_tasks.settings.load import Loaded
     from korthweb_tasks.settings.soundness import Check
 
 Thing = TypeVar("Thing")
@@ -30,20 +32,20 @@ Answer = TypeVar("Answer")
 
 
 def side_by_side(
-    session: Session, ask: Callable[[Thing], Answer], things: Iterable[Thing], *, jobs: int = 8
+    runner: Runner, ask: Callable[[Thing], Answer], things: Iterable[Thing], *, jobs: int = 8
 ) -> list[Answer]:
     """Ask about each of ``things``, ``jobs`` at once; the answers come in their order. Ctrl-C ends the commands."""
     with ThreadPoolExecutor(jobs) as pool:
         try:
             return list(pool.map(ask, things))
         except KeyboardInterrupt:  # the threads wait for their commands, and we would wait for the threads
-            session.runner.stop()
+            runner.stop()
             raise
 
 
 def answers(session: Session, asked: Sequence[Question]) -> list[Finding]:
     """Ask the cluster side by side, and return what each question finds."""
-    results = side_by_side(session, session.runner.check, [question.command for question in asked])
+    results = side_by_side(session.runner, session.runner.check, [question.command for question in asked])
     return [question.finding(result) for question, result in zip(asked, results, strict=True)]
 
 
@@ -75,21 +77,21 @@ def tool(session: Session, name: str) -> Finding:
     return Finding(name, "ok", f"{found.version} ({found.origin})")
 
 
-def sound_settings(session: Session, approach: str) -> None:
+def sound_settings(loaded: Loaded, approach: str) -> None:
     """Raise SettingsError with all that config.check would refuse for ``approach``, before anything is changed."""
-    if found := faults(session.loaded, approach):
-        raise refusal([fault.line(session.loaded) for fault in found])
+    if found := faults(loaded, approach):
+        raise refusal([fault.line(loaded) for fault in found])
 
 
-def refuse(session: Session, check: Check) -> None:
+def refuse(loaded: Loaded, check: Check) -> None:
     """Raise SettingsError with what one check of config.check says, for a task that needs just that."""
-    if found := [fault.line(session.loaded) for fault in check(session.loaded)]:
+    if found := [fault.line(loaded) for fault in check(loaded)]:
         raise refusal(found)
 
 
-def settings_finding(session: Session, approach: str) -> Finding:
+def settings_finding(loaded: Loaded, approach: str) -> Finding:
     """Return what a check says of the settings: fine, or everything that is wrong with them."""
-    found = [fault.line(session.loaded) for fault in faults(session.loaded, approach)]
+    found = [fault.line(loaded) for fault in faults(loaded, approach)]
     return Finding("Settings", "broken" if found else "ok", "; ".join(found) or "they fit together")
 
 

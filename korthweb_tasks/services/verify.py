@@ -12,7 +12,7 @@ from korthweb_tasks.core.durations import duration, milliseconds
 from korthweb_tasks.core.record import StepRecord, Verdict
 from korthweb_tasks.errors import VerifyFailed
 from korthweb_tasks.report.model import Report, RungRecord, TenantSummary
-from korthweb_tasks.run.console import say
+from korthweb_tasks.run.console import Console, say
 from korthweb_tasks.services import proof
 from korthweb_tasks.services.session import Session
 from korthweb_tasks.settings.orthanc import orthanc_json
@@ -81,7 +81,7 @@ def prove(
     if not proof.begun(session, output, _planned(options), changes=changes, yes=yes):
         return None
     report = verified(session, options, approach, text=output == "text")
-    proof.publish_report(session, report, folder, output, [summary(report)])
+    proof.publish_report(session.console, report, folder, output, [summary(report)])
     if rung := report.broken:
         raise VerifyFailed(f"{rung.tenant}: the rung “{rung.title}” is broken: {rung.detail}", hint=rung.hint)
     return report
@@ -102,7 +102,7 @@ def verified(session: Session, options: Options, approach: str, *, text: bool = 
         tenants.append(tenant_summary(endpoint, hints.task(f"{approach}.credentials", tenant=tenant.name, show=True)))
         rungs += _verify(session, tenant, endpoint, options, approach, text)
     title = f"Verification of {' and '.join(tenant.name for tenant in session.tenants)}"
-    return proof.report_of(session, title, began, rungs=tuple(rungs), tenants=tuple(tenants))
+    return proof.report_of(session.about, title, began, rungs=tuple(rungs), tenants=tuple(tenants))
 
 
 def _verify(
@@ -111,7 +111,7 @@ def _verify(
     selector = approach_of(approach).lookup.selector
     access = KubectlAccess(session.runner, session.kubectl, tenant.namespace, selector, endpoint)
     title = f"Verifying {tenant.name}: {endpoint.web_host} and {endpoint.dicom_host} at {endpoint.address or '?'}"
-    view = _View(session, live=session.console.terminal, text=text)
+    view = _View(session.console, live=session.console.terminal, text=text)
     if view.live:
         with session.console.table(title):
             for rung in in_order(chosen(options.only), options):
@@ -124,9 +124,9 @@ def _verify(
 class _View:
     """Shows rungs as they end: in the live table, else as lines (on stdout where they are what was asked for)."""
 
-    def __init__(self, session: Session, *, live: bool, text: bool) -> None:
-        self.console, self.live = session.console, live
-        self.line = say if text else session.console.line
+    def __init__(self, console: Console, *, live: bool, text: bool) -> None:
+        self.console, self.live = console, live
+        self.line = say if text else console.line
 
     def begin(self, rung: Rung) -> None:
         """Show that a rung begins; where there is no table, a long one has a line a minute."""

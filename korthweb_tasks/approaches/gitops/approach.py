@@ -15,13 +15,8 @@ if TYPE_CHECKING:
     from korthweb_tasks.approaches.shared.common import Secrets
     from korthweb_tasks.approaches.shared.credentials import Credentials
     from korthweb_tasks.core.cluster import Cluster
-    from korthweb_tasks.settings.components import Component
     from korthweb_tasks.settings.model import Settings
     from korthweb_tasks.settings.tenant import Tenant
-
-
-def _components(settings: Settings) -> tuple[Component, ...]:
-    return tuple(name for name in COMPONENTS if name != "prometheus" or settings.observability.prometheus)
 
 
 def _namespaces(settings: Settings) -> tuple[str, ...]:
@@ -58,7 +53,9 @@ APPROACH = Approach(
         password=Key("{ns}", "orthanc-users", "{password}"),
     ),
     makes=_MAKES,
-    components=_components,
+    components=lambda settings: tuple(
+        name for name in COMPONENTS if name != "prometheus" or settings.observability.prometheus
+    ),
     namespaces=_namespaces,
     wanted=_wanted,
     keeper=_keeper,

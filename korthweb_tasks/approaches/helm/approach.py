@@ -19,25 +19,14 @@ from korthweb_tasks.approaches.helm.values import (
 from korthweb_tasks.approaches.shared.component_checks import Wanted
 
 if TYPE_CHECKING:
-    from korthweb_tasks.approaches.shared.common import Secrets
-    from korthweb_tasks.approaches.shared.credentials import Credentials
-    from korthweb_tasks.core.cluster import Cluster
     from korthweb_tasks.settings.components import Component
     from korthweb_tasks.settings.model import Settings
     from korthweb_tasks.settings.tenant import Tenant
 
 
-def _components(settings: Settings) -> tuple[Component, ...]:
-    return (*(("traefik",) if routed(settings) else ()), *needed_operators(settings))
-
-
 def _wanted(settings: Settings, namespaces: tuple[str, ...]) -> Wanted:
     foreign: tuple[Component, ...] = () if own_traefik(settings) else ("traefik",)
     return Wanted(settings, namespaces, entries=entry_points(settings), used=(*foreign, *needed_operators(settings)))
-
-
-def _keeper(settings: Settings, target: Cluster, secrets: Secrets, tenant: Tenant) -> Credentials:
-    return Builder(settings, target, secrets, ChartAt("", "")).keeper(tenant)
 
 
 def _brings(settings: Settings, tenant: Tenant) -> Mapping[str, tuple[str, tuple[str, ...]]]:
@@ -62,10 +51,10 @@ APPROACH = Approach(
         selector=f"{SELECTOR},app.kubernetes.io/component=orthanc",
     ),
     makes=_MAKES,
-    components=_components,
+    components=lambda settings: (*(("traefik",) if routed(settings) else ()), *needed_operators(settings)),
     namespaces=lambda _: (),
     wanted=_wanted,
-    keeper=_keeper,
+    keeper=lambda settings, target, secrets, tenant: Builder(settings, target, secrets, ChartAt("", "")).keeper(tenant),
     brings=_brings,
     releases=True,
 )

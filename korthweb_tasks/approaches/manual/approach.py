@@ -11,20 +11,13 @@ from korthweb_tasks.approaches.shared.credentials import Credentials
 from korthweb_tasks.tools.kubectl import Kubectl
 
 if TYPE_CHECKING:
-    from korthweb_tasks.approaches.shared.common import Secrets
-    from korthweb_tasks.core.cluster import Cluster
     from korthweb_tasks.settings.model import Settings
-    from korthweb_tasks.settings.tenant import Tenant
 
 
 def _namespaces(settings: Settings) -> tuple[str, ...]:
     istio = () if settings.uses("istio") else (ISTIO,)
     issuer = () if settings.uses("cert-manager") else (CERT_MANAGER,)
     return (*istio, *issuer, *((OBSERVABILITY,) if settings.observability.chosen else ()))
-
-
-def _keeper(_: Settings, target: Cluster, secrets: Secrets, tenant: Tenant) -> Credentials:
-    return Credentials(tenant, secrets, Kubectl(target))
 
 
 #: in a tenant's namespace, by kinds that are looked at; a test compares it with the renders
@@ -52,5 +45,5 @@ APPROACH = Approach(
     components=lambda _: ("istio", "cert-manager"),
     namespaces=_namespaces,
     wanted=Wanted,
-    keeper=_keeper,
+    keeper=lambda _, target, secrets, tenant: Credentials(tenant, secrets, Kubectl(target)),
 )

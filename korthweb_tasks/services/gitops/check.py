@@ -47,7 +47,7 @@ def findings(session: Session) -> list[Finding]:
         lambda: _charts(session),
         lambda: _images(session),
     ]
-    groups = [_settings(session), *side_by_side(session, lambda ask: ask(), asked)]
+    groups = [_settings(session), *side_by_side(session.runner, lambda ask: ask(), asked)]
     return [one for found in groups for one in found]
 
 
@@ -58,7 +58,7 @@ def _tools(session: Session) -> list[Finding]:
 
 
 def _settings(session: Session) -> list[Finding]:
-    found = [settings_finding(session, "gitops")]
+    found = [settings_finding(session.loaded, "gitops")]
     try:
         tenants = tenants_of(session.ref, session.settings)
     except KorthwebError:

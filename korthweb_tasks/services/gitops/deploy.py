@@ -137,6 +137,6 @@ def finish(
 
 def refuse_beforehand(session: Session) -> None:
     """Refuse what can't become good, before anything changes."""
-    sound_settings(session, "gitops")
+    sound_settings(session.loaded, "gitops")
     session.contact()
     beforehand.refuse(session, "gitops", tenants_of(session.ref, session.settings))

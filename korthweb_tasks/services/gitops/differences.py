@@ -53,7 +53,7 @@ def in_cluster(session: Session, draft: Draft) -> dict[str, str]:
     compared = {name: path for name, path in paths.items() if path.is_dir()}
     # a password of Git must not come out in clear
     commands = [replace(flux.diff(name, str(path)), masks=_masks(draft)) for name, path in compared.items()]
-    results = side_by_side(session, session.runner.check, commands, jobs=JOBS)
+    results = side_by_side(session.runner, session.runner.check, commands, jobs=JOBS)
     drifts = {name: _drift(result) for name, result in zip(compared, results, strict=True)}
     return missing | {name: text for name, text in drifts.items() if text}
 

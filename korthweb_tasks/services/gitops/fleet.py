@@ -79,7 +79,7 @@ class Draft:
 
 def sources(session: Session, *, bring: bool = False) -> Sources:
     """Return where Flux takes the charts from; those of a lab are brought where that may be."""
-    refuse(session, flux_charts)
+    refuse(session.loaded, flux_charts)
     settings = session.settings
     authority = full_path(settings.gitops.registry_ca_file, "gitops.registry_ca_file")
     charts = {}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def render(session: Session, out: str) -> None:
     """Write the files into the folder ``out``; without one show how they differ from Git."""
-    sound_settings(session, "")
+    sound_settings(session.loaded, "")
     if out:
         written(session, out, fleet(session, sources(session)).files(), "what they are")
         return

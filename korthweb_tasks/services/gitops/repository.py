@@ -62,7 +62,7 @@ def remote(session: Session, *, bring: bool = False) -> Remote:
     Raises SettingsError for what is missing, NotInLab.
     """
     given = session.settings.gitops
-    refuse(session, reachable)
+    refuse(session.loaded, reachable)
     if given.url == LAB:
         access = in_lab(session, EXTRA, "Git server", labs.git_access, key="gitops.url", bring=bring)
         return Remote(access.url, given.branch, access.username, access.password, str(access.ca_file))

@@ -174,7 +174,8 @@ def _elements(
                 continue
             undefined, value = element.length == UNDEFINED, element.value_tell
             if not undefined and (missing := value + element.length - end) > 0:
-                raise Unreadable(_cut_off(tag, missing) if known else "not a DICOM file")
+                cut_off = f"cut off: {missing} bytes of ({tag >> 16:04X},{tag & 0xFFFF:04X}) are missing"
+                raise Unreadable(cut_off if known else "not a DICOM file")
             elements.append(Element(tag, start, value, after, undefined))
             if tag in NAMED:
                 texts[tag] = (element.value or b"").decode("ascii", "replace").strip(" \0")
@@ -187,10 +188,6 @@ def _elements(
     if after < end and known:
         raise Unreadable(f"unreadable: from byte {after} of {end} on")
     return tuple(elements), texts
-
-
-def _cut_off(tag: int, missing: int) -> str:
-    return f"cut off: {missing} bytes of ({tag >> 16:04X},{tag & 0xFFFF:04X}) are missing"
 
 
 def digest_of(file: BinaryIO, layout: Layout) -> tuple[str, int]:

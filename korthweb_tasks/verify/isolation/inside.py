@@ -67,7 +67,8 @@ class Inside:
             own = [asked[name, role].get(f"own-{port}", _UNASKED) for port, (role, _) in PORTS.items()]
             controls |= {(f"{group}-{port}", name): seen for port, seen in zip(PORTS, own, strict=True)
                          for group in ("mesh", "plain")}  # fmt: skip
-            every = next((seen for seen in own if seen.kind != "reached"), _together(own))
+            together = Seen("reached", "; ".join(seen.text for seen in own), max(seen.ms for seen in own))
+            every = next((seen for seen in own if seen.kind != "reached"), together)
             controls |= {("own-mesh", name): every, ("own-plain", name): every}
         return controls
 
@@ -175,7 +176,3 @@ def _ways_in(asked: _Asked) -> dict[tuple[str, str, str], Seen]:
         for question, seen in answers.items()
         if question.startswith("way-")
     }
-
-
-def _together(own: list[Seen]) -> Seen:
-    return Seen("reached", "; ".join(seen.text for seen in own), max(seen.ms for seen in own))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,8 @@ def _store(session: httpx.Client, image: Image, *, chunked: bool) -> None:
     }
     head = f"--{mark}\r\nContent-Type: application/dicom\r\n\r\n".encode()
     body = head + _file(image) + f"\r\n--{mark}--\r\n".encode()
-    answer = session.post("/dicom-web/studies", content=_pieces(body) if chunked else body, headers=headers)
+    pieces = (body[at : at + CHUNK] for at in range(0, len(body), CHUNK))
+    answer = session.post("/dicom-web/studies", content=pieces if chunked else body, headers=headers)
     if answer.status_code in (411, 413, 501):
         hint = "the ingress, or a proxy before it, does not take such a body"
         raise Broken(f"STOW-RS {how} was answered with {answer.status_code}", hint)
@@ -51,10 +52,6 @@ def _store(session: httpx.Client, image: Image, *, chunked: bool) -> None:
         failed = (said.get(FAILED, {}).get("Value") or [{}])[0]
         code = (failed.get(REASON, {}).get("Value") or ["none given"])[0]
         raise Broken(f"STOW-RS {how}: Orthanc does not store {image.source} (reason {code})", "the log of Orthanc")
-
-
-def _pieces(body: bytes) -> Iterator[bytes]:
-    yield from (body[at : at + CHUNK] for at in range(0, len(body), CHUNK))
 
 
 def _file(image: Image) -> bytes:

@@ -216,8 +216,8 @@ def test_S31_what_a_server_said_is_told_without_what_a_terminal_obeys(
     rung = RungRecord(tenant="A", name="x", title=text, status="broken", detail=text, hint=text)
     report = Report(title=text, context=text, started="", cells=(cell,), rungs=(rung,))
     session = Session.open(Context(), cluster=False, output=output)
-    proof.publish_report(session, report, None, output, [verify.summary(report)])
-    proof.publish_report(session, report, None, output, isolation.lines_of(report))
+    proof.publish_report(session.console, report, None, output, [verify.summary(report)])
+    proof.publish_report(session.console, report, None, output, isolation.lines_of(report))
     session.emit({"state": text}, text)
     (tmp_path / "log").write_text(text)
     for line in logs.last_lines(tmp_path / "log", 3):
