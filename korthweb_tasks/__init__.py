@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from korthweb_tasks import errors as errors
     from korthweb_tasks.collections import assemble as namespace
+    from korthweb_tasks.collections import ci as ci
     from korthweb_tasks.collections import cli as cli
     from korthweb_tasks.collections import config as config
     from korthweb_tasks.collections import context as context
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from korthweb_tasks.collections.rows import Executor as Executor
     from korthweb_tasks.settings.load import load as load
 
-_GROUPS = ("manual", "helm", "gitops", "verify", "lab", "cli", "context", "config", "tools")
+_GROUPS = ("manual", "helm", "gitops", "verify", "lab", "ci", "cli", "context", "config", "tools")
 #: what is no group: its name -> the module that has it, and its name there
 _LATE = {
     "Executor": ("korthweb_tasks.collections.rows", "Executor"),
@@ -48,6 +49,7 @@ _LATE = {
 }
 __all__ = [
     "Executor",
+    "ci",
     "cli",
     "cluster",
     "config",

@@ -10,7 +10,7 @@ from invoke import Collection, Task
 from korthweb_tasks.settings.approaches import APPROACHES
 
 #: Groups of tasks in the order of a first day.
-GROUPS = ("lab", *APPROACHES, "verify", "cli", "context", "rbac", "config", "tools")
+GROUPS = ("lab", *APPROACHES, "verify", "ci", "cli", "context", "rbac", "config", "tools")
 #: The tasks of each group in the order in which one uses them.
 ORDER: dict[str, tuple[str, ...]] = {
     "lab": ("up", "status", "logs", "down", "prune"),
@@ -65,6 +65,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "destroy",
     ),
     "verify": ("all", "https", "dicom", "certificates", "isolation"),
+    "ci": ("diff",),
     "cli": ("kubectl", "helm", "istioctl", "flux"),
     "context": ("list", "use", "show"),
     "rbac": ("render",),

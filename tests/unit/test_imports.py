@@ -21,7 +21,8 @@ MAY: dict[str, set[str]] = {
     "core": {"errors"},
     "tools": {"core", "errors"},
     "settings": {"core", "errors", "paths", "files"},
-    "approaches": {"flux", "settings", "tools", "core", "errors", "paths", "files"},
+    "changes": {"settings", "core", "errors"},
+    "approaches": {"changes", "flux", "settings", "tools", "core", "errors", "paths", "files"},
     "flux": {"tools", "core", "errors"},
     "report": {"core", "errors", "paths", "files"},
     "run": {"flux", "settings", "report", "tools", "core", "errors", "paths", "files"},
@@ -29,8 +30,8 @@ MAY: dict[str, set[str]] = {
     "provision": {"run", "settings", "tools", "core", "errors", "paths", "files"},
     "lab": {"provision", "run", "settings", "tools", "core", "errors", "paths", "files"},
     "services": {
-        "approaches", "flux", "run", "verify", "lab", "report", "provision", "settings", "tools", "core", "errors",
-        "paths", "files",
+        "approaches", "changes", "flux", "run", "verify", "lab", "report", "provision", "settings", "tools", "core",
+        "errors", "paths", "files",
     },
     "collections": {
         "services", "approaches", "flux", "run", "verify", "lab", "report", "provision", "settings", "tools", "core",
@@ -57,7 +58,7 @@ ONLY: dict[str, tuple[str, ...]] = {
 LATE = frozenset({"fabric", "pynetdicom", "pydicom", "jinja2", "httpx", "cryptography", "rich", "pydantic", "yaml"})
 
 #: rooms that neither start processes nor open connections nor read the clock
-PURE = ("core", "tools", "flux", "approaches")
+PURE = ("core", "tools", "flux", "changes", "approaches")
 EFFECTS = frozenset({"subprocess", "socket", "http", "urllib", "httpx", "time", "threading", "asyncio", "ssl"})
 
 # hosts of package registries, in pieces so that this file does not name them

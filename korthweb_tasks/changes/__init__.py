@@ -1,0 +1,1 @@
+"""What a pull request changes, and what of it somebody will notice: pure."""

@@ -1,0 +1,33 @@
+"""A pipeline's own tasks: what a pull request changes, told where it is reviewed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from korthweb_tasks.collections.flags import task
+
+if TYPE_CHECKING:
+    from korthweb_tasks.services.session import Session
+
+_BASE = "the branch or commit to compare with (default: what the forge's pipeline names)"
+_APPROACH = "manual, helm, gitops or all (default: the approach of the settings)"
+
+
+@task(
+    example="inv ci.diff --base main",
+    offline=True,
+    changes=False,
+    without=("tenant", "timeout"),
+    help={
+        "base": _BASE,
+        "approach": _APPROACH,
+        "output": "markdown (cut to what a comment of a forge takes), html or json",
+        "out": "a folder for changes.md, changes.html and changes.json, which hold everything (default: none)",
+    },
+)
+def diff(session: Session, base: str = "", approach: str = "", output: str = "markdown", out: str = "") -> None:
+    """Show what a pull request changes in what is deployed, and whom that hits; no cluster is asked, exit code 9."""
+    from korthweb_tasks.services.ci import diff
+
+    session.output = output
+    diff.diff(session, base, approach, output, out)
