@@ -38,7 +38,8 @@ def gateway(host: str = "a.example", port: int = 443, **tls: Any) -> dict[str, A
     return made("Gateway", servers=[server])
 
 
-ALLOW, ALL = {"from": [{"podSelector": {}}]}, {}
+ALLOW: dict[str, Any] = {"from": [{"podSelector": {}}]}
+ALL: dict[str, Any] = {}
 ROLE = {"kind": "Role", "metadata": {"name": "r", "namespace": "bhc"}}
 LOOK, WRITE = {"verbs": ["get"], "resources": ["pods"]}, {"verbs": ["*"], "resources": ["secrets"]}
 #: what changes, and what comes of it: each row is red where its rule is taken away

@@ -67,7 +67,7 @@ def comparison(session: Session, base: str, approach: str) -> Comparison:
     """
     chosen = _approaches(session, approach)
     for one in chosen:
-        sound_settings(session, one)
+        sound_settings(session.loaded, one)
     commit, notes = fork(session, base)
     with tempfile.TemporaryDirectory() as folder:
         before, note = _loaded(session, commit, Path(folder))

@@ -64,7 +64,7 @@ def _helm(session: Session, loaded: Loaded) -> Objects:
         return [_chart(settings, "orthanc", one.namespace, values(settings, one)) for one in settings.tenants]
     chart = str(staged(artifacts_dir("helm") / "orthanc", (), session.runner.run, {}).folder)
     commands = [_template(settings, tenant, chart) for tenant in settings.tenants for _ in range(2)]
-    results = side_by_side(session, session.runner.run, commands)
+    results = side_by_side(session.runner, session.runner.run, commands)
     found: Objects = []
     for tenant, one, two in zip(settings.tenants, results[::2], results[1::2], strict=True):
         made = stable(parse(one.stdout), parse(two.stdout))  # certificates are others each time
@@ -109,7 +109,9 @@ def _gitops(session: Session, loaded: Loaded) -> Objects:
 
 def _kustomized(session: Session, folders: Iterable[Path]) -> Objects:
     commands = [Command(argv=("kubectl", "kustomize", str(folder))) for folder in folders]
-    return [obj for result in side_by_side(session, session.runner.run, commands) for obj in parse(result.stdout)]
+    return [
+        obj for result in side_by_side(session.runner, session.runner.run, commands) for obj in parse(result.stdout)
+    ]
 
 
 def _source(settings: Settings, name: str) -> str:
