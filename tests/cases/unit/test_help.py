@@ -96,4 +96,4 @@ def test_U35_yes_and_tenant_stand_only_where_they_mean_something() -> None:
     assert not {name for name in takes["tenant"] if name.startswith(("lab.", "context.", "config.", "tools.", "cli."))}
     for name, task in tasks().items():
         if "tenant" in task.words.parameters:
-            assert name == "demo" or name.startswith(("manual.", "helm.", "gitops.", "verify."))
+            assert name == "demo" or name.startswith(("manual.", "helm.", "gitops.", "verify.", "rbac."))
