@@ -17,6 +17,7 @@ from korthweb_tasks.main import program
 ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / "README.md",
+    ROOT / "ci" / "README.md",
     *sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "library.md"),  # its commands are run
     *sorted(path for name in ("manual", "helm", "gitops") for path in (ROOT / name).rglob("*.md")),
 ]
