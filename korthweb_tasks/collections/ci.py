@@ -31,3 +31,16 @@ def diff(session: Session, base: str = "", approach: str = "", output: str = "ma
 
     session.output = output
     diff.diff(session, base, approach, output, out)
+
+
+@task(
+    example="inv ci.comment --base main",
+    offline=True,
+    without=("tenant", "timeout", "yes"),
+    help={"base": _BASE, "approach": _APPROACH},
+)
+def comment(session: Session, base: str = "", approach: str = "") -> None:
+    """Write what ci.diff finds as the one comment of the pull request, edited in place; GitHub, GitLab, Gitea."""
+    from korthweb_tasks.services.ci import comment
+
+    comment.comment(session, base, approach)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import tenacity
 
 from korthweb_tasks.core.command import TIMED_OUT, Result
 from korthweb_tasks.core.webhooks import GRACE, unreached
 
+Answer = TypeVar("Answer")
 #: what stderr says -> the name of the fault; the first match counts
 TRANSIENT: tuple[tuple[str, str], ...] = (
     # first: the server tells of a webhook that refuses the connection; it did answer
@@ -64,6 +66,34 @@ def retried(attempt: Callable[[int], Result], *, seconds: float, waiting: Callab
         retry_error_callback=_last,
     )
     return retrying(lambda: attempt(retrying.statistics["attempt_number"]))
+
+
+def asked_again(
+    ask: Callable[[], Answer],
+    *,
+    pause: Callable[[Answer], float | None],
+    sleep: Callable[[float], None],
+    attempts: int = 6,
+) -> Answer:
+    """Call ``ask`` until ``pause`` returns None for its answer, at most ``attempts`` times; return the last answer.
+
+    ``pause`` returns how many seconds the other side wants to be left alone, 0 where it does not say: then the pauses
+    grow from 0.5 s to 10 s, with jitter. ``sleep`` waits.
+    """
+    grown = tenacity.wait_exponential_jitter(multiplier=0.5, max=10.0, jitter=0.5)
+    retrying = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(attempts),
+        wait=lambda state: max(pause(_answer(state)) or 0.0, grown(state)),
+        retry=tenacity.retry_if_result(lambda answer: pause(answer) is not None),
+        sleep=sleep,
+        retry_error_callback=_answer,
+    )
+    return retrying(ask)
+
+
+def _answer(state: tenacity.RetryCallState) -> Any:
+    assert state.outcome is not None
+    return state.outcome.result()
 
 
 def _passes(result: Result) -> bool:
