@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from korthweb_tasks.settings.merge import deep_merge
+
 CI = Path(__file__).parents[1] / "ci"
 Body = dict[str, Any]
 
@@ -91,7 +93,11 @@ class GitHub:
             environ = {name: substituted(text, values) for name, text in step.get("env", {}).items()}
             environ |= dict(line.split("=", 1) for line in files["GITHUB_ENV"].read_text().splitlines())
             environ |= {name: str(file) for name, file in files.items()}
-            environ |= {"RUNNER_TEMP": str(self.runner.temp), "GITHUB_ACTION_PATH": str(CI / "github")}
+            environ |= {
+                "GITHUB_BASE_REF": "main",
+                "RUNNER_TEMP": str(self.runner.temp),
+                "GITHUB_ACTION_PATH": str(CI / "github"),
+            }
             code = self.runner.run(["bash", "--noprofile", "--norc", "-eo", "pipefail"], step["run"], environ)
             for line in files["GITHUB_PATH"].read_text().splitlines():
                 self.runner.path = f"{line}:{self.runner.path}"
@@ -130,7 +136,7 @@ class GitLab:
         filled = re.sub(r"\$\[\[ inputs\.(\w+) \]\]", lambda found: values[found[1]], text)
         parsed: dict[str, Body] = yaml.safe_load(filled)
         jobs = {name: job for name, job in parsed.items() if name[0] != "."}
-        return {name: {**parsed.get(job.get("extends", ""), {}), **job} for name, job in jobs.items()}
+        return {name: deep_merge(parsed.get(job.get("extends", ""), {}), job) for name, job in jobs.items()}
 
     def job(self, name: str, **inputs: str) -> int:
         """Run one job: before_script and script are one script, which ends at the first line that fails."""

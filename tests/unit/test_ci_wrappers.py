@@ -28,7 +28,7 @@ RECORDER = """\
 echo "$*" >>{log}
 [ -z "$KUBECONFIG" ] || cat "$KUBECONFIG" >>{log}.kubeconfig
 [ -z "$KUBECONFIG" ] || stat -c %a "$KUBECONFIG" >>{log}.mode
-case $1 in *.render | config.*) case "$*" in *.deploy*) ;; *) exec {real} "$@" ;; esac ;; esac
+case $1 in *.render | config.* | ci.diff) case "$*" in *.deploy*) ;; *) exec {real} "$@" ;; esac ;; esac
 case " $* " in *" --report reports "*) mkdir -p reports && echo '<testsuites/>' >reports/junit.xml ;; esac
 case $1 in *.diff) exit {drift} ;; esac
 """
@@ -49,6 +49,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 @pytest.fixture(scope="module")
 def installed(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     return install(built.wheel, tmp_path_factory.mktemp("wheel"))
+
+
+def git(site: Site, *words: str) -> str:
+    argv = ["git", "-c", "user.name=t", "-c", "user.email=t@t", *words]
+    return subprocess.run(argv, cwd=site.runner.checkout, capture_output=True, text=True, check=True).stdout
 
 
 class Site:
@@ -75,6 +80,16 @@ class Site:
         self.runner.checkout.chmod(0o777)
         (self.runner.checkout / "korthweb.yaml").chmod(0o666)
 
+    def pull_request(self) -> str:
+        """Make the checkout that of a pull request which moves a tenant's AE title; returns the base's commit."""
+        for words in ("init -q -b main", "add -A", "commit -qm base", "update-ref refs/remotes/origin/main HEAD"):
+            git(self, *words.split())
+        base = git(self, "rev-parse", "HEAD").strip()
+        git(self, "checkout", "-q", "--detach")
+        (self.runner.checkout / "korthweb.yaml").write_text(SETTINGS.replace("example}]", "example, aet: PACS}]"))
+        git(self, "commit", "-qam", "another AE title")
+        return base
+
     def check(self) -> None:
         """Every command is one that korthweb knows, and no secret was said."""
         assert not {command: why for command in self.commands if (why := refused(f"korthweb {command}"))}
@@ -92,12 +107,15 @@ def drifted(tmp_path: Path, installed: Installed) -> Site:
 
 
 def test_github_pull_request_checks_and_renders_without_a_secret(site: Site) -> None:
+    site.pull_request()
     site.everybody_may_write()
     forge = GitHub(site.runner, secrets={})
     assert forge.job("pull-request.yml") == 0, site.runner.said
-    assert site.commands == ["config.check", "manual.render rendered"]
-    assert [(site.runner.checkout / path).is_dir() for path in forge.uploaded] == [True]
+    assert site.commands == ["config.check", "manual.render rendered", "ci.diff --out changes"]
+    assert [(site.runner.checkout / path).is_dir() for path in forge.uploaded] == [True, True]
     assert list((site.runner.checkout / "rendered").rglob("*.yaml"))
+    assert forge.outputs[-1] == {"code": "9"}
+    assert "PACS" in (site.runner.checkout / "changes" / "changes.md").read_text()
     site.check()
 
 
@@ -192,6 +210,17 @@ def test_gitlab_checks_deploys_and_proves(site: Site, approach: str) -> None:
     site.check()
 
 
+def test_gitlab_merge_request_tells_what_changes(site: Site) -> None:
+    base = site.pull_request()
+    forge = gitlab(site)
+    forge.variables["CI_MERGE_REQUEST_DIFF_BASE_SHA"] = base
+    job = forge.jobs(context="hospital-a")["korthweb-changes"]
+    code = forge.job("korthweb-changes", context="hospital-a")
+    assert code in job["allow_failure"]["exit_codes"], site.runner.said
+    assert (site.runner.checkout / job["artifacts"]["paths"][0] / "changes.html").is_file()
+    site.check()
+
+
 def test_gitlab_nightly_ends_with_the_code_of_drift(drifted: Site) -> None:
     assert gitlab(drifted).job("korthweb-nightly", context="hospital-a") == 9
     drifted.check()
@@ -249,11 +278,6 @@ def test_tekton_names_what_is_wrong_with_the_settings(site: Site) -> None:
     (site.runner.checkout / "korthweb.yaml").write_text("tennants: []\n")
     assert Tekton(site.runner, "").pipeline(context="hospital-a") == 2
     assert site.commands == ["config.check"]
-
-
-def git(site: Site, *words: str) -> str:
-    argv = ["git", "-c", "user.name=t", "-c", "user.email=t@t", *words]
-    return subprocess.run(argv, cwd=site.runner.checkout, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.parametrize(
