@@ -467,7 +467,7 @@ def test_config_check_says_fine_or_ends_with_two(home: Path, cli: Type) -> None:
 def test_config_init_writes_once(home: Path, cli: Type) -> None:
     code, _, _ = cli("config.init")
     assert code == 0
-    assert (home / "project" / "korthweb.yaml").read_text().startswith("# korthweb.yaml: everything")
+    assert "\n# korthweb.yaml: everything" in (home / "project" / "korthweb.yaml").read_text()
     assert (home / "project" / ".env.example").exists()
     code, _, err = cli("config.init")
     assert code == 2
