@@ -65,7 +65,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "destroy",
     ),
     "verify": ("all", "https", "dicom", "certificates", "isolation"),
-    "ci": ("diff", "comment"),
+    "ci": ("diff", "comment", "plan", "apply"),
     "cli": ("kubectl", "helm", "istioctl", "flux"),
     "context": ("list", "use", "show"),
     "rbac": ("render",),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from korthweb_tasks.collections.flags import task
 
 if TYPE_CHECKING:
+    from korthweb_tasks.report.model import Report
     from korthweb_tasks.services.session import Session
 
 _BASE = "the branch or commit to compare with (default: what the forge's pipeline names)"
@@ -44,3 +45,28 @@ def comment(session: Session, base: str = "", approach: str = "") -> None:
     from korthweb_tasks.services.ci import comment
 
     comment.comment(session, base, approach)
+
+
+@task(
+    example="inv ci.plan --context hospital-a --out plan.json",
+    changes=False,
+    without=("tenant",),
+    help={"approach": "manual or helm (default: the approach of the settings)", "out": "the file to write"},
+)
+def plan(session: Session, approach: str = "", out: str = "plan.json") -> None:
+    """Write what a deployment would do now, with its hash, for a review; ci.apply applies just that."""
+    from korthweb_tasks.services.ci import apply
+
+    apply.write(session, approach, out)
+
+
+@task(
+    example="inv ci.apply --context hospital-a --plan plan.json --yes",
+    without=("tenant",),
+    help={"plan": "the file that ci.plan wrote", "hash": "the hash that was reviewed (default: that of the file)"},
+)
+def apply(session: Session, plan: str = "plan.json", hash: str = "") -> Report:  # noqa: A002 - what a person types
+    """Deploy what was reviewed; refused with all that moved since: settings, renders, versions, the cluster."""
+    from korthweb_tasks.services.ci import apply
+
+    return apply.apply(session, plan, hash)
