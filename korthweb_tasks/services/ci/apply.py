@@ -28,6 +28,7 @@ _LENGTH = 64
 
 def write(session: Session, approach: str, out: str) -> None:
     """Write the plan of a deployment as it would be now into the file ``out``; nothing is changed."""
+    session.contact()
     plan, file = _now(session, _chosen(session, approach)), Path(out)
     output(file.parent).write(file.name, as_json(plan) + "\n")
     steps = list(plan["steps"].values())
@@ -41,6 +42,7 @@ def apply(session: Session, file: str, wanted: str) -> Report:
 
     Raises UsageError for what is not a plan, GuardRefused with all that moved since it was written.
     """
+    session.contact()
     plan = opened(_text(file), file)
     if wanted and wanted != plan["hash"]:
         raise GuardRefused(f"{file} is not the plan that was reviewed", hint="--hash takes the hash that ci.plan told")
@@ -54,7 +56,6 @@ def apply(session: Session, file: str, wanted: str) -> Report:
 
 
 def _now(session: Session, approach: str) -> dict[str, Any]:
-    session.contact()
     identity = session.connection.identity
     made = objects(session, session.loaded, approach)
     names = [f"{o['kind'].lower()}/{o['metadata']['name']} in {o['metadata'].get('namespace') or '-'}" for o in made]
