@@ -38,13 +38,13 @@ def findings(session: Session, approach: str) -> list[Finding]:
 
 def _passwords(session: Session, approach: str) -> Iterator[Finding]:
     for tenant in session.tenants:
-        title = f"{tenant.name}: passwords"
+        refused = None
         try:
             _look(session, approach, tenant)
         except KorthwebError as error:
-            yield Finding(title, "broken", f"{error.message} ({error.hint})" if error.hint else error.message)
-        else:
-            yield Finding(title, "ok", "those that are there can be used; the others will be made")
+            refused = error
+        good = "those that are there can be used; the others will be made"
+        yield Finding.of(f"{tenant.name}: passwords", refused, good)
 
 
 def _look(session: Session, approach: str, tenant: Tenant) -> None:

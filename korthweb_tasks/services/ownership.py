@@ -57,11 +57,10 @@ def refuse_others(session: Session, approach: str, tenants: Iterable[Tenant] | N
 def findings(session: Session, approach: str, tenants: Iterable[Tenant] | None = None) -> list[Finding]:
     """Return for each tenant whether ``approach`` may deploy it, as a check tells it."""
     chosen = session.tenants if tenants is None else tuple(tenants)
-    found = []
-    for tenant, refused in zip(chosen, _refusals(session, approach, chosen), strict=True):
-        text = f"{refused.message} ({refused.hint})" if refused else "free, or this tenant's"
-        found.append(Finding(f"{tenant.name}: namespace {tenant.namespace}", "broken" if refused else "ok", text))
-    return found
+    return [
+        Finding.of(f"{tenant.name}: namespace {tenant.namespace}", refused, "free, or this tenant's")
+        for tenant, refused in zip(chosen, _refusals(session, approach, chosen), strict=True)
+    ]
 
 
 def refuse_removal(session: Session, approach: str, homes: Iterable[tuple[str, str]]) -> dict[str, Place]:
@@ -88,12 +87,11 @@ def refuse_blind(session: Session) -> None:
 
 def shared_findings(session: Session, names: Iterable[str]) -> list[Finding]:
     """Return for each namespace of what tenants share whether it may be used, as a check tells it."""
-    found = []
-    for name, place in places(session, [("", name) for name in names]).items():
-        refused = shared_refusal(name, place, session.settings.adopt_namespaces)
-        text = f"{refused.message} ({refused.hint})" if refused else "free, or korthweb's"
-        found.append(Finding(f"Namespace {name}", "broken" if refused else "ok", text))
-    return found
+    adopt = session.settings.adopt_namespaces
+    return [
+        Finding.of(f"Namespace {name}", shared_refusal(name, place, adopt), "free, or korthweb's")
+        for name, place in places(session, [("", name) for name in names]).items()
+    ]
 
 
 def places(session: Session, homes: Iterable[tuple[str, str]]) -> dict[str, Place]:

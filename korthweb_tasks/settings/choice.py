@@ -36,12 +36,12 @@ def choose_context(name: str, project: Path | None = None) -> None:
     forget(_file(project))
 
 
-def forget_context(name: str, project: Path | None = None) -> None:
+def forget_context(name: str) -> None:
     """Undo the choice of ``name``, if it is the choice: ``lab.down`` calls this."""
-    if chosen_context(project) == name:
-        tree, file = located(_file(project))
+    if chosen_context() == name:
+        tree, file = located(_file(None))
         tree.remove(file)
-        forget(_file(project))
+        forget(_file(None))
 
 
 def lab_of(context: str) -> str | None:

@@ -122,9 +122,9 @@ def complete(context: KubeContext, *, alone: bool, environ: Mapping[str, str] | 
     )
 
 
-def login_ended(context: KubeContext, *, alone: bool, environ: Mapping[str, str] | None = None) -> str:
+def login_ended(context: KubeContext, *, alone: bool) -> str:
     """Return when the login that the kubeconfig holds for ``context`` expired; empty where nobody can tell."""
-    users = _merged(_searched(context, alone, environ), "users", "user")
+    users = _merged(_searched(context, alone, None), "users", "user")
     body, file = users.get(context.user, ({}, context.file))
     return login.ended(body, file.parent)
 

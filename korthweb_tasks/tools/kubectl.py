@@ -112,10 +112,10 @@ class Kubectl:
         # a person's own program for differences may end with 0 whatever it finds
         return replace(command, env={"KUBECTL_EXTERNAL_DIFF": ""})
 
-    def create(self, objects: Iterable[Object], *, masks: tuple[str, ...] = ()) -> Command:
+    def create(self, objects: Iterable[Object]) -> Command:
         """Build a creation that fails where one of the objects exists."""
         words = ("create", f"--field-manager={FIELD_MANAGER}", "--filename=-")
-        return self.command(*words, stdin=as_json(objects), masks=masks)
+        return self.command(*words, stdin=as_json(objects))
 
     def delete(self, kind: str, *names: str, namespace: str | None = None, wait: bool = False) -> Command:
         """Build a deletion; it is fine if nothing is there."""

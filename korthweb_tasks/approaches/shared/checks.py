@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from korthweb_tasks.core.command import Command, Result
-from korthweb_tasks.errors import last_line
+from korthweb_tasks.errors import KorthwebError, last_line
 from korthweb_tasks.settings.versions import PINS
 from korthweb_tasks.tools.helm import Release
 from korthweb_tasks.tools.kubectl import ABSENT, Kubectl, items
@@ -38,6 +38,13 @@ class Finding:
     title: str
     verdict: Verdict
     text: str
+
+    @classmethod
+    def of(cls, title: str, refused: KorthwebError | None, good: str) -> Finding:
+        """Return ``refused`` with what to type next, where there is something, else what is ``good``."""
+        if refused is None:
+            return cls(title, "ok", good)
+        return cls(title, "broken", f"{refused.message} ({refused.hint})" if refused.hint else refused.message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def _git(session: Session) -> list[Finding]:
     except NotInLab as error:
         return [Finding(title, "note", f"{error.message}; gitops.bootstrap brings it")]
     except KorthwebError as error:
-        return [Finding(title, "broken", f"{error.message} ({error.hint})")]
+        return [Finding.of(title, error, "")]
     url, branch = checkout.remote.url, checkout.remote.branch
     text = f"commit {newest[:8]} of {branch}, may be pushed to" if newest else f"empty: {branch} will be made"
     return [Finding(title, "ok", f"{url}: {text}")]
@@ -137,6 +137,6 @@ def _client(settings: Settings) -> httpx.Client:
 
 def _told(title: str, ask: Callable[[], object]) -> Finding:
     try:
-        return Finding(title, "ok", str(ask()))
+        return Finding.of(title, None, str(ask()))
     except KorthwebError as error:
-        return Finding(title, "broken", f"{error.message} ({error.hint})" if error.hint else error.message)
+        return Finding.of(title, error, "")

@@ -50,12 +50,12 @@ def followed(
                 into.extend(follow.records())
 
 
-def reconciled(session: Session, refs: Iterable[Ref], *, seconds: float | None = None) -> tuple[StepRecord, ...]:
+def reconciled(session: Session, refs: Iterable[Ref]) -> tuple[StepRecord, ...]:
     """Let the sources of Kustomizations and HelmReleases be fetched, then these be applied, and follow that.
 
     Raises NotReady where a source can not be fetched, or where something does not get ready.
     """
-    wanted, informer, limit = frozenset(refs), _informer(session), seconds or session.settings.timeouts.step
+    wanted, informer, limit = frozenset(refs), _informer(session), session.settings.timeouts.step
     view = TreeView(session.console)
     with informer.opened(), view.opened(f"Reconciling {', '.join(sorted(ref.name for ref in wanted))}"):
         requests = Requests(informer, asking)

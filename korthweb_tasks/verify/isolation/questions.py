@@ -97,12 +97,12 @@ def read_postgres(answer: bytes) -> Seen:
     return Seen("reached", TLS_WORDS.get(answer[:1], f"{len(answer)} bytes that are not PostgreSQL's"))
 
 
-def associate_rq(called: str, calling: str = "KORTHWEB") -> bytes:
+def associate_rq(called: str) -> bytes:
     """Return an A-ASSOCIATE-RQ for Verification in Implicit VR Little Endian (DICOM PS3.8, 9.3.2)."""
     context = bytes((1, 0, 0, 0)) + _item(0x30, b"1.2.840.10008.1.1") + _item(0x40, b"1.2.840.10008.1.2")
     user = _item(0x51, struct.pack("!I", 16384)) + _item(0x52, b"2.25.2463")
     items = _item(0x10, b"1.2.840.10008.3.1.1.1") + _item(0x20, context) + _item(0x50, user)
-    titles = called.encode("ascii").ljust(16) + calling.encode("ascii").ljust(16)
+    titles = called.encode("ascii").ljust(16) + b"KORTHWEB".ljust(16)
     body = struct.pack("!HH", 1, 0) + titles + bytes(32) + items
     return struct.pack("!BBI", 1, 0, len(body)) + body
 

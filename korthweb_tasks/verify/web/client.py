@@ -165,20 +165,20 @@ def wrong_name_refused(check: CheckContext) -> Finding:
     wrong_name, how = certificates.wrong_name(check, check.https)
     check.listening(check.https)
     with _client(check, tls.looking(), wrong_name, None) as web:
-        routed = _reaches(web, "/system", None)
+        routed = _reaches(web, None)
     check.listening(check.https)
     with client(check) as web:
-        routed = routed or _reaches(web, "/system", wrong_name)
+        routed = routed or _reaches(web, wrong_name)
     if routed:
         hint = "the Gateway and its routes should name the tenant's host only"
         raise Broken(f"the name {wrong_name} is {routed}", hint)
     return Finding(f"{wrong_name}: {how}; no route for it, neither by SNI nor by Host")
 
 
-def _reaches(web: httpx.Client, path: str, host: str | None) -> str:
+def _reaches(web: httpx.Client, host: str | None) -> str:
     """Return how the request was served, or nothing where it was turned away before Orthanc."""
     try:
-        response = web.get(path, headers={"Host": host} if host else {})
+        response = web.get("/system", headers={"Host": host} if host else {})
     except httpx.TransportError:
         return ""
     return "" if response.status_code in NO_ROUTE else f"answered with {response.status_code}"
