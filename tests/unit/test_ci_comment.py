@@ -95,7 +95,7 @@ def test_what_passes_is_tried_again_and_nothing_is_made_twice(forge: StandIn, an
 def test_a_limit_of_an_hour_is_told_and_not_waited_for(forge: StandIn) -> None:
     forge.instead.append(Answer(429, {"Retry-After": "3600"}))
     pauses: list[float] = []
-    with pytest.raises(StepFailed, match="not before 3600 s"):
+    with pytest.raises(StepFailed, match="not before 1 h"):
         client(forge, slept=pauses).put(MARK, "x")
     assert pauses == []
 

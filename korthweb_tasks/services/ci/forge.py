@@ -11,6 +11,7 @@ from typing import Any, Literal
 import httpx
 
 from korthweb_tasks.core.command import masked
+from korthweb_tasks.core.durations import limit
 from korthweb_tasks.errors import StepFailed
 from korthweb_tasks.run.retry import asked_again
 from korthweb_tasks.services.ci.place import Place
@@ -129,7 +130,7 @@ class Forge:
         if (code in (403, 429) and limited) or code >= 500:
             seconds = self._wanted(answer)
             if seconds > PATIENCE:
-                return StepFailed(f"{self._where}: {text}: not before {seconds:.0f} s", hint="run the job again later")
+                return StepFailed(f"{self._where}: {text}: not before {limit(seconds)}", hint="run the job again later")
             return _Passes(Passing(text, seconds))
         if code in (401, 403):
             what = "does not know the token" if code == 401 else "does not let the token write"
