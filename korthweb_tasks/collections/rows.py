@@ -9,6 +9,8 @@ from typing import Any
 import invoke
 from invoke.tasks import Call
 
+from korthweb_tasks.collections.errors_out import ending
+from korthweb_tasks.errors import KorthwebError
 from korthweb_tasks.run.console import say
 
 
@@ -35,12 +37,14 @@ class Executor(invoke.Executor):
     row = Row()
 
     def execute(self, *tasks: Any) -> Any:
-        """Run the tasks; what one raises ends the row."""
+        """Run the tasks; what one raises ends the row, and one of our errors ends it clearly, whoever raised it."""
         try:
             return super().execute(*tasks)
-        except BaseException:
+        except BaseException as error:
             if names := list(dict.fromkeys(self._name(call) for call in self.row.left)):
                 say(f"not run: {', '.join(names)}", to=sys.stderr)
+            if isinstance(error, KorthwebError):
+                ending(error)
             raise
 
     def expand_calls(self, calls: Any) -> Row:

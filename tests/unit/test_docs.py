@@ -17,7 +17,9 @@ from korthweb_tasks.main import program
 ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
     ROOT / "ci" / "README.md",
+    ROOT / "examples" / "hospital" / "README.md",
     *sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "library.md"),  # its commands are run
     *sorted(path for name in ("manual", "helm", "gitops") for path in (ROOT / name).rglob("*.md")),
 ]
