@@ -151,6 +151,19 @@ class OutputClosed(KorthwebError):
     exit_code = 141
 
 
+#: exit codes of one task on several clusters, the worst first: what is not known, then what is known to be wrong
+WORST_FIRST = (130, 1, 2, 3, 12, 4, 5, 6, 10, 11, 7, 8, 9)
+
+
+def of_code(code: int) -> type[KorthwebError]:
+    """Return the kind of error that ends the program with ``code``.
+
+    >>> of_code(8).__name__
+    'VerifyFailed'
+    """
+    return next((kind for kind in KorthwebError.__subclasses__() if kind.exit_code == code), KorthwebError)
+
+
 def last_line(stderr: str) -> str:
     """Return the last line of what a program said, or that it said nothing."""
     return (stderr.strip().splitlines() or ["no answer"])[-1]

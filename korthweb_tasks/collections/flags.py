@@ -37,12 +37,14 @@ _CLUSTER = {
     "tenant": "only this tenant, by its name (default: all of them)",
     "timeout": "for each step: seconds, or 90s, 10m, 1h (default: timeouts.step of the settings, 10m)",
 }
+_MANY = {"contexts": "several clusters instead, with commas: side by side, one table, the worst exit code"}
 _CHANGING = {
     "dry_run": "show what would be done, change nothing",
     "yes": "do not ask",
 }
 _DEFAULTS: dict[str, Any] = {
     "context": None,
+    "contexts": None,
     "tenant": None,
     "dry_run": False,
     "yes": False,
@@ -119,14 +121,28 @@ class Task(InvokeTask[Any, R_co]):
 
             words = self._meant(bound.arguments)
             refuse_paths(words)
-            shared = {flag: words.pop(flag) for flag in self.flags}
+            many = words.pop("contexts", None)
+            if many:
+                several: R_co = self._on_each(args[0], many, words)
+                return several
+            shared = {flag: words.pop(flag) for flag in self.flags if flag != "contexts"}
             result: R_co = Session.open(args[0], cluster=self.cluster, **shared).run(self.body, words, _flags_of)
         self.times_called += 1
         return result
 
+    def _on_each(self, c: invoke.Context, contexts: str, words: Mapping[str, Any]) -> Any:
+        """Run the task on each of several clusters, and return their documents by the clusters' names."""
+        from korthweb_tasks.services import many
+        from korthweb_tasks.services.session import Session
+
+        session = Session.open(c, cluster=False, output=words["output"], settings=words["settings"])
+        default = {name: parameter.default for name, parameter in self.words.parameters.items()}
+        given = {name: value for name, value in words.items() if value != default[name]}
+        return session.run(many.run, {"task": self.typed(), "contexts": contexts, "words": given})
+
     def _answer(self, given: Mapping[str, Any]) -> Answer:
-        """Return what will be printed, in the form that the words ask for."""
-        report = given.get("report")
+        """Return what will be printed, in the form that the words ask for; of several clusters each has its report."""
+        report = None if given.get("contexts") else given.get("report")
         return Answer(self.typed, str(given.get("output", "text")), Path(report) if report else None)
 
     def typed(self) -> str:
@@ -168,6 +184,7 @@ def task(
     offline: bool = False,
     changes: bool = True,
     destructive: bool = False,
+    many: bool = False,
     help: Mapping[str, str] | None = None,  # noqa: A002 - Invoke's own name
     positional: tuple[str, ...] = (),
     name: str | None = None,
@@ -179,10 +196,12 @@ def task(
     ``cluster=False``: a task without a cluster, so without --context, --tenant and --timeout. ``offline``: it has
     these flags, for the settings that they choose, and works where there is no cluster.
     ``changes=False``: a task that only looks, so without --dry-run and --yes. ``only`` names the common flags that
-    mean something, where it is not all of them, ``without`` those that mean nothing. ``example`` ends its help.
+    mean something, where it is not all of them, ``without`` those that mean nothing. ``many``: it may be run on several
+    clusters at once, by --contexts. ``example`` ends its help.
     """
     common = {
         **(_CLUSTER if cluster else {}),
+        **(_MANY if many else {}),
         **(_CHANGING if changes or destructive else {}),
         **_OUTPUT,
         **_SETTINGS,

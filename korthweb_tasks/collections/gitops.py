@@ -15,7 +15,7 @@ _BRANCH = {
 }
 
 
-@task(example="inv gitops.check --context hospital-a", changes=False)
+@task(example="inv gitops.check --context hospital-a", changes=False, many=True)
 def check(session: Session) -> None:
     """Check the prerequisites: tools, cluster, Git, charts, images, settings; nothing is changed."""
     from korthweb_tasks.services.gitops import check as service
@@ -121,7 +121,7 @@ def remove_tenant(session: Session, name: str, volumes: bool = False) -> None:
     service.remove(session, name, volumes=volumes)
 
 
-@task(example="inv gitops.diff --context hospital-a", changes=False, without=("tenant",))
+@task(example="inv gitops.diff --context hospital-a", changes=False, many=True, without=("tenant",))
 def diff(session: Session) -> None:
     """Show where the settings differ from Git, and Git from the cluster; exit code 9 where something does."""
     from korthweb_tasks.services.gitops import differences as service
@@ -142,7 +142,7 @@ def destroy(session: Session, volumes: bool = False) -> None:
     service.destroy(session, volumes=volumes)
 
 
-@task(example="inv gitops.status --tenant BHC", changes=False)
+@task(example="inv gitops.status --tenant BHC", changes=False, many=True)
 def status(session: Session) -> None:
     """Show everything that Flux looks after as a tree; exit code 0 when all of it is ready, else 7."""
     from korthweb_tasks.services.gitops import look as service

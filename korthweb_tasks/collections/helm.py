@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from korthweb_tasks.services.session import Session
 
 
-@task(example="inv helm.check --context hospital-a", changes=False)
+@task(example="inv helm.check --context hospital-a", changes=False, many=True)
 def check(session: Session) -> None:
     """Check the prerequisites: tools, permissions, storage, settings, chart; nothing is changed."""
     from korthweb_tasks.services import helm
@@ -44,7 +44,7 @@ def template(session: Session) -> None:
     helm.template(session)
 
 
-@task(example="inv helm.diff --tenant BHC", changes=False)
+@task(example="inv helm.diff --tenant BHC", changes=False, many=True)
 def diff(session: Session) -> None:
     """Show what an upgrade would change in each release, Secrets masked; exit code 9 where it is something."""
     from korthweb_tasks.services import helm
@@ -68,7 +68,7 @@ def test(session: Session) -> None:
     helm.test(session)
 
 
-@task(example="inv helm.status --tenant BHC --output json", changes=False)
+@task(example="inv helm.status --tenant BHC --output json", changes=False, many=True)
 def status(session: Session) -> None:
     """Show each release, what belongs to it, and how it is; exit code 0 when all of it is ready, else 7."""
     from korthweb_tasks.services import helm

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from korthweb_tasks.services.session import Session
 
 
-@task(example="inv manual.check --context hospital-a", changes=False)
+@task(example="inv manual.check --context hospital-a", changes=False, many=True)
 def check(session: Session) -> None:
     """Check the prerequisites: tools, permissions, storage, settings; nothing is changed."""
     from korthweb_tasks.services import manual
@@ -84,7 +84,7 @@ def deploy(session: Session) -> Report:
     return manual.deploy(session)
 
 
-@task(example="inv manual.status --tenant BHC --output json", changes=False)
+@task(example="inv manual.status --tenant BHC --output json", changes=False, many=True)
 def status(session: Session) -> None:
     """Show what is there of a deployment, and how it is; exit code 0 when all of it is ready, else 7."""
     from korthweb_tasks.services import manual
@@ -92,7 +92,7 @@ def status(session: Session) -> None:
     manual.status(session)
 
 
-@task(example="inv manual.diff --context hospital-a", changes=False)
+@task(example="inv manual.diff --context hospital-a", changes=False, many=True)
 def diff(session: Session) -> None:
     """Show what a deployment would change, by the server's own reckoning; exit code 9 where it is something."""
     from korthweb_tasks.services import manual

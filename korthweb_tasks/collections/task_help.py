@@ -20,11 +20,12 @@ VALUES = {
     "output": "FORMAT",
     "tenant": "NAME",
     "context": "NAME",
+    "contexts": "NAMES",
     "lines": "NUMBER",
     "revision": "NUMBER",
 }
 #: flags of nearly every task, which come last
-COMMON = ("context", "tenant", "dry_run", "yes", "timeout", "output", "settings")
+COMMON = ("context", "contexts", "tenant", "dry_run", "yes", "timeout", "output", "settings")
 WIDTH = 100
 
 

@@ -63,6 +63,7 @@ def _with_flags(names: Iterable[str]) -> Callable[[Callable[..., R]], Callable[.
 @task(
     example="korthweb verify.all --tenant BHC --report out/",
     changes=False,
+    many=True,
     help={
         **_HELP,
         **_STUDY,
@@ -89,7 +90,7 @@ def everything(
     return whole_ladder(session, flags, approach, study, report, output, restart=restart, yes=yes)
 
 
-@task(example="korthweb verify.https", changes=False, help=_HELP)
+@task(example="korthweb verify.https", changes=False, many=True, help=_HELP)
 @_with_flags(_PLACES)
 def https(
     session: Session,
@@ -104,7 +105,7 @@ def https(
     return part(session, "https", flags, approach, report, output)
 
 
-@task(example="korthweb verify.dicom --study ~/ct", changes=False, help={**_HELP, **_STUDY, **_TITLES})
+@task(example="korthweb verify.dicom --study ~/ct", changes=False, many=True, help={**_HELP, **_STUDY, **_TITLES})
 @_with_flags((*_PLACES, *_TITLES))
 def dicom(
     session: Session,
@@ -120,7 +121,7 @@ def dicom(
     return part(session, "dicom", flags, approach, report, output, study)
 
 
-@task(example="korthweb verify.certificates", changes=False, help=_HELP)
+@task(example="korthweb verify.certificates", changes=False, many=True, help=_HELP)
 @_with_flags(_PLACES)
 def certificates(
     session: Session,
@@ -138,6 +139,7 @@ def certificates(
 @task(
     example="korthweb verify.isolation --report out/",
     changes=False,
+    many=True,
     help={**_REPORT, **_YES, "approach": "gitops or manual (default: the approach of the settings)"},
 )
 def isolation(
