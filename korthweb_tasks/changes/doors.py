@@ -22,6 +22,8 @@ RANKS: tuple[tuple[str, ...], ...] = (
 )  # fmt: skip
 #: where values of charts say which ports there are, and who reaches them
 _PORTS = re.compile(r"(\.ports\.[^.]+|port|expose(\.default)?|\.type)$", re.IGNORECASE)
+#: a peer and a port of a NetworkPolicy
+Way = tuple[str, str]
 OPEN_TYPES = frozenset({"LoadBalancer", "NodePort"})
 #: switches that weaken when they are on
 WEAK = frozenset({"privileged", "hostNetwork", "hostPID", "hostIPC", "allowPrivilegeEscalation"})
@@ -85,7 +87,11 @@ def network(old: Object, new: Object) -> Iterator[Reason]:
         yield Reason(DOOR, "the policy is removed: what it alone refused is let in")
         return
     for direction in ("ingress", "egress"):
-        yield from _rules(one.get(direction), two.get(direction), f"{direction} rule", allows=True)
+        before, after = _allowed(one.get(direction)), _allowed(two.get(direction))
+        if any(not _covered(way, before) for way in after):
+            yield Reason(DOOR, f"{direction} rule added")
+        if any(not _covered(way, after) for way in before):
+            yield Reason(CUT, f"{direction} rule taken away: who came by it is refused")
     if old and set(one.get("policyTypes") or ()) - set(two.get("policyTypes") or ()):
         yield Reason(DOOR, f"policyTypes {one.get('policyTypes')} → {two.get('policyTypes')}")
     if old and one.get("podSelector") != two.get("podSelector"):
@@ -177,6 +183,20 @@ def chart(old: Object, new: Object) -> Iterator[Reason]:
         known = {path for path in places(old["spec"], new["spec"], "spec") if _PORTS.search(path)}
         if known:
             yield Reason(DOOR, f"ports: {listed(sorted(known))}")
+
+
+def _allowed(rules: Any) -> set[Way]:
+    """Return whom a NetworkPolicy lets through by which port; "" stands for all."""
+    found: set[Way] = set()
+    for rule in rules or ():
+        peers = [json.dumps(peer, sort_keys=True) for peer in rule.get("from") or rule.get("to") or ()]
+        ports = [json.dumps(port, sort_keys=True) for port in rule.get("ports") or ()]
+        found |= {(peer, port) for peer in peers or [""] for port in ports or [""]}
+    return found
+
+
+def _covered(way: Way, among: set[Way]) -> bool:
+    return any(peer in ("", way[0]) and port in ("", way[1]) for peer, port in among)
 
 
 def _rules(one: Any, two: Any, what: str, *, allows: bool, cuts: bool = True) -> Iterator[Reason]:

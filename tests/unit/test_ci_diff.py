@@ -40,6 +40,7 @@ def gateway(host: str = "a.example", port: int = 443, **tls: Any) -> dict[str, A
 
 ALLOW: dict[str, Any] = {"from": [{"podSelector": {}}]}
 ALL: dict[str, Any] = {}
+ENFORCE = "pod-security.kubernetes.io/enforce"
 ROLE = {"kind": "Role", "metadata": {"name": "r", "namespace": "bhc"}}
 LOOK, WRITE = {"verbs": ["get"], "resources": ["pods"]}, {"verbs": ["*"], "resources": ["secrets"]}
 #: what changes, and what comes of it: each row is red where its rule is taken away
@@ -67,6 +68,12 @@ CASES: list[tuple[str, Any, Any, set[Consequence]]] = [
      made("Deployment", template=pods(port=1, hostNetwork=True)), {PODS, DOOR}),
     ("policy opened", made("NetworkPolicy", ingress=[ALLOW]), made("NetworkPolicy", ingress=[ALLOW, ALL]), {DOOR}),
     ("policy closed", made("NetworkPolicy", ingress=[ALLOW, ALL]), made("NetworkPolicy", ingress=[ALLOW]), {CUT}),
+    ("peer more", made("NetworkPolicy", ingress=[{"from": [1]}]), made("NetworkPolicy", ingress=[{"from": [1, 2]}]),
+     {DOOR}),
+    ("all of one port", made("NetworkPolicy", egress=[{"to": [1], "ports": [5]}, {"to": [2], "ports": [5]}]),
+     made("NetworkPolicy", egress=[{"ports": [5]}]), {DOOR}),
+    ("in another order", made("NetworkPolicy", ingress=[{"from": [1, 2]}]),
+     made("NetworkPolicy", ingress=[{"from": [2, 1]}]), {NOTHING}),
     ("policy gone", made("NetworkPolicy"), None, {DOOR}),
     ("mesh", made("AuthorizationPolicy", rules=[ALLOW]), made("AuthorizationPolicy", rules=[ALLOW, ALL]), {DOOR}),
     ("deny less", made("AuthorizationPolicy", action="DENY", rules=[ALL]),
@@ -86,6 +93,13 @@ CASES: list[tuple[str, Any, Any, set[Consequence]]] = [
     ("client", gateway(mode="MUTUAL"), gateway(), {DOOR}),
     ("traefik", made("TLSOption", minVersion="VersionTLS13"), made("TLSOption", minVersion="VersionTLS12"), {DOOR}),
     ("no check", made("ServersTransport"), made("ServersTransport", insecureSkipVerify=True), {DOOR}),
+    ("way out", made("ServiceEntry", hosts=["a"]), made("ServiceEntry", hosts=["a", "b"]), {DOOR}),
+    ("another mesh", made("IstioOperator", tag="1.31.1"), made("IstioOperator", tag="1.32.0"), {PODS, CUT}),
+    ("chart's port", made("Chart", values={"ports": {}}), made("Chart", values={"ports": {"x": {"port": 1}}}),
+     {PODS, DOOR}),
+    ("pods of a namespace", {**made("Namespace"), "metadata": {"name": "n", "labels": {ENFORCE: "restricted"}}},
+     {**made("Namespace"), "metadata": {"name": "n", "labels": {ENFORCE: "baseline"}}}, {DOOR}),
+    ("job", None, made("Job", template=pods("postgres:17.1", 1)), {DATA}),
     ("role", {**ROLE, "rules": [LOOK]}, {**ROLE, "rules": [LOOK, WRITE]}, {DOOR}),
     ("role less", {**ROLE, "rules": [LOOK, WRITE]}, {**ROLE, "rules": [LOOK]}, {NOTHING}),
     ("admission", made("ValidatingAdmissionPolicy", failurePolicy="Fail"), None, {DOOR}),
