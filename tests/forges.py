@@ -71,10 +71,11 @@ class GitHub:
         if uses.startswith("actions/checkout@"):
             return 0
         assert uses == "OWNER/korthweb/ci/github@v0.1.0", uses
-        values = {f"secrets.{name}": text for name, text in self.secrets.items()}
-        return self.action({name: substituted(text, values) for name, text in given.items()})
+        values = {f"secrets.{name}": text for name, text in self.secrets.items()} | {"github.token": "job-token"}
+        extra = {name: substituted(text, values) for name, text in step.get("env", {}).items()}
+        return self.action({name: substituted(text, values) for name, text in given.items()}, extra)
 
-    def action(self, given: dict[str, str]) -> int:
+    def action(self, given: dict[str, str], extra: dict[str, str] | None = None) -> int:
         """Run our action with these inputs, as a composite action runs: bash, and files for what steps leave."""
         body = yaml.safe_load((CI / "github" / "action.yml").read_text())
         assert set(given) <= set(body["inputs"])
@@ -90,7 +91,8 @@ class GitHub:
             assert "${{" not in step["run"], "what somebody else may choose would become part of the script"
             if "if" in step and not self._holds(step["if"], values):
                 continue
-            environ = {name: substituted(text, values) for name, text in step.get("env", {}).items()}
+            environ = {**(extra or {})}
+            environ |= {name: substituted(text, values) for name, text in step.get("env", {}).items()}
             environ |= dict(line.split("=", 1) for line in files["GITHUB_ENV"].read_text().splitlines())
             environ |= {name: str(file) for name, file in files.items()}
             environ |= {

@@ -26,6 +26,7 @@ KUBECONFIG = "apiVersion: v1\nkind: Config\nusers: [{name: ci, user: {token: cor
 RECORDER = """\
 #!/bin/sh
 echo "$*" >>{log}
+[ -z "$GITHUB_TOKEN" ] || echo "$1" >>{log}.token
 [ -z "$KUBECONFIG" ] || cat "$KUBECONFIG" >>{log}.kubeconfig
 [ -z "$KUBECONFIG" ] || stat -c %a "$KUBECONFIG" >>{log}.mode
 case $1 in *.render | config.* | ci.diff) case "$*" in *.deploy*) ;; *) exec {real} "$@" ;; esac ;; esac
@@ -111,10 +112,11 @@ def test_github_pull_request_checks_and_renders_without_a_secret(site: Site) -> 
     site.everybody_may_write()
     forge = GitHub(site.runner, secrets={})
     assert forge.job("pull-request.yml") == 0, site.runner.said
-    assert site.commands == ["config.check", "manual.render rendered", "ci.diff --out changes"]
+    assert site.commands == ["config.check", "manual.render rendered", "ci.diff --out changes", "ci.comment"]
+    assert site.log.with_suffix(".token").read_text().split() == ["ci.comment"]
     assert [(site.runner.checkout / path).is_dir() for path in forge.uploaded] == [True, True]
     assert list((site.runner.checkout / "rendered").rglob("*.yaml"))
-    assert forge.outputs[-1] == {"code": "9"}
+    assert [one["code"] for one in forge.outputs] == ["0", "0", "9", "0"]
     assert "PACS" in (site.runner.checkout / "changes" / "changes.md").read_text()
     site.check()
 
@@ -178,7 +180,8 @@ def test_github_action_installs_the_korthweb_that_it_came_with(
 )
 def test_github_workflows_ask_for_little(workflow: str) -> None:
     body = yaml.safe_load((CI / "github" / workflow).read_text())
-    assert body["permissions"] == {"contents": "read"}
+    comments = {"pull-requests": "write"} if workflow == "pull-request.yml" else {}
+    assert body["permissions"] == {"contents": "read", **comments}
     on = body[True]  # what YAML makes of `on`
     assert "pull_request_target" not in on
     (job,) = body["jobs"].values()
