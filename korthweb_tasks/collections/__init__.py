@@ -67,7 +67,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "verify": ("all", "https", "dicom", "certificates", "isolation"),
     "ci": ("diff", "comment", "plan", "apply"),
     "cli": ("kubectl", "helm", "istioctl", "flux"),
-    "context": ("list", "use", "show"),
+    "context": ("list", "use", "show", "ci-account"),
     "rbac": ("render",),
     "config": ("init", "keys", "schema", "check", "show"),
     "tools": ("list", "install"),

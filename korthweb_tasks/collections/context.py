@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from korthweb_tasks.collections.flags import task
 
@@ -47,3 +47,40 @@ def show(session: Session, context: str | None = None) -> None:
 
     session.context_flag = context
     session.emit(*service.described(session))
+
+
+@task(
+    example="inv context.ci-account --tenant BHC --context hospital-a",
+    help={
+        "role": "platform, tenant-operator or read-only",
+        "read_only": "the same as --role read-only",
+        "approach": "manual, helm or gitops (default: approach of the settings)",
+        "duration": "for how long the token is good",
+        "out": "the kubeconfig that is written (default: ACCOUNT.kubeconfig here)",
+        "remove": "take the account and its rights away",
+        "oidc_issuer": "URL of the forge's issuer of tokens: prints what lets them in, and makes nothing",
+        "audience": "with --oidc-issuer: for whom the tokens are",
+        "claim": "with --oidc-issuer: what the tokens must say, as repository=hospital/imaging,ref=refs/heads/main",
+    },
+)
+def ci_account(
+    session: Session,
+    role: str = "tenant-operator",
+    read_only: bool = False,
+    approach: str | None = None,
+    duration: str = "1h",
+    out: str = "",
+    remove: bool = False,
+    oidc_issuer: str = "",
+    audience: str = "",
+    claim: str = "",
+) -> Any:
+    """Make an account for a pipeline with the least rights, and a kubeconfig with a token that soon ends."""
+    from korthweb_tasks.services import ci_account as service
+
+    role = "read-only" if read_only else role
+    if oidc_issuer:
+        return service.by_forge(session, role, approach, issuer=oidc_issuer, audience=audience, claims=claim)
+    if remove:
+        return service.remove(session, role, approach)
+    return service.account(session, role, approach, duration=duration, out=out)

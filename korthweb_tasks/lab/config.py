@@ -18,6 +18,8 @@ INSIDE = Path("/run/lab")
 CA = "ca.crt"
 #: how kwok plays nodes and pods; given any stage at all, it has none of its own
 STAGES = Path(__file__).with_name("stages.yaml")
+#: what a simulated lab's API server notes: the questions of the accounts that context.ci-account makes
+AUDIT = Path(__file__).with_name("audit.yaml")
 
 ADDRESS_STAGE = {
     "apiVersion": "kwok.x-k8s.io/v1alpha1",
@@ -82,6 +84,9 @@ def patches(layout: Layout) -> list[dict[str, Any]]:
     manager["node-cidr-mask-size-ipv4"] = str(max(24, layout.pods.prefixlen))
     # 20 a second is what it may ask by default: removing six namespaces with the kinds of a fleet takes minutes of that
     manager |= {"kube-api-qps": "200", "kube-api-burst": "400"}
+    if layout.simulated:
+        api |= {"audit-policy-file": str(AUDIT), "audit-log-path": str(layout.logs / "audit.log")}
+        api |= {"audit-log-maxsize": "20", "audit-log-maxbackup": "1"}
     override: dict[str, str] = {}
     kwok: dict[str, str] = {}
     if not layout.simulated:

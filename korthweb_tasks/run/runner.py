@@ -31,7 +31,7 @@ from korthweb_tasks.errors import (
 )
 from korthweb_tasks.run import retry
 from korthweb_tasks.run.listener import Listener, descendants
-from korthweb_tasks.tools.kubectl_faults import explained
+from korthweb_tasks.tools.kubectl_faults import denied, explained
 
 #: seconds given to a child for its own clean-up after SIGINT, and after SIGTERM
 GRACE = (20.0, 5.0)
@@ -305,6 +305,10 @@ def failure(result: Result) -> KorthwebError:
     if hook := unreached(stderr):
         return _no_webhook(hook, result)
     context = command.target.context if command.target else ""
+    if verb := denied(stderr):
+        needed = hints.task("rbac.render", role="tenant-operator")
+        hint = f"`{needed}` prints what tasks need; an administrator grants it"
+        return CommandFailed(f"this login has no right to {verb}", code=result.code, stderr=stderr, hint=hint)
     if context and (found := explained(stderr, Cluster(context), attempts=result.attempts)):
         return found
     if context and retry.unanswered(stderr):

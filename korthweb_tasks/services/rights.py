@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from korthweb_tasks.approaches.base import approach_of
 from korthweb_tasks.approaches.gitops.plan import Bootstrap
@@ -56,7 +56,7 @@ def account_name(session: Session, role: str) -> str:
     return "-".join(filter(None, ("korthweb", role, who)))
 
 
-def account_objects(account: Subject) -> list[dict[str, object]]:
+def account_objects(account: Subject) -> list[dict[str, Any]]:
     """Return the ServiceAccount in its namespace; no token of it is ever kept in a Secret."""
     meta = {"name": account.name, "namespace": account.namespace, "labels": LABELS}
     return [
@@ -65,7 +65,7 @@ def account_objects(account: Subject) -> list[dict[str, object]]:
     ]
 
 
-def granted(session: Session, role: str, approach: str | None, account: Subject) -> list[dict[str, object]]:
+def granted(session: Session, role: str, approach: str | None, account: Subject) -> list[dict[str, Any]]:
     """Return the roles of an account with their bindings, and the policy for what is only tried."""
     needed = rights(session, role, approach)
     policies = only_tried(account.name, needed, account, LABELS)
@@ -80,13 +80,14 @@ def rights(session: Session, role: str, approach: str | None = None) -> frozense
         raise UsageError("the platform is not one tenant's", hint="leave --tenant out, or --role tenant-operator")
 
     name = approach_of(approach or session.settings.approach).name
-    plans = {"manual": _manual, "helm": _helm, "gitops": _gitops}[name](session)
+    plans = _PLANS[name](session)
     found = {
         right for plan in plans for right in plan_rights(plan, _kubectl(session), role, _Installed(session).rights)
     }
     for command in _beside(session, name, role):
         found |= command_rights(command)
-    return as_role(found | set(_locked(role)), role)
+    walls = {Right("change", "korthweb", "walls", tenant.namespace) for tenant in session.tenants}
+    return as_role(found | walls | set(_locked(role)), role)
 
 
 def _target(session: Session) -> Cluster:
@@ -105,6 +106,11 @@ def _locked(role: str) -> Iterator[Right]:
         yield Right("create", group, kind, place)
         for verb in ("get", "list", "watch", "update", "patch", "delete"):
             yield Right(verb, group, kind, place, lock.NAME)
+
+
+def deployment(session: Session, approach: str) -> Plan:
+    """Return the plan by which an approach deploys the session's tenants."""
+    return next(_PLANS[approach](session))
 
 
 def _manual(session: Session) -> Iterator[Plan]:
@@ -140,6 +146,9 @@ def _gitops(session: Session) -> Iterator[Plan]:
     for tenant in tenants:
         plan = remover.tenant(Home(tenant.name, tenant.namespace, _kept(tenant, "gitops")), "")
         yield Plan(plan.title, tuple(replace(step, tenant=tenant.name, needs=()) for step in plan.steps))
+
+
+_PLANS = {"manual": _manual, "helm": _helm, "gitops": _gitops}
 
 
 def _kept(tenant: Tenant, approach: str) -> Fate:

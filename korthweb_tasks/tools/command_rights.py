@@ -79,8 +79,9 @@ def object_rights(verbs: Iterable[str], objects: Iterable[Mapping[str, Any]], *,
     for obj in every:
         group, kind = of_object(obj)
         place = "" if wide(group, kind) else str(obj["metadata"].get("namespace", ""))
+        name = "" if kind == "jobs" else obj["metadata"]["name"]  # a job's name follows its contents
         for verb in asked:
-            yield Right(verb, group, kind, place, obj["metadata"]["name"], tried and verb != "get")
+            yield Right(verb, group, kind, place, name, tried and verb != "get")
         if group == RBAC and "create" in asked:
             yield from _handed_out(obj, place, own)
 

@@ -43,6 +43,24 @@ def _found(stderr: str, cluster: Cluster, first: bool) -> tuple[Fault, dict[str,
     return None
 
 
+_DENIED = re.compile(
+    r'cannot (?P<verb>\w+) resource "(?P<kind>[^"]+)" in API group "(?P<group>[^"]*)"'
+    r'(?: in the namespace "(?P<place>[^"]+)")?'
+)
+
+
+def denied(stderr: str) -> str:
+    """Return the right that was missing, as ``create leases.coordination.k8s.io in kube-system``; empty for none.
+
+    >>> denied('x is forbidden: User "u" cannot list resource "pods" in API group "" in the namespace "bhc"')
+    'list pods in bhc'
+    """
+    if (match := _DENIED.search(stderr)) is None:
+        return ""
+    group, place = match["group"], match["place"]
+    return f"{match['verb']} {match['kind']}{f'.{group}' if group else ''}{f' in {place}' if place else ''}"
+
+
 def foreign(stdout: str, cluster: Cluster) -> KorthwebError:
     """Return the error for an answer that no API server would give."""
     head = stdout.strip()[:200]
