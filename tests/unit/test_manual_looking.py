@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from korthweb_tasks.core.cluster import Cluster
 from korthweb_tasks.core.command import Command, Result
 from korthweb_tasks.core.plan import Plan, Probe, Step
 from korthweb_tasks.errors import ClusterUnreachable, CommandFailed
+from korthweb_tasks.run.runner import Runner
+from korthweb_tasks.services.shared import side_by_side
 from korthweb_tasks.settings.model import Settings
 from korthweb_tasks.tools.helm import Release
 from korthweb_tasks.tools.kubectl import Kubectl
@@ -186,3 +189,14 @@ def test_an_unreachable_cluster_is_no_difference() -> None:
     probe = Probe(COMMAND, lambda result: True)
     with pytest.raises(ClusterUnreachable):
         differences(Plan("x", (Step(kind="a", title="a", probes=(probe,)),)), refuse)
+
+
+def test_ctrl_c_ends_what_a_diff_still_asks() -> None:
+    def interrupted(command: Command) -> Result:
+        raise KeyboardInterrupt
+
+    runner, probe = Runner(), Probe(COMMAND, lambda result: True)
+    plan = Plan("x", (Step(kind="a", title="a", probes=(probe,)), Step(kind="b", title="b", probes=(probe,))))
+    with pytest.raises(KeyboardInterrupt):
+        differences(plan, interrupted, (), partial(side_by_side, runner))
+    assert runner.stopped
