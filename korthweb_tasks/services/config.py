@@ -85,7 +85,8 @@ def _old_schema(folder: Path) -> list[str]:
     path = folder / json_schema.FILE
     if not path.is_file() or path.read_text("utf-8", errors="replace") == json_schema.schema_text():
         return []
-    return [f"{path.name} is another version's: `{hints.task('config.schema')} > {path.name}` renews it"]
+    renewal = " > ".join((hints.task("config.schema"), path.name))
+    return [f"{path.name} is another version's: `{renewal}` renews it"]
 
 
 def _ignored(folder: Path) -> str:

@@ -60,7 +60,7 @@ def settings_schema() -> Schema:
     del models["Chart"]["required"]  # what is not given is korthweb's own
     for model in models.values():
         _plain(model)
-    about = "Settings of korthweb (korthweb.yaml); `korthweb config.check` sees what no schema can say."
+    about = "Settings of korthweb (korthweb.yaml); `config.check` sees what no schema can say."
     head = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "korthweb.yaml"}
     return {**head, **schema, "description": about}
 
