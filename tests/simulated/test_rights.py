@@ -286,10 +286,10 @@ def test_read_only_looks_and_changes_nothing(site: Site) -> None:
     assert {str(right) for right, code in site.asked() if code == 403} == set()
     said = site.as_account("read-only-rad", "manual.deploy", "--yes", "--tenant", "RAD", code=7)
     assert "this login has no right to get leases.coordination.k8s.io in kube-system" in said
-    assert "rbac.render --role tenant-operator" in said
+    assert "--role tenant-operator` prints what tasks need" in said
     account = "--as=system:serviceaccount:korthweb-ci:korthweb-read-only-rad"
     live = json.loads(site.kubectl("get", "configmap", "orthanc-app", "--namespace=rad-orthweb", "--output=json"))
-    live["data"], live["metadata"] = {"x": "y"}, {"name": "orthanc-app", "namespace": "rad-orthweb"}
+    live["data"], live["metadata"] = {"more": "text"}, {"name": "orthanc-app", "namespace": "rad-orthweb"}
     site.kubectl.apply([live], account, "--dry-run=server")
     assert "may only try it, in a dry run" in site.kubectl.apply([live], account, fails=True)
     site.as_account("tenant-operator-rad", "manual.destroy", "--yes", "--tenant", "RAD")
