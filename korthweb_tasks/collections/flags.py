@@ -37,7 +37,7 @@ _CLUSTER = {
     "tenant": "only this tenant, by its name (default: all of them)",
     "timeout": "for each step: seconds, or 90s, 10m, 1h (default: timeouts.step of the settings, 10m)",
 }
-_MANY = {"contexts": "several clusters instead, with commas: side by side, one table, the worst exit code"}
+_MANY = {"contexts": "several clusters, with commas: side by side, one table, the worst exit code (default: one)"}
 _CHANGING = {
     "dry_run": "show what would be done, change nothing",
     "yes": "do not ask",
