@@ -21,7 +21,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
     ("privileged", "baseline", "restricted"),
 )  # fmt: skip
 #: where values of charts say which ports there are, and who reaches them
-_PORTS = re.compile(r"(\.ports\.[^.]+|port|expose(\.default)?|\.type)$", re.IGNORECASE)
+_PORTS = re.compile(r".*(\.ports\.[^.]+|port|expose(\.default)?|\.type)", re.IGNORECASE)
 #: a peer and a port of a NetworkPolicy
 Way = tuple[str, str]
 OPEN_TYPES = frozenset({"LoadBalancer", "NodePort"})
@@ -180,7 +180,7 @@ def entry(old: Object, new: Object) -> Iterator[Reason]:
 def chart(old: Object, new: Object) -> Iterator[Reason]:
     """Judge values of a chart that are about ports."""
     if old and new:
-        known = {path for path in places(old["spec"], new["spec"], "spec") if _PORTS.search(path)}
+        known = {path for path in places(old["spec"], new["spec"], "spec") if _PORTS.fullmatch(path)}
         if known:
             yield Reason(DOOR, f"ports: {listed(sorted(known))}")
 
@@ -249,7 +249,7 @@ def _leaves(tree: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 def _at(tree: Any, path: str) -> Any:
     for word in path.split("."):
-        if isinstance(tree, list) and word.isdigit() and int(word) < len(tree):
+        if isinstance(tree, list) and re.fullmatch("[0-9]+", word) and int(word) < len(tree):
             tree = tree[int(word)]
         else:
             tree = tree.get(word) if isinstance(tree, Mapping) else None

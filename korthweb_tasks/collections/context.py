@@ -58,9 +58,9 @@ def show(session: Session, context: str | None = None) -> None:
         "duration": "for how long the token is good",
         "out": "the kubeconfig that is written (default: ACCOUNT.kubeconfig here)",
         "remove": "take the account and its rights away",
-        "oidc_issuer": "URL of the forge's issuer of tokens: prints what lets them in, and makes nothing",
-        "audience": "with --oidc-issuer: for whom the tokens are",
-        "claim": "with --oidc-issuer: what the tokens must say, as repository=hospital/imaging,ref=refs/heads/main",
+        "oidc_issuer": "URL of the forge's issuer of tokens: lets them in by RBAC that is printed only (default: none)",
+        "audience": "with --oidc-issuer: for whom the tokens are (default: none)",
+        "claim": "with --oidc-issuer: what they say, as repository=hospital/imaging,ref=main (default: none)",
     },
 )
 def ci_account(

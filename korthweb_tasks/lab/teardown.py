@@ -17,6 +17,8 @@ from korthweb_tasks.run.runner import Runner
 
 Note = Callable[[str], None]
 _ROUNDS = 6
+#: how often all of it is tried, and seconds between: on a busy machine what was killed takes its time to go
+_TRIES, _PAUSE = 5, 2.0
 
 
 def remove(layout: Layout, runner: Runner, note: Note) -> list[str]:
@@ -27,6 +29,14 @@ def remove(layout: Layout, runner: Runner, note: Note) -> list[str]:
     if not layout.simulated and os.geteuid() != 0:
         hint = f"sudo {hints.task('lab.down', name=layout.name)}"
         raise LabImpossible(f"the lab '{layout.name}' was made by root, and only root can remove it", hint=hint)
+    for _ in range(_TRIES - 1):
+        if not (left := _removed(layout, runner, note)):
+            return left
+        time.sleep(_PAUSE)
+    return _removed(layout, runner, note)
+
+
+def _removed(layout: Layout, runner: Runner, note: Note) -> list[str]:
     note("ending processes")
     end_processes(layout)
     foreign = [] if layout.simulated else namespaces.members(layout.netns)

@@ -37,6 +37,8 @@ ELSEWHERE = re.compile(
     r"FetchReference|failed to (download|do request|fetch)|is not a valid chart repository|Head \"https?://",
     re.IGNORECASE,
 )
+#: what kubectl diff says of an object that a rollout changed between its two reads; how long it is asked again, seconds
+MOVED, CALM = re.compile(r"^-  resourceVersion: ", re.MULTILINE), 10.0
 _PATTERNS = tuple((re.compile(pattern, re.IGNORECASE), name) for pattern, name in TRANSIENT)
 
 
@@ -61,7 +63,7 @@ def retried(attempt: Callable[[int], Result], *, seconds: float, waiting: Callab
         stop=lambda state: (state.seconds_since_start or 0.0) >= _limit(_last(state), seconds),
         wait=tenacity.wait_exponential_jitter(multiplier=0.2, max=5.0, jitter=0.3),
         retry=tenacity.retry_if_result(_passes),
-        before_sleep=lambda state: waiting(transient(_last(state).stderr), state.attempt_number, state.upcoming_sleep),
+        before_sleep=lambda state: waiting(_fault(_last(state)), state.attempt_number, state.upcoming_sleep),
         sleep=lambda _: None,
         retry_error_callback=_last,
     )
@@ -98,11 +100,19 @@ def _answer(state: tenacity.RetryCallState) -> Any:
 
 def _passes(result: Result) -> bool:
     """Return True for a failure that passes by itself."""
-    return not result.answered and result.code != TIMED_OUT and bool(transient(result.stderr))
+    return result.code != TIMED_OUT and bool(_fault(result))
+
+
+def _fault(result: Result) -> str:
+    if result.answered:
+        return "changed while it was compared" if result.code and MOVED.search(result.stdout) else ""
+    return transient(result.stderr)
 
 
 def _limit(result: Result, seconds: float) -> float:
-    """Return when trying ends: earlier for a webhook that is not reached, which waiting does not heal."""
+    """Return when trying ends: earlier for a webhook that is not reached, and an object that never stays as it is."""
+    if result.answered:
+        return min(seconds, CALM)
     return min(seconds, GRACE) if unreached(result.stderr) else seconds
 
 

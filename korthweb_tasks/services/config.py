@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +101,7 @@ def _ignored(folder: Path) -> str:
 
 
 def _nearest(key: str, loaded: Loaded) -> str:
-    places = {place[: dot.start()] for place in loaded.origins for dot in re.finditer(r"\.|$", place)}
+    places = {part for place in loaded.origins for part in accumulate(place.split("."), "{}.{}".format)}
     return nearest(key, sorted(places))
 
 

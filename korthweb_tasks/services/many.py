@@ -91,7 +91,7 @@ def _verdict(session: Session, task: str, words: Mapping[str, Any], context: str
     """Return how the task ends on one cluster; a row of the console says meanwhile that it runs."""
     own = {**words, "context": context, "output": "json"}
     if folder := words.get("report"):
-        own["report"] = str(Path(folder) / re.sub(r"[^\w.@-]", "_", context))
+        own["report"] = str(Path(folder) / re.sub(r"[^A-Za-z0-9_.@-]", "_", context))
     session.console.begin(context, context)
     try:
         return _read(context, session.runner.check(_command(task, typed(own), session.settings.timeouts.run)))

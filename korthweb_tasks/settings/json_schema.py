@@ -104,7 +104,9 @@ def _of(models: Mapping[str, Schema], model: str, field: str) -> Schema:
 
 
 def _caseless(words: list[str]) -> str:
-    letters = ("".join(f"[{one}{one.lower()}]" if one.isalpha() else one for one in word) for word in words)
+    letters = (
+        "".join(f"[{one}{one.lower()}]" if one.upper() != one.lower() else one for one in word) for word in words
+    )
     return f"^(?:{'|'.join(letters)})$"
 
 

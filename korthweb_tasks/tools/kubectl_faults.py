@@ -44,7 +44,7 @@ def _found(stderr: str, cluster: Cluster, first: bool) -> tuple[Fault, dict[str,
 
 
 _DENIED = re.compile(
-    r'cannot (?P<verb>\w+) resource "(?P<kind>[^"]+)" in API group "(?P<group>[^"]*)"'
+    r'cannot (?P<verb>[a-z]+) resource "(?P<kind>[^"]+)" in API group "(?P<group>[^"]*)"'
     r'(?: in the namespace "(?P<place>[^"]+)")?'
 )
 

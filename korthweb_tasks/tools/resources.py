@@ -47,7 +47,7 @@ def plural(kind: str) -> str:
         return word
     if word.endswith(("s", "x", "ch", "sh")):
         return f"{word}es"
-    return f"{word[:-1]}ies" if re.search(r"[^aeiou]y$", word) else f"{word}s"
+    return f"{word[:-1]}ies" if re.fullmatch(".*[^aeiou]y", word) else f"{word}s"
 
 
 def resource(word: str) -> tuple[str, str]:

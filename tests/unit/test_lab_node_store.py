@@ -233,6 +233,15 @@ def test_only_root_removes_a_real_lab(monkeypatch: pytest.MonkeyPatch) -> None:
         teardown.remove(lab.layout, Runner(), lambda _: None)
 
 
+def test_what_takes_its_time_to_go_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = store.create("one", 0, simulated=True)
+    left, pauses = [["process 7 (kubelet)"], ["process 7 (kubelet)"], []], []
+    monkeypatch.setattr(teardown, "leftovers", lambda *_: iter(left.pop(0)))
+    monkeypatch.setattr(teardown.time, "sleep", pauses.append)
+    assert teardown.remove(lab.layout, Runner(), lambda _: None) == []
+    assert len(pauses) == 2
+
+
 def test_logs_are_found_by_name_and_by_nickname() -> None:
     lab = store.create("one", 0)
     (lab.layout.kwok / "logs").mkdir(parents=True)

@@ -94,6 +94,15 @@ def test_only_a_transient_failure_of_a_repeatable_command_is_tried_again(tmp_pat
     assert tries("forbidden", repeatable=True) == (1, 1)
 
 
+def test_a_diff_of_an_object_that_changed_meanwhile_is_asked_for_again(tmp_path: Path) -> None:
+    """A rollout writes its status between the two reads of `kubectl diff`, which calls that a difference."""
+    moved = "echo '-  resourceVersion: \"1\"'; echo '+  resourceVersion: \"2\"'; exit 1"
+    once = f"test -e {tmp_path}/seen && exit 0; touch {tmp_path}/seen; {moved}"
+    assert Runner(patience=60).check(sh(once, repeatable=True, ok=(0, 1))).code == 0
+    real = Runner(patience=60).check(sh("echo '-  replicas: 2'; exit 1", repeatable=True, ok=(0, 1)))
+    assert (real.code, real.attempts) == (1, 1)
+
+
 def test_patience_ends_and_the_original_error_is_raised() -> None:
     began = time.monotonic()
     with pytest.raises(ClusterUnreachable) as caught:

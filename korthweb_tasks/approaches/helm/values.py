@@ -114,7 +114,7 @@ def _ways_in(tenant: Tenant, seconds: int) -> dict[str, Any]:
         "dicom": {"exposedPort": tenant.ports.dicom},
     }
     if port := tenant.dicom.without_sni:
-        life = {"requestAcceptGraceTimeout": 10, "graceTimeOut": seconds}
+        life = {"requestAcceptGraceTimeout": 20, "graceTimeOut": seconds}
         opened = {"port": 11114, "exposedPort": port, "protocol": "TCP", "expose": {"default": True}}
         ports["dicom-any"] = {**opened, "transport": {"lifeCycle": life}}
     return {"ports": ports, "service": {"annotations": {"metallb.io/allow-shared-ip": "korthweb"}}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,9 @@ from korthweb_tasks.core.durations import limit
 from korthweb_tasks.errors import StepFailed
 from korthweb_tasks.run.retry import asked_again
 from korthweb_tasks.services.ci.place import Place
+
+#: seconds, as a forge tells them in its headers
+NUMBER = re.compile("[0-9]+")
 
 Done = Literal["made", "edited", "unchanged", "nothing to say"]
 #: seconds that a rate limit may ask for; more is told, not waited for
@@ -141,10 +145,10 @@ class Forge:
 
     def _wanted(self, answer: httpx.Response) -> float:
         given = answer.headers.get("retry-after", "")
-        if given.isdigit():
+        if NUMBER.fullmatch(given):
             return float(given)
         reset = answer.headers.get("x-ratelimit-reset", "")
-        return max(0.0, float(reset) - self.now()) if reset.isdigit() and answer.status_code < 500 else 0.0
+        return max(0.0, float(reset) - self.now()) if NUMBER.fullmatch(reset) and answer.status_code < 500 else 0.0
 
     def _path(self, path: str, number: object = "") -> str:
         place = self.place

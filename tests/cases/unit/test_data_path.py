@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 from korthweb_tasks.approaches.helm.values import site_values
 from korthweb_tasks.approaches.manual.manifests import Manifests
@@ -140,6 +142,23 @@ def slept(folder: Path, script: str, after: str = ":") -> list[str]:
     clock = f"sleep() {{ echo $1 >> {folder}/slept; n=$((${{n:-0}} + 1)); ((n % 5)) || ((SECONDS += 1)); {after}; }}\n"
     subprocess.run(["bash", "-c", clock + script, "drain.sh", "40"], check=True, timeout=60)
     return (folder / "slept").read_text().split()
+
+
+@pods
+def test_F9_a_gateway_that_ends_is_still_sent_to(approach: str) -> None:
+    """F9: for 20 s, while load balancers and busy nodes learn of it; 5 s were too few on a busy one."""
+    made = APPROACHES[approach]()
+    if approach == "helm":
+        values = yaml.safe_load((REPOSITORY / "helm/orthanc/values.yaml").read_text())["traefik"]["ports"]
+        seconds = [
+            port["transport"]["lifeCycle"]["requestAcceptGraceTimeout"] for port in values.values() if "port" in port
+        ]
+        assert seconds == [20, 20]
+        return
+    texts = [str(obj) for obj in made]
+    ends = [text for text in texts if "EXIT_ON_ZERO_ACTIVE_CONNECTIONS" in text]
+    assert ends
+    assert all(re.search("MINIMUM_DRAIN_DURATION(: |', 'value': ')20s", text) for text in ends)
 
 
 @pods
