@@ -86,7 +86,7 @@ def rights(session: Session, role: str, approach: str | None = None) -> frozense
     }
     for command in _beside(session, name, role):
         found |= command_rights(command)
-    walls = {Right("change", "korthweb", "walls", tenant.namespace) for tenant in session.tenants}
+    walls = {Right("change", "korthweb", "walls", name=tenant.namespace) for tenant in session.tenants}
     return as_role(found | walls | set(_locked(role)), role)
 
 

@@ -235,9 +235,10 @@ def test_only_root_removes_a_real_lab(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_takes_its_time_to_go_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     lab = store.create("one", 0, simulated=True)
-    left, pauses = [["process 7 (kubelet)"], ["process 7 (kubelet)"], []], []
+    pauses: list[float] = []
+    left = [["process 7 (kubelet)"], ["process 7 (kubelet)"], []]
     monkeypatch.setattr(teardown, "leftovers", lambda *_: iter(left.pop(0)))
-    monkeypatch.setattr(teardown.time, "sleep", pauses.append)
+    monkeypatch.setattr(time, "sleep", pauses.append)
     assert teardown.remove(lab.layout, Runner(), lambda _: None) == []
     assert len(pauses) == 2
 
