@@ -53,7 +53,7 @@ def stable(first: Any, second: Any) -> Any:
 def places(left: Any, right: Any, path: str = "") -> Iterator[str]:
     """Give the dotted paths of what differs: ``spec.template.spec.containers.0.image``."""
     if isinstance(left, Mapping) and isinstance(right, Mapping):
-        for key in [*left, *(key for key in right if key not in left)]:
+        for key in {**left, **right}:
             yield from places(left.get(key), right.get(key), f"{path}.{key}" if path else str(key))
     elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
         for index, (one, two) in enumerate(zip(left, right, strict=True)):

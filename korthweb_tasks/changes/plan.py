@@ -14,7 +14,8 @@ SCHEMA = "korthweb.plan/1"
 PARTS = {"cluster": "cluster", "versions": "version", "settings": "setting", "objects": "object"}
 #: verdict of a step that the cluster had already
 UNCHANGED = "unchanged"
-_LENGTH = 64
+#: characters of a digest: all of a SHA-256
+LENGTH = 64
 
 
 def sealed(approach: str, parts: Mapping[str, Mapping[str, str]], steps: Mapping[str, str]) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def sealed(approach: str, parts: Mapping[str, Mapping[str, str]], steps: Mapping
     'korthweb.plan/1'
     """
     plan: dict[str, Any] = {"schema": SCHEMA, "approach": approach, **parts, "steps": dict(steps)}
-    return {**plan, "hash": digest(plan, _LENGTH)}
+    return {**plan, "hash": digest(plan, LENGTH)}
 
 
 def opened(text: str, name: str) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def opened(text: str, name: str) -> dict[str, Any]:
         plan = None
     if not isinstance(plan, dict) or plan.get("schema") != SCHEMA:
         raise UsageError(f"{name} is not a plan of ci.plan ({SCHEMA})", hint="ci.plan writes one")
-    if digest({key: part for key, part in plan.items() if key != "hash"}, _LENGTH) != plan.get("hash"):
+    if digest({key: part for key, part in plan.items() if key != "hash"}, LENGTH) != plan.get("hash"):
         raise UsageError(f"{name} was edited: its hash is that of another plan", hint="ci.plan writes a new one")
     return plan
 
@@ -50,7 +51,7 @@ def moved(reviewed: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     for part, word in PARTS.items():
         found += _moved(word, reviewed.get(part) or {}, now.get(part) or {})
     before, after = reviewed.get("steps") or {}, now.get("steps") or {}
-    for step in [*before, *(step for step in after if step not in before)]:
+    for step in {**before, **after}:
         if step not in before or step not in after:
             found.append(f"step {step} is {'new' if step in after else 'gone'}")
         elif before[step] == UNCHANGED != after[step]:
@@ -59,7 +60,7 @@ def moved(reviewed: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _moved(word: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
-    for key in [*before, *(key for key in after if key not in before)]:
+    for key in {**before, **after}:
         if before.get(key) != after.get(key):
             state = "new" if key not in before else "gone" if key not in after else "another"
             yield f"{word} {key} is {state}"

@@ -14,12 +14,11 @@ from typing import Any
 from korthweb_tasks import files
 from korthweb_tasks.core import hints
 from korthweb_tasks.errors import ClusterUnreachable, CommandFailed
+from korthweb_tasks.tools.resources import plural
 
 FIELD_MANAGER = "korthweb-lab"
 #: answers that mean "come again": kube-system is not there yet, a conflict, too busy, not ready
 _NOT_YET = frozenset({404, 409, 429, 500, 502, 503, 504})
-#: plural names of the kinds that the lab itself applies
-_PLURALS = {"StorageClass": "storageclasses", "EndpointSlice": "endpointslices"}
 
 
 class Api:
@@ -116,10 +115,9 @@ def _silent(address: str, port: int, error: Exception) -> ClusterUnreachable:
 def location(item: Mapping[str, Any]) -> str:
     """Return the path of an object in the API."""
     version, kind, metadata = str(item["apiVersion"]), str(item["kind"]), item["metadata"]
-    plural = _PLURALS.get(kind, f"{kind.lower()}s")
     base = f"/apis/{version}" if "/" in version else f"/api/{version}"
     scope = f"/namespaces/{metadata['namespace']}" if "namespace" in metadata else ""
-    return f"{base}{scope}/{plural}/{metadata['name']}"
+    return f"{base}{scope}/{plural(kind)}/{metadata['name']}"
 
 
 def kubeconfig(context: str, server: str, ca: Path, certificate: Path, key: Path) -> str:

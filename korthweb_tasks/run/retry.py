@@ -85,17 +85,12 @@ def asked_again(
     grown = tenacity.wait_exponential_jitter(multiplier=0.5, max=10.0, jitter=0.5)
     retrying = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(attempts),
-        wait=lambda state: max(pause(_answer(state)) or 0.0, grown(state)),
+        wait=lambda state: max(pause(_last(state)) or 0.0, grown(state)),
         retry=tenacity.retry_if_result(lambda answer: pause(answer) is not None),
         sleep=sleep,
-        retry_error_callback=_answer,
+        retry_error_callback=_last,
     )
     return retrying(ask)
-
-
-def _answer(state: tenacity.RetryCallState) -> Any:
-    assert state.outcome is not None
-    return state.outcome.result()
 
 
 def _passes(result: Result) -> bool:
@@ -116,7 +111,6 @@ def _limit(result: Result, seconds: float) -> float:
     return min(seconds, GRACE) if unreached(result.stderr) else seconds
 
 
-def _last(state: tenacity.RetryCallState) -> Result:
+def _last(state: tenacity.RetryCallState) -> Any:
     assert state.outcome is not None
-    result: Result = state.outcome.result()
-    return result
+    return state.outcome.result()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from korthweb_tasks.core.rights import Subject
 from korthweb_tasks.errors import UsageError
 from korthweb_tasks.files import read_private, write_private
 from korthweb_tasks.services import rights
+from korthweb_tasks.settings import login
 from korthweb_tasks.settings.fields import seconds
 from korthweb_tasks.tools.kubectl import Kubectl, as_json, items
 
@@ -159,8 +159,8 @@ def _context(session: Session, subject: Subject) -> str:
 def _left(file: Path) -> float:
     """Return for how many seconds the token in a kubeconfig of ours is good yet; 0 where there is none."""
     try:
-        token = yaml.safe_load(read_private(file))["users"][0]["user"]["token"]
-        body = token.split(".")[1]
-        return float(json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))["exp"]) - time.time()
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        user = yaml.safe_load(read_private(file))["users"][0]["user"]
+        end = login.token_end(user, file.parent)
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError):
         return 0.0
+    return end.timestamp() - time.time() if end else 0.0

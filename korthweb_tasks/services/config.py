@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
@@ -17,9 +17,6 @@ from korthweb_tasks.settings import example, json_schema
 from korthweb_tasks.settings.check import findings
 from korthweb_tasks.settings.load import Loaded, load, refusal
 from korthweb_tasks.settings.show import Row, columns, masked_tree, rows, under
-
-if TYPE_CHECKING:
-    pass
 
 
 def shown(loaded: Loaded, key: str, output: str, *, changed: bool) -> tuple[Any, str]:

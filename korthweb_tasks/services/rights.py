@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from korthweb_tasks.approaches.base import approach_of
@@ -28,13 +29,14 @@ from korthweb_tasks.core.words import unknown
 from korthweb_tasks.errors import UsageError
 from korthweb_tasks.run import guard, lock
 from korthweb_tasks.services import chart, manual
+from korthweb_tasks.services.helm import OF_RELEASE
 from korthweb_tasks.tools.command_rights import command_rights, object_rights
 from korthweb_tasks.tools.flux import KINDS, Repository
 from korthweb_tasks.tools.helm import Helm
 from korthweb_tasks.tools.kubectl import Kubectl
 
 if TYPE_CHECKING:
-    from korthweb_tasks.core.command import Command
+    from korthweb_tasks.core.command import Command, Result
     from korthweb_tasks.services.session import Session
     from korthweb_tasks.settings.tenant import Tenant
 
@@ -80,10 +82,8 @@ def rights(session: Session, role: str, approach: str | None = None) -> frozense
         raise UsageError("the platform is not one tenant's", hint="leave --tenant out, or --role tenant-operator")
 
     name = approach_of(approach or session.settings.approach).name
-    plans = _PLANS[name](session)
-    found = {
-        right for plan in plans for right in plan_rights(plan, _kubectl(session), role, _Installed(session).rights)
-    }
+    installed = partial(_installed, session.runner.run)
+    found = {right for plan in _PLANS[name](session) for right in plan_rights(plan, _kubectl(session), role, installed)}
     for command in _beside(session, name, role):
         found |= command_rights(command)
     walls = {Right("change", "korthweb", "walls", name=tenant.namespace) for tenant in session.tenants}
@@ -195,12 +195,9 @@ def _looked_at(session: Session, approach: str) -> Iterable[Command]:
     helm = Helm(_target(session))
     ways = [check.command for check in addresses.questions(kubectl, tenants, TRAEFIK)]
     for place in places:
-        ways += [kubectl.get(kind, namespace=place) for kind in ("persistentvolumeclaim", *_OF_RELEASE)]
+        ways += [kubectl.get(kinds, namespace=place) for kinds in ("persistentvolumeclaim", OF_RELEASE)]
         ways += [helm.list(RELEASE, namespace=place), helm.manifest(RELEASE, namespace=place)]
     return ways
-
-
-_OF_RELEASE = ("deployment", "statefulset", "horizontalpodautoscaler", "service", "pod")
 
 
 def _word(path: str) -> str:
@@ -228,25 +225,20 @@ def _verified(session: Session, approach: str, tenant: Tenant) -> Iterator[Comma
     yield kubectl.command("port-forward", "pod/any", namespace=place)
 
 
-class _Installed:
-    """What helm installs, as the chart renders it without a cluster."""
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-
-    def rights(self, command: Command) -> Iterator[Right]:
-        """Yield what the installation, the upgrade and the removal of what a command installs need."""
-        if command.argv[:2] == ("helm", "upgrade"):
-            flags = ("upgrade", "--install", "--history-max", "5")
-            words = [word for word in command.argv[1:] if word not in flags]
-            place = command.argv[command.argv.index("--namespace") + 1]
-            told = replace(command, argv=("helm", "template", *words, "--include-crds"), target=None)
-            objects = parse(self.session.runner.run(told).stdout)
-        elif command.argv[:2] == ("istioctl", "install"):
-            told = replace(command, argv=("istioctl", "manifest", "generate", "--filename", "-"), target=None)
-            objects, place = parse(self.session.runner.run(told).stdout), ""
-        else:
-            return
-        for obj in objects:
-            obj["metadata"].setdefault("namespace", place)
-        yield from object_rights(("get", "create", "patch", "update", "delete"), objects)
+def _installed(run: Callable[[Command], Result], command: Command) -> Iterator[Right]:
+    """Yield what installing, upgrading and removing what helm or istioctl installs needs, as it renders it."""
+    if command.argv[:2] == ("helm", "upgrade"):
+        flags = ("upgrade", "--install", "--history-max", "5")
+        words = [word for word in command.argv[1:] if word not in flags]
+        place, told = (
+            command.argv[command.argv.index("--namespace") + 1],
+            ("helm", "template", *words, "--include-crds"),
+        )
+    elif command.argv[:2] == ("istioctl", "install"):
+        place, told = "", ("istioctl", "manifest", "generate", "--filename", "-")
+    else:
+        return
+    objects = parse(run(replace(command, argv=told, target=None)).stdout)
+    for obj in objects:
+        obj["metadata"].setdefault("namespace", place)
+    yield from object_rights(("get", "create", "patch", "update", "delete"), objects)

@@ -67,7 +67,7 @@ def _covers(word: str, host: str, address: ipaddress.IPv4Address | ipaddress.IPv
 def ended(user: Body, folder: Path) -> str:
     """Return when the certificate or token of ``user`` expired; empty where it did not, or nobody can tell."""
     now = datetime.now(timezone.utc)
-    ends = [end for end in (_certificate_end(user, folder), _token_end(user, folder)) if end and end < now]
+    ends = [end for end in (_certificate_end(user, folder), token_end(user, folder)) if end and end < now]
     return f"{min(ends):%Y-%m-%d %H:%M} UTC" if ends else ""
 
 
@@ -85,8 +85,8 @@ def _certificate_end(user: Body, folder: Path) -> datetime | None:
     return None
 
 
-def _token_end(user: Body, folder: Path) -> datetime | None:
-    """Return what a token says of itself, if it is a JWT."""
+def token_end(user: Body, folder: Path) -> datetime | None:
+    """Return when the token of ``user`` ends, as it says of itself; None for one that is not a JWT."""
     with suppress(ValueError, OSError, IndexError, KeyError, TypeError, OverflowError):
         file = user.get("tokenFile")
         token = (folder / str(file)).read_text() if file else str(user.get("token") or "")

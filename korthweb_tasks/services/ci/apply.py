@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from korthweb_tasks.changes.plan import UNCHANGED, moved, opened, sealed
+from korthweb_tasks.changes.plan import LENGTH, UNCHANGED, moved, opened, sealed
 from korthweb_tasks.core import hints
 from korthweb_tasks.core.render import digest
 from korthweb_tasks.errors import GuardRefused, UsageError
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 #: of the approaches that a pipeline applies; with GitOps, what is merged is what Flux applies
 DEPLOYED = {"manual": manual.deployed, "helm": helm.deployed}
-_LENGTH = 64
 
 
 def write(session: Session, approach: str, out: str) -> None:
@@ -62,8 +61,8 @@ def _now(session: Session, approach: str) -> dict[str, Any]:
     parts = {
         "cluster": {"uid": identity.uid, "server": identity.server} if identity else {},
         "versions": {"korthweb": _version()},
-        "settings": {row.key: digest([row.value], _LENGTH) for row in rows(session.loaded)},
-        "objects": {name: digest(obj, _LENGTH) for name, obj in zip(names, made, strict=True)},
+        "settings": {row.key: digest([row.value], LENGTH) for row in rows(session.loaded)},
+        "objects": {name: digest(obj, LENGTH) for name, obj in zip(names, made, strict=True)},
     }
     steps = session.previewed(_plan(session, approach))
     return sealed(approach, parts, {step.name: step.verdict for step in steps})

@@ -131,7 +131,7 @@ def _changes(session: Session, before: Loaded | None, approach: str) -> Iterator
 
 def _settings(before: Loaded, after: Loaded) -> Iterator[tuple[str, str, str]]:
     one, two = _values(before), _values(after)
-    for key in [*one, *(key for key in two if key not in one)]:
+    for key in {**one, **two}:
         if one.get(key) != two.get(key):
             yield key, one.get(key, ""), two.get(key, "")
 

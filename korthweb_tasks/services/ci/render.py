@@ -20,17 +20,15 @@ from korthweb_tasks.core.render import parse
 from korthweb_tasks.files import output
 from korthweb_tasks.paths import artifacts_dir
 from korthweb_tasks.provision.charts import staged
-from korthweb_tasks.services.chart import OURS
+from korthweb_tasks.services.chart import OURS, with_values
 from korthweb_tasks.services.gitops.repository import folder_of, tenants_of
 from korthweb_tasks.services.shared import side_by_side
 from korthweb_tasks.settings.resolve import unreached
-from korthweb_tasks.tools.helm import chart_command
 
 if TYPE_CHECKING:
     from korthweb_tasks.services.session import Session
     from korthweb_tasks.settings.load import Loaded
     from korthweb_tasks.settings.model import Settings
-    from korthweb_tasks.settings.tenant import Tenant
 
 Objects = list[dict[str, Any]]
 #: stands for a lab's own registry, which nobody asks here
@@ -63,7 +61,7 @@ def _helm(session: Session, loaded: Loaded) -> Objects:
     if settings.charts["orthanc"].source != OURS:
         return [_chart(settings, "orthanc", one.namespace, values(settings, one)) for one in settings.tenants]
     chart = str(staged(artifacts_dir("helm") / "orthanc", (), session.runner.run, {}).folder)
-    commands = [_template(settings, tenant, chart) for tenant in settings.tenants for _ in range(2)]
+    commands = [with_values(settings, one, "template", RELEASE, chart) for one in settings.tenants for _ in range(2)]
     results = side_by_side(session.runner, session.runner.run, commands)
     found: Objects = []
     for tenant, one, two in zip(settings.tenants, results[::2], results[1::2], strict=True):
@@ -78,11 +76,6 @@ def _dated(metadata: dict[str, Any], namespace: str) -> dict[str, Any]:
     """Return metadata with its namespace, and without the second in which it was rendered."""
     notes = {key: GENERATED if key == RENEW else text for key, text in (metadata.get("annotations") or {}).items()}
     return {"namespace": namespace, **metadata, **({"annotations": notes} if notes else {})}
-
-
-def _template(settings: Settings, tenant: Tenant, chart: str) -> Command:
-    place = ("--namespace", tenant.namespace, "--kube-version", settings.versions["kubernetes"])
-    return chart_command("template", RELEASE, chart, *place, values=values(settings, tenant))
 
 
 def _gitops(session: Session, loaded: Loaded) -> Objects:
